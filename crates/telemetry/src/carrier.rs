@@ -1,0 +1,78 @@
+//! HTTP headers as carrier, and the record of trace headers on spans.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::propagation::{Extractor, Injector};
+use opentelemetry::{Array, KeyValue, StringValue, Value};
+
+/// The headers of every wire format that we know, in the order of the formats' names in `OTEL_PROPAGATORS`.
+pub const TRACE_HEADERS: &[&str] = &[
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+    "uber-trace-id",
+    "x-amzn-trace-id",
+];
+
+/// Writes context into request headers.
+#[derive(Debug)]
+pub struct HeaderInjector<'a>(pub &'a mut HeaderMap);
+
+/// Reads context from request headers.
+#[derive(Debug)]
+pub struct HeaderExtractor<'a>(pub &'a HeaderMap);
+
+// === impl HeaderInjector ===
+
+impl Injector for HeaderInjector<'_> {
+    /// An empty value is left out: a format that has nothing to say sends no header.
+    fn set(&mut self, key: &str, value: String) {
+        if value.is_empty() {
+            return;
+        }
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(key.as_bytes()), HeaderValue::from_str(&value)) {
+            self.0.insert(name, value);
+        }
+    }
+}
+
+// === impl HeaderExtractor ===
+
+impl Extractor for HeaderExtractor<'_> {
+    /// The first line of that name.
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+
+    /// Every line of that name: `traceparent` must stand alone, `tracestate` may come in several lines.
+    fn get_all(&self, key: &str) -> Option<Vec<&str>> {
+        let values: Vec<&str> = self.0.get_all(key).iter().filter_map(|value| value.to_str().ok()).collect();
+        (!values.is_empty()).then_some(values)
+    }
+}
+
+/// The trace headers among `headers`, each as the attribute `http.request.header.<name>`.
+///
+/// String arrays, as the [semantic conventions] have it; Tempo cuts strings at 2,048 bytes, arrays it leaves whole.
+///
+/// [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+pub fn recorded_headers(headers: &HeaderMap) -> impl Iterator<Item = KeyValue> + '_ {
+    TRACE_HEADERS.iter().filter_map(|name| {
+        let lines: Vec<StringValue> = headers
+            .get_all(*name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned().into())
+            .collect();
+        (!lines.is_empty())
+            .then(|| KeyValue::new(format!("http.request.header.{name}"), Value::Array(Array::String(lines))))
+    })
+}

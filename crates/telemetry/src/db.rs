@@ -1,0 +1,53 @@
+//! Database spans, by the [stable conventions](https://opentelemetry.io/docs/specs/semconv/database/database-spans/).
+
+use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::{Context, KeyValue, global};
+use opentelemetry_semantic_conventions::attribute as semconv;
+
+use crate::SCOPE;
+
+/// A statement, as far as a span tells of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement {
+    /// The database's name.
+    pub namespace: &'static str,
+    /// `SELECT`, `INSERT`, …
+    pub operation: &'static str,
+    /// The table.
+    pub collection: &'static str,
+    /// The statement with placeholders, never with values.
+    pub text: &'static str,
+}
+
+/// Runs a SQLite statement inside a CLIENT span.
+///
+/// # Errors
+/// Those of the statement; the span then says so.
+pub async fn sqlite<T, E: std::fmt::Display>(
+    statement: Statement,
+    run: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let Statement { namespace, operation, collection, text } = statement;
+    let summary = format!("{operation} {collection}");
+    let tracer = global::tracer(SCOPE);
+    let span = tracer
+        .span_builder(summary.clone())
+        .with_kind(SpanKind::Client)
+        .with_attributes([
+            KeyValue::new(semconv::DB_SYSTEM_NAME, "sqlite"),
+            KeyValue::new(semconv::DB_NAMESPACE, namespace),
+            KeyValue::new(semconv::DB_OPERATION_NAME, operation),
+            KeyValue::new(semconv::DB_COLLECTION_NAME, collection),
+            KeyValue::new(semconv::DB_QUERY_TEXT, text),
+            KeyValue::new(semconv::DB_QUERY_SUMMARY, summary),
+        ])
+        .start(&tracer);
+    let cx = Context::current_with_span(span);
+    let result = run.with_context(cx.clone()).await;
+    if let Err(error) = &result {
+        cx.span().set_attribute(KeyValue::new(semconv::ERROR_TYPE, "_OTHER"));
+        cx.span().set_status(Status::error(error.to_string()));
+    }
+    cx.span().end();
+    result
+}

@@ -1,0 +1,28 @@
+//! OpenTelemetry as every service of the chain uses it: set up from the standard environment, changed while it runs.
+//!
+//! - [`config`]: what the `OTEL_*` variables say, checked
+//! - [`propagation`]: the wire formats; our own strict W3C propagator says *why* it rejected a header
+//! - [`carrier`]: HTTP headers as carrier, and their record on spans
+//! - [`server`], [`client`], [`db`]: spans at the edges of a process, by the stable semantic conventions
+//! - [`sdk`]: provider, sampler and exporter; live changes; flush at the end
+//! - [`logs`]: JSON lines with trace and span id
+//!
+//! It does no metrics and no log export, and it knows nothing of scenarios: a scenario only sets what an operator could.
+
+pub mod carrier;
+pub mod client;
+pub mod config;
+pub mod db;
+mod export;
+pub mod logs;
+pub mod propagation;
+mod sampler;
+pub mod sdk;
+pub mod server;
+
+pub use config::{Config, ConfigError, Environment};
+pub use export::SpanCounts;
+pub use sdk::Telemetry;
+
+/// The instrumentation scope of the spans that this crate makes.
+pub(crate) const SCOPE: &str = "insurewatch-telemetry";

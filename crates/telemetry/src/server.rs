@@ -1,0 +1,141 @@
+//! SERVER spans, by the [stable HTTP conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server).
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::uri::Authority;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::{Context, KeyValue, global};
+use opentelemetry_semantic_conventions::attribute as semconv;
+
+use crate::SCOPE;
+use crate::carrier::{HeaderExtractor, recorded_headers};
+use crate::propagation::w3c::TraceParent;
+
+/// Tells the caller which trace its request became, whichever format the services speak among themselves; see
+/// [Trace Context level 2, § 4](https://www.w3.org/TR/trace-context-2/#trace-context-http-response-headers-format).
+pub const TRACERESPONSE: &str = "traceresponse";
+
+/// How the framework that a service stands in for writes the parameters of a route.
+#[derive(Clone, Copy, Debug)]
+pub enum RouteSyntax {
+    /// `/claims/<id>`
+    Flask,
+    /// `/api/claims/{id}`
+    Spring,
+    /// `/policies/:id`
+    Express,
+}
+
+/// The server layer: `router.layer(axum::middleware::from_fn_with_state(syntax, server::trace))`.
+///
+/// Extracts the caller's context, runs the request inside a SERVER span, and answers with `traceresponse`. The span
+/// carries every trace header that arrived.
+pub async fn trace(State(syntax): State<RouteSyntax>, request: Request, next: Next) -> Response {
+    let caller = global::get_text_map_propagator(|propagator| {
+        propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()))
+    });
+    let method = request_method(request.method());
+    let route = request.extensions().get::<MatchedPath>().map(|path| syntax.write(path.as_str()));
+    // Without a route the path stays out of the name: names are of low cardinality.
+    let name = match (&route, method) {
+        (Some(route), Some(method)) => format!("{method} {route}"),
+        (None, Some(method)) => method.to_owned(),
+        (Some(route), None) => format!("HTTP {route}"),
+        (None, None) => "HTTP".to_owned(),
+    };
+    let tracer = global::tracer(SCOPE);
+    let span = tracer
+        .span_builder(name)
+        .with_kind(SpanKind::Server)
+        .with_attributes(request_attributes(&request, route))
+        .start_with_context(&tracer, &caller);
+    let cx = caller.with_span(span);
+
+    let mut response = next.run(request).with_context(cx.clone()).await;
+
+    let status = response.status();
+    let span = cx.span();
+    span.set_attribute(KeyValue::new(semconv::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
+    if status.is_server_error() {
+        span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, status.as_str().to_owned()));
+        span.set_status(Status::error(""));
+    }
+    if let Some(value) = TraceParent::of(&cx).and_then(|parent| HeaderValue::try_from(parent.to_string()).ok()) {
+        response.headers_mut().entry(TRACERESPONSE).or_insert(value);
+    }
+    span.end();
+    response
+}
+
+// === impl RouteSyntax ===
+
+impl RouteSyntax {
+    /// Turns axum's `{id}` into the framework's form.
+    fn write(self, path: &str) -> String {
+        match self {
+            Self::Flask => path.replace('{', "<").replace('}', ">"),
+            Self::Spring => path.to_owned(),
+            Self::Express => path.replace('{', ":").replace('}', ""),
+        }
+    }
+}
+
+/// The methods that the conventions know; others are `_OTHER`, and `HTTP` in a span's name.
+pub(crate) fn request_method(method: &Method) -> Option<&str> {
+    const KNOWN: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+    KNOWN.contains(&method.as_str()).then(|| method.as_str())
+}
+
+pub(crate) fn method_attributes(method: &Method) -> Vec<KeyValue> {
+    match request_method(method) {
+        Some(known) => vec![KeyValue::new(semconv::HTTP_REQUEST_METHOD, known.to_owned())],
+        None => vec![
+            KeyValue::new(semconv::HTTP_REQUEST_METHOD, "_OTHER"),
+            KeyValue::new("http.request.method_original", method.as_str().to_owned()),
+        ],
+    }
+}
+
+pub(crate) fn protocol_version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+fn request_attributes(request: &Request, route: Option<String>) -> Vec<KeyValue> {
+    let headers = request.headers();
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let mut attributes = method_attributes(request.method());
+    let mut add = |key: &'static str, value: Option<String>| {
+        attributes.extend(value.map(|value| KeyValue::new(key, value)));
+    };
+    add(semconv::URL_SCHEME, Some("http".to_owned()));
+    add(semconv::URL_PATH, Some(request.uri().path().to_owned()));
+    add(semconv::URL_QUERY, request.uri().query().map(str::to_owned));
+    add(semconv::HTTP_ROUTE, route);
+    add(semconv::NETWORK_PROTOCOL_VERSION, Some(protocol_version(request.version()).to_owned()));
+    add(semconv::USER_AGENT_ORIGINAL, text(header::USER_AGENT).map(str::to_owned));
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    add(semconv::CLIENT_ADDRESS, forwarded_for(headers).or_else(|| peer.map(|peer| peer.ip().to_string())));
+    add(semconv::NETWORK_PEER_ADDRESS, peer.map(|peer| peer.ip().to_string()));
+    let server = text(header::HOST).and_then(|host| host.parse::<Authority>().ok());
+    add(semconv::SERVER_ADDRESS, server.as_ref().map(|server| server.host().to_owned()));
+    let number = |key, port: Option<u16>| port.map(|port| KeyValue::new(key, i64::from(port)));
+    attributes.extend(number(semconv::NETWORK_PEER_PORT, peer.map(|peer| peer.port())));
+    attributes.extend(number(semconv::SERVER_PORT, server.and_then(|server| server.port_u16())));
+    attributes.extend(recorded_headers(headers));
+    attributes
+}
+
+fn forwarded_for(headers: &HeaderMap) -> Option<String> {
+    let first = headers.get("x-forwarded-for")?.to_str().ok()?.split(',').next()?.trim();
+    (!first.is_empty()).then(|| first.to_owned())
+}
