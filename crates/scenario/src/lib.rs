@@ -1,0 +1,29 @@
+//! Scenarios as data: what the lab can be set to, and what must then be seen.
+//!
+//! - [`topology`]: the services of the chain and the hops that a claim must take
+//! - [`expectation`]: the grammar for what the evidence must look like
+//! - [`schema`]: which settings each service takes; [`settings`]: the values that are set
+//! - [`file`]: one lesson, read from one file; [`catalogue`]: all of them
+//! - [`active`]: the one file of active settings that every service watches
+//! - [`problem`]: what is wrong with a file, by line and column
+//!
+//! It does no I/O other than reading and writing these files. It gives no setting a meaning, judges no evidence, and
+//! has no list of keys of its own: whoever sees all services assembles the [`schema::Schema`].
+
+pub mod active;
+pub mod catalogue;
+mod document;
+pub mod expectation;
+pub mod file;
+pub mod problem;
+pub mod schema;
+pub mod settings;
+mod spelling;
+pub mod topology;
+
+pub use active::Active;
+pub use catalogue::Catalogue;
+pub use file::{Group, Scenario};
+pub use schema::{Schema, Setting};
+pub use settings::Settings;
+pub use topology::{Hop, Service, UnknownService};

@@ -1,0 +1,147 @@
+//! The active settings on disk, and the watch over them.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use scenario::active::{Active, Seen, Watch, watch};
+use scenario::problem::FileError;
+use scenario::settings::Settings;
+use scenario::topology::Service;
+
+use crate::support::schema;
+
+fn active(generation: u64, note: &str) -> Active {
+    let mut settings = Settings::default();
+    settings.set(Service::PythonApi, "NOTE", note);
+    Active { generation, scenario: Some("x".to_owned()), settings }
+}
+
+/// Waits until the watch has seen what `is` asks for.
+async fn seen(watch: &mut Watch, what: &str, is: impl FnMut(&Seen) -> bool) -> Seen {
+    match tokio::time::timeout(Duration::from_secs(20), watch.wait_for(is)).await {
+        Ok(Ok(seen)) => seen.clone(),
+        Ok(Err(_)) => panic!("the watch ended before {what}"),
+        Err(_) => panic!("the watch has not seen {what}"),
+    }
+}
+
+#[tokio::test]
+async fn the_watch_keeps_the_last_good_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("active.toml");
+    let mut watch = watch(path.clone(), Arc::new(schema()), Duration::from_millis(5));
+    let first = watch.borrow().clone();
+    assert_eq!(*first.active, Active::default(), "an absent file means generation 0 and no settings");
+    assert_eq!(first.problem, None, "an absent file is no problem at the start");
+
+    active(1, "good").write(&path).unwrap();
+    let good = seen(&mut watch, "the good file", |seen| seen.active.generation == 1).await;
+    assert_eq!(good.active.for_service(Service::PythonApi)["NOTE"], "good", "the value was published");
+    assert!(good.active.for_service(Service::JavaClaims).is_empty(), "nothing is set for it");
+
+    fs::write(&path, "generation = 2\n[settings.python-api]\nNOTE = \"hal").unwrap();
+    let bad = seen(&mut watch, "the half-written file", |seen| seen.problem.is_some()).await;
+    assert_eq!(*bad.active, active(1, "good"), "the last good settings hold");
+    let problem = bad.problem.unwrap().to_string();
+    assert!(problem.contains("active.toml:3:12: "), "the problem has its place: {problem}");
+
+    fs::write(&path, "generation = 2\n[settings.python-api]\nNOTE = \"half\"").unwrap();
+    let whole = seen(&mut watch, "the rest of the file", |seen| seen.active.generation == 2).await;
+    assert_eq!(whole.problem, None, "what is good again has no problem");
+
+    fs::remove_file(&path).unwrap();
+    let vanished = seen(&mut watch, "that the file vanished", |seen| seen.problem.is_some()).await;
+    assert_eq!(vanished.active.generation, 2, "the last good settings hold");
+    let problem = vanished.problem.unwrap();
+    assert!(matches!(*problem, FileError::Unreadable { .. }), "it is not the text that is wrong: {problem}");
+
+    active(3, "back").write(&path).unwrap();
+    let back = seen(&mut watch, "the new file", |seen| seen.active.generation == 3).await;
+    assert_eq!(back.problem, None, "all is well again");
+}
+
+#[tokio::test]
+async fn a_file_that_is_wrong_from_the_start_sets_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("active.toml");
+    fs::write(&path, b"\xff").unwrap();
+    let seen = watch(path, Arc::new(schema()), Duration::from_millis(5)).borrow().clone();
+    assert_eq!(*seen.active, Active::default(), "there is nothing good to hold on to");
+    assert!(seen.problem.is_some(), "the refusal is told");
+}
+
+#[test]
+fn a_reader_never_sees_half_a_file() {
+    const LAST: u64 = 200;
+    let note = |generation: u64| format!("{generation} ").repeat(2_000);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("active.toml");
+    active(1, &note(1)).write(&path).unwrap();
+    let schema = schema();
+    thread::scope(|scope| {
+        let writer =
+            scope.spawn(|| (2..=LAST).try_for_each(|generation| active(generation, &note(generation)).write(&path)));
+        let mut newest = 0;
+        loop {
+            let last_look = writer.is_finished();
+            let read = Active::load(&path, &schema).expect("every version is whole");
+            assert!(read.generation >= newest, "{} came after {newest}", read.generation);
+            assert_eq!(read, active(read.generation, &note(read.generation)), "no version is mixed");
+            newest = read.generation;
+            if last_look {
+                break;
+            }
+        }
+        assert_eq!(newest, LAST, "the last version stays");
+        writer.join().unwrap().expect("every write succeeds");
+    });
+    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["active.toml"], "no draft is left behind");
+}
+
+#[test]
+fn a_failed_write_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("absent").join("active.toml");
+    let error = active(1, "").write(&path).expect_err("the folder is absent");
+    assert_eq!(error.path, path, "the error names the file");
+    assert_eq!(Active::load(&path, &schema()), Ok(Active::default()), "an absent file sets nothing");
+}
+
+#[cfg(unix)]
+#[test]
+fn another_user_may_read_the_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (written, ordinary) = (folder.path().join("active.toml"), folder.path().join("ordinary"));
+    active(1, "").write(&written).unwrap();
+    fs::write(&ordinary, "").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&written), mode(&ordinary), "it is no more private than any other file");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn what_is_written_is_read(
+        generation in 0..=u64::try_from(i64::MAX).unwrap(),
+        scenario in proptest::option::of(any::<String>()),
+        notes in proptest::collection::vec((prop::sample::select(vec![Service::PythonApi, Service::JavaClaims]), any::<String>()), 0..3),
+    ) {
+        let mut settings = Settings::default();
+        for (service, note) in notes {
+            settings.set(service, "NOTE", note);
+        }
+        let written = Active { generation, scenario, settings };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("active.toml");
+        written.write(&path).unwrap();
+        prop_assert_eq!(Active::load(&path, &schema()), Ok(written));
+    }
+}

@@ -1,0 +1,103 @@
+//! The scenarios that come with the lab.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use scenario::catalogue::{Catalogue, CatalogueError};
+use scenario::expectation::{Format, ParentUsed};
+use scenario::file::{Place, Scenario, Step};
+use scenario::schema::{Schema, Setting};
+use scenario::topology::{HOPS, Service};
+
+use crate::support::GOOD;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
+}
+
+/// A schema that takes every key that a scenario file sets: what the keys mean is not known here.
+fn lenient_schema() -> Schema {
+    fn add(schema: Schema, settings: Option<&toml::Value>) -> Schema {
+        let tables = settings.and_then(toml::Value::as_table).into_iter().flatten();
+        tables.fold(schema, |schema, (service, table)| {
+            let setting = |key: &String| Setting { key: key.clone().leak(), allowed: "anything", check: |_| Ok(()) };
+            let settings: Vec<_> = table.as_table().unwrap().keys().map(setting).collect();
+            schema.with(service.parse().unwrap(), settings.leak())
+        })
+    }
+
+    fs::read_dir(folder()).unwrap().fold(Schema::new(), |schema, entry| {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let file: toml::Table = text.parse().unwrap();
+        let fixes = file.get("fixes").and_then(toml::Value::as_array).into_iter().flatten();
+        fixes.fold(add(schema, file.get("settings")), |schema, fix| add(schema, fix.get("settings")))
+    })
+}
+
+#[test]
+fn every_scenario_is_embedded_and_well_formed() {
+    let embedded = Catalogue::embedded(&lenient_schema()).unwrap_or_else(|error| panic!("{error}"));
+    let on_disk = Catalogue::from_dir(&folder(), &lenient_schema()).unwrap_or_else(|error| panic!("{error}"));
+    let all: Vec<_> = embedded.iter().collect();
+    assert_eq!(all, on_disk.iter().collect::<Vec<_>>(), "what was built in is what stands in the folder");
+    let order = |&scenario: &&Scenario| (scenario.group, scenario.id.clone());
+    assert!(all.is_sorted_by_key(order), "the order is that of groups, then of ids");
+    assert_eq!(all.iter().filter(|scenario| scenario.fault.is_none()).count(), 1, "`healthy` alone has no fault");
+}
+
+#[test]
+fn healthy_demands_the_whole_chain() {
+    let catalogue = Catalogue::embedded(&lenient_schema()).unwrap();
+    let healthy = catalogue.healthy();
+    let traced = Service::ALL.iter().copied().filter(|service| service.has_sdk()).collect::<Vec<_>>();
+    let services: Vec<_> = healthy.fragments.iter().map(|fragment| fragment.services.clone()).collect();
+    assert_eq!(services, [traced], "one fragment holds every service that makes spans");
+    let hops: Vec<_> = healthy.hops.iter().map(|cells| (cells.hop.clone(), cells.parent)).collect();
+    let demanded: Vec<_> = HOPS.iter().map(|hop| (hop.to_string(), Some(ParentUsed::Sender))).collect();
+    assert_eq!(hops, demanded, "every hop keeps its parent");
+}
+
+#[test]
+fn lab_1_is_a_b3_sender_before_a_w3c_receiver() {
+    let catalogue = Catalogue::embedded(&lenient_schema()).unwrap();
+    let lab = catalogue.get("lab-1-b3-vs-w3c").unwrap();
+    let fault = lab.fault.as_ref().expect("it is broken");
+    assert_eq!(fault.cause.place, Place::Hop(&HOPS[0]), "the first hop is at fault");
+    assert_eq!(fault.cause.step, Some(Step::Extract), "the header arrives and is not read");
+    assert_eq!(fault.broken.hops[0].received, Some(vec![Format::B3]), "what arrives is B3");
+    assert_eq!(catalogue.healed(lab), catalogue.healthy(), "mended means healthy");
+
+    let set: Vec<_> = fault.fixes.iter().map(|fix| lab.fixed(fix)).collect();
+    let propagators = |service| set.iter().map(|set| set.get(service, "OTEL_PROPAGATORS")).collect::<Vec<_>>();
+    let (w3c, both) = (Some("tracecontext,baggage"), Some("tracecontext,baggage,b3"));
+    assert_eq!(propagators(Service::PythonApi), [w3c, Some("b3"), both], "a fix stands on top of the scenario");
+    assert_eq!(propagators(Service::JavaClaims), [None, both, None], "a fix changes what it names and no more");
+}
+
+#[test]
+fn an_unknown_id_names_the_known_ones() {
+    let catalogue = Catalogue::embedded(&lenient_schema()).unwrap();
+    let error = catalogue.get("lab-1-b3-vs-w3").expect_err("there is none of this id").to_string();
+    assert!(error.starts_with("unknown scenario `lab-1-b3-vs-w3`; scenarios are healthy, "), "{error}");
+    assert!(error.ends_with("; did you mean `lab-1-b3-vs-w3c`?"), "{error}");
+}
+
+#[test]
+fn a_folder_is_refused_with_every_wrong_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("a.toml", "x"), ("b.toml", "title = 1"), ("notes.md", "no scenario")] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let schema = crate::support::schema();
+    let error = Catalogue::from_dir(folder.path(), &schema).expect_err("two files are wrong");
+    let CatalogueError::Files(files) = error else { panic!("the files are wrong, not: {error}") };
+    assert_eq!(files.len(), 2, "both wrong files are told, and no other: {files:?}");
+
+    fs::remove_file(folder.path().join("b.toml")).unwrap();
+    fs::write(folder.path().join("a.toml"), GOOD).unwrap();
+    let error = Catalogue::from_dir(folder.path(), &schema).expect_err("no file says what healthy is");
+    assert!(matches!(error, CatalogueError::NoHealthy), "{error}");
+    let absent = folder.path().join("absent");
+    let error = Catalogue::from_dir(&absent, &schema).expect_err("there is no such folder");
+    assert!(matches!(&error, CatalogueError::Folder { path, .. } if *path == absent), "{error}");
+}

@@ -1,0 +1,54 @@
+//! A schema and a good scenario to break.
+
+use scenario::schema::{Schema, Setting};
+use scenario::topology::Service;
+
+const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "OTEL_PROPAGATORS",
+        allowed: "comma list of tracecontext, baggage, b3",
+        check: |value| {
+            let known = |name: &&str| ["tracecontext", "baggage", "b3"].contains(name);
+            value
+                .split(',')
+                .find(|name| !known(name))
+                .map_or(Ok(()), |name| Err(format!("unknown propagator `{name}`")))
+        },
+    },
+    Setting { key: "NOTE", allowed: "any text", check: |_| Ok(()) },
+];
+
+pub(crate) fn schema() -> Schema {
+    Schema::new().with(Service::PythonApi, SETTINGS).with(Service::JavaClaims, SETTINGS)
+}
+
+pub(crate) const GOOD: &str = r#"title = "A title"
+group = "wire-formats"
+topic = "A topic"
+symptom = "A symptom"
+look = ["here"]
+hints = ["look there"]
+
+[settings.python-api]
+OTEL_PROPAGATORS = "b3"
+
+[cause]
+where = "python-api -> java-claims"
+step = "extract"
+text = "A cause"
+
+[[fixes]]
+text = "A fix"
+settings.python-api.OTEL_PROPAGATORS = "tracecontext"
+
+[broken]
+missing_parents = []
+
+[[broken.fragments]]
+root = { service = "java-claims", kind = "server" }
+services = ["java-claims"]
+
+[[broken.hops]]
+hop = "python-api -> java-claims"
+sent = ["b3"]
+"#;
