@@ -1,0 +1,293 @@
+//! OTLP in, over gRPC and over HTTP.
+//!
+//! <https://opentelemetry.io/docs/specs/otlp/>
+
+use std::fmt;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, post};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use prost::Message as _;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::json;
+use tonic::Code;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+use tower_http::decompression::RequestDecompressionLayer;
+
+use crate::json::Object;
+use crate::store::{Refused, Store};
+
+/// The largest request taken, in bytes after decompression.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
+
+const ONLY_TRACES: &str = "this receiver takes traces only, neither metrics nor logs";
+
+/// OTLP over gRPC: the trace service, gzip and deflate accepted, everything else `UNIMPLEMENTED`.
+///
+/// A request beyond [`MAX_REQUEST_BYTES`] is answered `RESOURCE_EXHAUSTED`.
+pub fn grpc_router(store: Store) -> Router {
+    let service = TraceServiceServer::new(TraceReceiver(store))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
+    Routes::new(service)
+        .into_axum_router()
+        .fallback(async || tonic::Status::unimplemented(ONLY_TRACES).into_http::<tonic::body::Body>())
+        .layer(map_response(too_large_is_resource_exhausted))
+}
+
+/// OTLP over HTTP: `POST /v1/traces` in protobuf or JSON, plain, gzip or deflate (zlib).
+///
+/// Answers in the format of the request; refused spans are told as `partial_success`, errors as `google.rpc.Status`.
+/// `/v1/metrics` and `/v1/logs` are 404 on purpose. A request beyond [`MAX_REQUEST_BYTES`] is answered 413.
+pub fn otlp_http_app(store: Store) -> Router {
+    Router::new()
+        .route("/v1/traces", post(export_traces))
+        .route("/v1/metrics", any(only_traces))
+        .route("/v1/logs", any(only_traces))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        // What it cannot decompress is passed on with its header, so that the answer has a body as OTLP wants it.
+        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+        .with_state(store)
+}
+
+#[derive(Debug)]
+struct TraceReceiver(Store);
+
+/// How a request over HTTP is written, and so its answer.
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    Protobuf,
+    Json,
+}
+
+/// Why a request over HTTP was turned away.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("Content-Type must be application/x-protobuf or application/json")]
+    ContentType,
+    #[error("Content-Encoding must be gzip, deflate or absent")]
+    ContentEncoding,
+    #[error("the request is larger than {MAX_REQUEST_BYTES} bytes after decompression")]
+    TooLarge,
+    #[error("the body cannot be read: {0}")]
+    Body(BytesRejection),
+    #[error("the body is no ExportTraceServiceRequest in protobuf: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    #[error("the body is no ExportTraceServiceRequest in OTLP/JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("{ONLY_TRACES}")]
+    OnlyTraces,
+}
+
+/// The whole request; a key that it does not know is an error, where the spec would have it ignored.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct JsonRequest {
+    resource_spans: Option<Vec<ResourceSpans>>,
+}
+
+/// Any JSON whose keys are all in lowerCamelCase, as OTLP demands; with `resource_spans` or `scope_spans` a request
+/// would otherwise be read as empty, and the sender would be told that all went well.
+///
+/// <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>
+struct CamelCaseKeys;
+
+/// `google.rpc.Status`: <https://github.com/googleapis/googleapis/blob/master/google/rpc/status.proto>
+#[derive(Clone, PartialEq, prost::Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+// === impl TraceReceiver ===
+
+#[tonic::async_trait]
+impl TraceService for TraceReceiver {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        let refused = self.0.insert(request.into_inner());
+        Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success: partial_success(refused) }))
+    }
+}
+
+/// tonic says `OUT_OF_RANGE` of a message that is too large; gRPC's own libraries say `RESOURCE_EXHAUSTED`.
+async fn too_large_is_resource_exhausted(mut response: Response) -> Response {
+    if let Some(code) = response.headers_mut().get_mut(tonic::Status::GRPC_STATUS)
+        && code.as_bytes() == (Code::OutOfRange as i32).to_string().as_bytes()
+    {
+        *code = HeaderValue::from(Code::ResourceExhausted as i32);
+    }
+    response
+}
+
+// === HTTP ===
+
+async fn export_traces(
+    State(store): State<Store>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Response> {
+    let format = Format::of(&headers).ok_or_else(|| Format::Json.error(ExportError::ContentType))?;
+    let request = decode(format, &headers, body).map_err(|error| format.error(error))?;
+    Ok(format.success(store.insert(request)))
+}
+
+async fn only_traces(headers: HeaderMap) -> Response {
+    Format::of(&headers).unwrap_or(Format::Json).error(ExportError::OnlyTraces)
+}
+
+fn decode(
+    format: Format,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<ExportTraceServiceRequest, ExportError> {
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(ExportError::ContentEncoding);
+    }
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ExportError::TooLarge,
+        _ => ExportError::Body(rejection),
+    })?;
+    match format {
+        Format::Protobuf => Ok(ExportTraceServiceRequest::decode(body)?),
+        Format::Json => {
+            let request: JsonRequest = serde_json::from_slice(&body)?;
+            let CamelCaseKeys = serde_json::from_slice(&body)?;
+            Ok(ExportTraceServiceRequest { resource_spans: request.resource_spans.unwrap_or_default() })
+        }
+    }
+}
+
+fn partial_success(refused: Refused) -> Option<ExportTracePartialSuccess> {
+    (refused != Refused::default()).then(|| ExportTracePartialSuccess {
+        rejected_spans: refused.total().try_into().unwrap_or(i64::MAX),
+        error_message: refused.to_string(),
+    })
+}
+
+// === impl Format ===
+
+impl Format {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        [Self::Protobuf, Self::Json].into_iter().find(|format| essence.eq_ignore_ascii_case(format.content_type()))
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    fn success(self, refused: Refused) -> Response {
+        let partial_success = partial_success(refused);
+        let body = match self {
+            Self::Protobuf => ExportTraceServiceResponse { partial_success }.encode_to_vec(),
+            Self::Json => {
+                let partial_success = partial_success.map(|partial| {
+                    json!({ "rejectedSpans": partial.rejected_spans.to_string(), "errorMessage": partial.error_message })
+                });
+                serde_json::Value::from(Object::default().option("partialSuccess", partial_success))
+                    .to_string()
+                    .into_bytes()
+            }
+        };
+        self.response(StatusCode::OK, body)
+    }
+
+    fn error(self, error: ExportError) -> Response {
+        let (status, code) = match error {
+            ExportError::ContentType | ExportError::ContentEncoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument)
+            }
+            ExportError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
+            ExportError::Body(_) | ExportError::Protobuf(_) | ExportError::Json(_) => {
+                (StatusCode::BAD_REQUEST, Code::InvalidArgument)
+            }
+            ExportError::OnlyTraces => (StatusCode::NOT_FOUND, Code::Unimplemented),
+        };
+        let RpcStatus { code, message } = RpcStatus { code: code as i32, message: error.to_string() };
+        let body = match self {
+            Self::Protobuf => RpcStatus { code, message }.encode_to_vec(),
+            Self::Json => json!({ "code": code, "message": message }).to_string().into_bytes(),
+        };
+        self.response(status, body)
+    }
+
+    fn response(self, status: StatusCode, body: Vec<u8>) -> Response {
+        (status, [(header::CONTENT_TYPE, self.content_type())], body).into_response()
+    }
+}
+
+// === impl CamelCaseKeys ===
+
+impl<'de> Deserialize<'de> for CamelCaseKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for CamelCaseKeys {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON with keys in lowerCamelCase")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key.contains('_') {
+                return Err(A::Error::custom(format_args!("`{key}`: keys must be in lowerCamelCase")));
+            }
+            map.next_value::<Self>()?;
+        }
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+}

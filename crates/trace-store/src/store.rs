@@ -1,0 +1,364 @@
+//! Traces in memory, bounded by bytes.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message as _;
+use serde::Serialize;
+
+/// Bytes charged for each span on top of its encoded length: the decoded struct and its place in the index.
+pub const SPAN_OVERHEAD_BYTES: usize = 512;
+
+/// Bounds of a [`Store`], both in bytes.
+///
+/// The measure is the encoded length of each span plus [`SPAN_OVERHEAD_BYTES`], plus the encoded length of resource and
+/// scope once per request and trace. It is a stable measure, not what the allocator gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// All traces together; beyond it whole traces are evicted, the one that arrived first goes first.
+    pub max_bytes: usize,
+    /// One trace; beyond it further spans of that trace are refused. Never more than `max_bytes`.
+    pub max_trace_bytes: usize,
+}
+
+/// A bounded set of traces; clones share it.
+///
+/// When it is full, the trace whose first span arrived first is evicted whole, however recently it grew. Spans of an
+/// evicted trace that come later start it anew, without what was evicted. Of a span id that arrives twice in a trace
+/// (exporters retry) the first is kept.
+#[derive(Clone, Debug)]
+pub struct Store {
+    limits: Limits,
+    held: Arc<Mutex<Held>>,
+}
+
+/// What a store has seen and what it holds.
+///
+/// `spans_received` is always the sum of held, evicted, duplicate and refused spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Spans in all requests.
+    pub spans_received: u64,
+    /// Spans that were refused, by reason.
+    pub spans_refused: Refused,
+    /// Spans whose id the trace held already.
+    pub spans_duplicate: u64,
+    /// Spans that went with an evicted trace.
+    pub spans_evicted: u64,
+    /// Traces evicted to keep within the bound.
+    pub traces_evicted: u64,
+    /// Spans held now.
+    pub spans_held: u64,
+    /// Traces held now.
+    pub traces_held: u64,
+    /// Bytes held now, by the measure of [`Limits`].
+    pub bytes_held: u64,
+}
+
+/// Spans that were refused, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    /// The trace id is not 16 bytes, or all zero.
+    pub invalid_trace_id: u64,
+    /// The span id is not 8 bytes, or all zero.
+    pub invalid_span_id: u64,
+    /// The trace would have passed [`Limits::max_trace_bytes`].
+    pub trace_too_large: u64,
+}
+
+/// The id of a trace; shows itself as 32 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TraceId([u8; 16]);
+
+/// Why a text is no trace id; worded as in Tempo.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum ParseTraceIdError {
+    #[error("trace IDs can only contain hex characters: invalid character '{character}' at position {position}")]
+    NotHex { character: char, position: usize },
+    #[error("trace IDs can't be larger than 128 bits")]
+    TooLong,
+}
+
+/// What is held of one trace, shared with the store.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredTrace {
+    pub(crate) id: TraceId,
+    pub(crate) batches: Vec<Arc<Batch>>,
+    pub(crate) bytes: usize,
+    /// Whether spans of it were refused because it had reached its bound.
+    pub(crate) is_partial: bool,
+}
+
+/// Spans of one trace that came in one request from one resource and scope.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Resource and schema URL; its `scope_spans` are empty.
+    pub(crate) resource: Arc<ResourceSpans>,
+    /// Scope and schema URL; its `spans` are empty.
+    pub(crate) scope: Arc<ScopeSpans>,
+    pub(crate) spans: Vec<Span>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    traces: HashMap<TraceId, Trace>,
+    /// Every id in `traces`, by first arrival.
+    arrivals: VecDeque<TraceId>,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Trace {
+    batches: Vec<Arc<Batch>>,
+    span_ids: HashSet<[u8; 8]>,
+    bytes: usize,
+    is_partial: bool,
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// The bound of one trace in a Tempo of default configuration, in bytes.
+    ///
+    /// <https://grafana.com/docs/tempo/latest/configuration/#overrides>, `max_bytes_per_trace`
+    pub const TEMPO_MAX_TRACE_BYTES: usize = 5_000_000;
+}
+
+// === impl Store ===
+
+impl Store {
+    /// A store of at most `max_bytes`, with Tempo's bound for a single trace.
+    #[must_use]
+    pub fn new(max_bytes: usize) -> Self {
+        Self::with_limits(Limits { max_bytes, max_trace_bytes: Limits::TEMPO_MAX_TRACE_BYTES })
+    }
+
+    /// A store with bounds of your own.
+    #[must_use]
+    pub fn with_limits(limits: Limits) -> Self {
+        let max_trace_bytes = limits.max_trace_bytes.min(limits.max_bytes);
+        Self { limits: Limits { max_trace_bytes, ..limits }, held: Arc::default() }
+    }
+
+    /// The bounds in force.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Takes in what an exporter sent, evicts what no longer fits, and says what of the request was refused.
+    pub fn insert(&self, request: ExportTraceServiceRequest) -> Refused {
+        let (batches, received, mut refused) = split_by_trace(request);
+        let mut held = self.lock();
+        for (id, batch) in batches {
+            refused.trace_too_large += held.add(id, batch, self.limits.max_trace_bytes);
+        }
+        held.evict_beyond(self.limits.max_bytes);
+        held.counters.spans_received += received;
+        held.counters.spans_refused.add(refused);
+        refused
+    }
+
+    /// What was seen so far and what is held now.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.lock().counters
+    }
+
+    pub(crate) fn trace(&self, id: TraceId) -> Option<StoredTrace> {
+        self.lock().traces.get(&id).map(|trace| trace.share(id))
+    }
+
+    /// All traces; only pointers are copied while the lock is held.
+    pub(crate) fn traces(&self) -> Vec<StoredTrace> {
+        self.lock().traces.iter().map(|(id, trace)| trace.share(*id)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Batches by trace, the number of spans in the request, and those refused for their ids.
+fn split_by_trace(request: ExportTraceServiceRequest) -> (Vec<(TraceId, Batch)>, u64, Refused) {
+    let (mut batches, mut received, mut refused) = (Vec::new(), 0, Refused::default());
+    for mut resource in request.resource_spans {
+        let scopes = std::mem::take(&mut resource.scope_spans);
+        let resource = Arc::new(resource);
+        for mut scope in scopes {
+            let spans = std::mem::take(&mut scope.spans);
+            let scope = Arc::new(scope);
+            let mut by_trace = BTreeMap::<TraceId, Vec<Span>>::new();
+            for span in spans {
+                received += 1;
+                match (TraceId::from_bytes(&span.trace_id), span_id(&span)) {
+                    (None, _) => refused.invalid_trace_id += 1,
+                    (_, None) => refused.invalid_span_id += 1,
+                    (Some(id), Some(_)) => by_trace.entry(id).or_default().push(span),
+                }
+            }
+            batches.extend(
+                by_trace.into_iter().map(|(id, spans)| {
+                    (id, Batch { resource: Arc::clone(&resource), scope: Arc::clone(&scope), spans })
+                }),
+            );
+        }
+    }
+    (batches, received, refused)
+}
+
+fn span_id(span: &Span) -> Option<[u8; 8]> {
+    <[u8; 8]>::try_from(span.span_id.as_slice()).ok().filter(|id| *id != [0; 8])
+}
+
+// === impl Held ===
+
+impl Held {
+    /// Adds what is new and fits; returns how many spans did not fit.
+    fn add(&mut self, id: TraceId, mut batch: Batch, max_trace_bytes: usize) -> u64 {
+        let trace = self.traces.entry(id).or_insert_with(|| {
+            self.arrivals.push_back(id);
+            Trace::default()
+        });
+        let mut bytes = batch.resource.encoded_len() + batch.scope.encoded_len();
+        let (mut duplicate, mut too_large) = (0, 0);
+        batch.spans.retain(|span| {
+            let Some(span_id) = span_id(span) else { return false };
+            let span_bytes = span.encoded_len() + SPAN_OVERHEAD_BYTES;
+            if trace.span_ids.contains(&span_id) {
+                duplicate += 1;
+                return false;
+            }
+            if trace.bytes + bytes + span_bytes > max_trace_bytes {
+                too_large += 1;
+                return false;
+            }
+            trace.span_ids.insert(span_id);
+            bytes += span_bytes;
+            true
+        });
+        trace.is_partial |= too_large > 0;
+        self.counters.spans_duplicate += duplicate;
+        if !batch.spans.is_empty() {
+            batch.spans.shrink_to_fit();
+            self.counters.spans_held += batch.spans.len() as u64;
+            self.counters.bytes_held += bytes as u64;
+            trace.bytes += bytes;
+            trace.batches.push(Arc::new(batch));
+        } else if trace.batches.is_empty() {
+            // Only a trace that was new a moment ago holds nothing, so it is the last that arrived.
+            self.traces.remove(&id);
+            self.arrivals.pop_back();
+        }
+        self.counters.traces_held = self.traces.len() as u64;
+        too_large
+    }
+
+    fn evict_beyond(&mut self, max_bytes: usize) {
+        while self.counters.bytes_held > max_bytes as u64 {
+            let Some(trace) = self.arrivals.pop_front().and_then(|id| self.traces.remove(&id)) else { return };
+            let spans = trace.span_ids.len() as u64;
+            self.counters.traces_evicted += 1;
+            self.counters.traces_held -= 1;
+            self.counters.spans_evicted += spans;
+            self.counters.spans_held -= spans;
+            self.counters.bytes_held -= trace.bytes as u64;
+        }
+    }
+}
+
+// === impl Trace ===
+
+impl Trace {
+    fn share(&self, id: TraceId) -> StoredTrace {
+        StoredTrace { id, batches: self.batches.clone(), bytes: self.bytes, is_partial: self.is_partial }
+    }
+}
+
+// === impl StoredTrace ===
+
+impl StoredTrace {
+    /// The trace in OTLP's shape; what came from one resource in one request stands together again.
+    pub(crate) fn to_resource_spans(&self) -> Vec<ResourceSpans> {
+        let mut all = Vec::<ResourceSpans>::new();
+        let mut previous: Option<&Batch> = None;
+        for batch in &self.batches {
+            let scope = ScopeSpans { spans: batch.spans.clone(), ..ScopeSpans::clone(&batch.scope) };
+            let same_resource = previous.is_some_and(|previous| Arc::ptr_eq(&previous.resource, &batch.resource));
+            match all.last_mut() {
+                Some(last) if same_resource => last.scope_spans.push(scope),
+                _ => all.push(ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::clone(&batch.resource) }),
+            }
+            previous = Some(batch);
+        }
+        all
+    }
+
+    /// Every span with the batch that it came in.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (&Batch, &Span)> {
+        self.batches.iter().flat_map(|batch| batch.spans.iter().map(move |span| (batch.as_ref(), span)))
+    }
+}
+
+// === impl Refused ===
+
+impl Refused {
+    /// All of them, whatever the reason.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.invalid_trace_id + self.invalid_span_id + self.trace_too_large
+    }
+
+    const fn add(&mut self, other: Self) {
+        self.invalid_trace_id += other.invalid_trace_id;
+        self.invalid_span_id += other.invalid_span_id;
+        self.trace_too_large += other.trace_too_large;
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "spans refused: {} with an invalid trace id, {} with an invalid span id, {} beyond the bound of their trace",
+            self.invalid_trace_id, self.invalid_span_id, self.trace_too_large
+        )
+    }
+}
+
+// === impl TraceId ===
+
+impl TraceId {
+    /// The id, if it is one: 16 bytes that are not all zero.
+    ///
+    /// <https://www.w3.org/TR/trace-context/#trace-id>
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        <[u8; 16]>::try_from(bytes).ok().filter(|id| *id != [0; 16]).map(Self)
+    }
+}
+
+impl FromStr for TraceId {
+    type Err = ParseTraceIdError;
+
+    /// Up to 32 hex digits of either case; a short id is padded with zeros on the left, as Tempo does.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let not_hex = text.chars().enumerate().find(|(_, character)| !character.is_ascii_hexdigit());
+        if let Some((index, character)) = not_hex {
+            return Err(ParseTraceIdError::NotHex { character, position: index + 1 });
+        }
+        if text.len() > 32 {
+            return Err(ParseTraceIdError::TooLong);
+        }
+        u128::from_str_radix(text, 16).map(|id| Self(id.to_be_bytes())).map_err(|_| ParseTraceIdError::TooLong)
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
