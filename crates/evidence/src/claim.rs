@@ -1,0 +1,387 @@
+//! The fragments of one claim, and how to wait for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use scenario::expectation::SpanKind;
+use scenario::topology::{HOPS, Service};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep_until};
+
+use crate::headers::{Context, parse_traceparent};
+use crate::source::{SourceError, TraceSource};
+use crate::span::{Span, SpanId, TraceId};
+
+/// Everything that is known of one claim.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClaimEvidence {
+    /// The claim.
+    pub claim_id: String,
+    /// The traces that it fell into, by start time.
+    pub fragments: Vec<Fragment>,
+    /// The `traceresponse` header that the front door answered the submission with, if somebody kept it.
+    pub traceresponse: Option<String>,
+    /// How many spans and links had malformed ids and were left out.
+    pub malformed: usize,
+    /// Whether the source said that it left out spans of a trace.
+    pub partial: bool,
+}
+
+/// One of the traces that a single claim fell into.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fragment {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// Its spans in tree order: a parent before its children, siblings by start time.
+    pub nodes: Vec<Node>,
+    /// Who has spans in it: the services of the chain in their order, then others by name.
+    pub services: Vec<String>,
+    /// The ids of other claims that its spans carry.
+    pub other_claims: Vec<String>,
+}
+
+/// A span and its place in the tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// The span.
+    #[serde(flatten)]
+    pub span: Span,
+    /// How many ancestors it has; a parent that never arrived counts as one.
+    pub depth: usize,
+    /// How it hangs in the tree.
+    pub place: Place,
+}
+
+/// How a span hangs in its trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// It names no parent.
+    Root,
+    /// Its parent is in the trace.
+    Child,
+    /// It names a parent that is not in the trace.
+    MissingParent,
+    /// Its ancestors lead back to it; foreign data may say so.
+    Cycle,
+}
+
+/// How long to wait for evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// What was not seen after this long counts as absent. Default: 10 s, many times the longest way of a span here.
+    pub deadline: Duration,
+    /// Complete evidence must stay as it is for this long. Default: 600 ms, three times the exporters' delay of 200 ms,
+    /// so that a late extra root is not overlooked.
+    pub settle: Duration,
+    /// The time between two looks. Default: 100 ms.
+    pub poll: Duration,
+}
+
+/// What waiting brought.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Collected {
+    /// What was seen.
+    pub evidence: ClaimEvidence,
+    /// Whether the evidence was whole and had settled; otherwise the deadline passed, and what is absent, is absent.
+    pub complete: bool,
+    /// How long it was waited for, in milliseconds.
+    pub waited_millis: u64,
+    /// What the source failed with meanwhile, each error once.
+    pub source_errors: Vec<String>,
+    /// Whether the last look failed: then nothing can be said about what is absent.
+    pub source_down: bool,
+}
+
+// === impl Patience ===
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(10), settle: Duration::from_millis(600), poll: Duration::from_millis(100) }
+    }
+}
+
+// === impl Collected ===
+
+impl Collected {
+    /// The same with the `traceresponse` header of the claim's submission.
+    #[must_use]
+    pub fn with_traceresponse(mut self, header: Option<impl Into<String>>) -> Self {
+        self.evidence.traceresponse = header.map(Into::into);
+        self
+    }
+}
+
+/// Looks until the evidence of a claim is whole and has settled, or until the deadline.
+///
+/// The last look starts at the deadline, so the wait may be longer by the time that the source takes for it.
+/// `since_unix_seconds` is any time before the claim was sent. Errors of the source are kept, not returned: it may come
+/// back.
+pub async fn collect(source: &TraceSource, claim_id: &str, since_unix_seconds: u64, patience: &Patience) -> Collected {
+    let start = Instant::now();
+    let deadline = start + patience.deadline;
+    let mut found = BTreeSet::new();
+    let mut changed = start;
+    let mut collected =
+        Collected { evidence: ClaimEvidence::from_spans(claim_id, []), source_down: true, ..Collected::default() };
+    loop {
+        let look = Instant::now();
+        match look_once(source, claim_id, since_unix_seconds, &mut found).await {
+            Ok((evidence, all_found)) => {
+                if evidence != collected.evidence {
+                    collected.evidence = evidence;
+                    changed = look;
+                }
+                collected.source_down = false;
+                let settled = look.duration_since(changed) >= patience.settle;
+                collected.complete = all_found && settled && collected.evidence.is_complete();
+            }
+            Err(error) => {
+                collected.source_down = true;
+                let error = error.to_string();
+                if !collected.source_errors.contains(&error) {
+                    collected.source_errors.push(error);
+                }
+            }
+        }
+        if collected.complete || look >= deadline {
+            collected.waited_millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            return collected;
+        }
+        sleep_until(deadline.min(look + patience.poll)).await;
+    }
+}
+
+/// One look, and whether every trace that was ever found could be fetched.
+async fn look_once(
+    source: &TraceSource,
+    claim_id: &str,
+    since_unix_seconds: u64,
+    found: &mut BTreeSet<TraceId>,
+) -> Result<(ClaimEvidence, bool), SourceError> {
+    found.extend(source.traces_of_claim(claim_id, since_unix_seconds).await?);
+    let (mut spans, mut malformed, mut partial, mut all_found) = (Vec::new(), 0, false, true);
+    for id in &*found {
+        match source.trace(*id).await? {
+            Some(trace) => {
+                spans.extend(trace.spans);
+                malformed += trace.malformed;
+                partial |= trace.partial;
+            }
+            None => all_found = false,
+        }
+    }
+    let evidence = ClaimEvidence { malformed, partial, ..ClaimEvidence::from_spans(claim_id, spans) };
+    Ok((evidence, all_found))
+}
+
+// === impl ClaimEvidence ===
+
+impl ClaimEvidence {
+    /// Sorts spans into fragments. All of them count: who asks for one claim brings the traces of that claim.
+    #[must_use]
+    pub fn from_spans(claim_id: impl Into<String>, spans: impl IntoIterator<Item = Span>) -> Self {
+        let claim_id = claim_id.into();
+        let mut traces = BTreeMap::<TraceId, Vec<Span>>::new();
+        for span in spans {
+            traces.entry(span.trace_id).or_default().push(span);
+        }
+        let mut fragments: Vec<_> =
+            traces.into_iter().map(|(trace_id, spans)| Fragment::new(trace_id, spans, &claim_id)).collect();
+        fragments.sort_by_key(|fragment| fragment.spans().map(|span| span.start_unix_nano).min());
+        Self { claim_id, fragments, ..Self::default() }
+    }
+
+    /// Every span of every fragment.
+    pub fn spans(&self) -> impl Iterator<Item = &Span> {
+        self.fragments.iter().flat_map(Fragment::spans)
+    }
+
+    /// The span with these ids.
+    #[must_use]
+    pub fn span(&self, trace_id: TraceId, span_id: SpanId) -> Option<&Span> {
+        self.spans().find(|span| span.span_id == span_id && span.trace_id == trace_id)
+    }
+
+    /// Every span that names a parent which is not there.
+    pub fn missing_parents(&self) -> impl Iterator<Item = &Span> {
+        self.fragments.iter().flat_map(|fragment| fragment.placed(Place::MissingParent))
+    }
+
+    /// Whether the claim's own spans are all there as far as can be told: every hop's receiver was seen, every service
+    /// with an SDK has spans, no parent is missing, and the source left nothing out.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let received = HOPS.iter().all(|hop| self.receivers(hop.to.name()).any(|span| span.name == hop.receiver_span));
+        let services =
+            Service::ALL.iter().filter(|it| it.has_sdk()).all(|it| self.spans().any(|span| span.service == it.name()));
+        received && services && !self.partial && self.missing_parents().next().is_none()
+    }
+
+    /// What the front door's `traceresponse` says (<https://www.w3.org/TR/trace-context-2/>); `None` if there is no
+    /// readable one.
+    #[must_use]
+    pub fn response_context(&self) -> Option<Context> {
+        parse_traceparent(self.traceresponse.as_deref()?).ok()
+    }
+
+    /// The receiving spans of a service that carry this claim's id.
+    pub(crate) fn receivers<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Span> {
+        self.spans().filter(move |span| {
+            span.service == service && span.receives() && span.claim_id() == Some(self.claim_id.as_str())
+        })
+    }
+}
+
+// === impl Fragment ===
+
+impl Fragment {
+    fn new(trace_id: TraceId, spans: Vec<Span>, claim_id: &str) -> Self {
+        let mut services: Vec<_> =
+            spans.iter().map(|span| span.service.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+        services.sort_by_key(|name| Service::ALL.iter().position(|it| it.name() == name).unwrap_or(usize::MAX));
+        let other_claims: BTreeSet<_> =
+            spans.iter().filter_map(Span::claim_id).filter(|id| *id != claim_id).map(str::to_owned).collect();
+        Self { trace_id, nodes: in_tree_order(spans), services, other_claims: other_claims.into_iter().collect() }
+    }
+
+    /// Its spans in tree order.
+    pub fn spans(&self) -> impl Iterator<Item = &Span> {
+        self.nodes.iter().map(|node| &node.span)
+    }
+
+    /// Its spans without a parent.
+    pub fn roots(&self) -> impl Iterator<Item = &Span> {
+        self.placed(Place::Root)
+    }
+
+    /// Its spans that hang in the tree in this way.
+    pub fn placed(&self, place: Place) -> impl Iterator<Item = &Span> {
+        self.nodes.iter().filter(move |node| node.place == place).map(|node| &node.span)
+    }
+}
+
+/// Where a claim enters the chain.
+pub(crate) fn front_door() -> Service {
+    HOPS.first().map_or(Service::PythonApi, |hop| hop.from)
+}
+
+/// Whether a span is of the kind that a healthy trace is rooted at.
+pub(crate) fn is_front_door(span: &Span) -> bool {
+    span.service == front_door().name() && span.kind == SpanKind::Server
+}
+
+/// Puts spans in tree order. A span id that comes twice is kept once; a cycle is entered at its earliest span.
+fn in_tree_order(mut spans: Vec<Span>) -> Vec<Node> {
+    spans.sort_by(|a, b| {
+        (a.start_unix_nano, a.span_id, &a.service, &a.name).cmp(&(b.start_unix_nano, b.span_id, &b.service, &b.name))
+    });
+    let mut known = BTreeSet::new();
+    spans.retain(|span| known.insert(span.span_id));
+
+    let mut tops = Vec::new();
+    let mut children = BTreeMap::<SpanId, Vec<SpanId>>::new();
+    let mut by_start = Vec::new();
+    let mut waiting = BTreeMap::new();
+    for span in spans {
+        match span.parent_span_id {
+            None => tops.push((span.span_id, 0, Place::Root)),
+            Some(parent) if known.contains(&parent) => children.entry(parent).or_default().push(span.span_id),
+            Some(_) => tops.push((span.span_id, 1, Place::MissingParent)),
+        }
+        by_start.push(span.span_id);
+        waiting.insert(span.span_id, span);
+    }
+
+    let mut nodes = Vec::with_capacity(waiting.len());
+    // What no top leads to stands in a cycle or below one.
+    let rest = by_start.into_iter().map(|id| (id, 0, Place::Cycle));
+    for top in tops.into_iter().chain(rest) {
+        let mut stack = vec![top];
+        while let Some((id, depth, place)) = stack.pop() {
+            let Some(span) = waiting.remove(&id) else { continue };
+            nodes.push(Node { span, depth, place });
+            let below = children.remove(&id).unwrap_or_default();
+            stack.extend(below.into_iter().rev().map(|child| (child, depth + 1, Place::Child)));
+        }
+    }
+    nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+
+    fn ids(fragment: &Fragment) -> Vec<(String, usize, Place)> {
+        fragment.nodes.iter().map(|node| (format!("{:.16}", node.span.span_id), node.depth, node.place)).collect()
+    }
+
+    #[test]
+    fn a_whole_chain_is_one_tree() {
+        let mut spans = whole_chain();
+        spans.reverse();
+        let evidence = evidence(spans);
+        assert!(evidence.is_complete(), "every receiver, service and parent is there");
+        let [fragment] = evidence.fragments.as_slice() else { panic!("one trace, not {:?}", evidence.fragments) };
+        let depths: Vec<_> = ids(fragment).into_iter().map(|(_, depth, _)| depth).collect();
+        assert_eq!(depths, [0, 1, 2, 3, 4], "a parent comes before its child, whatever the order of arrival");
+        assert_eq!(fragment.services, ["python-api", "java-claims", "node-policy-store"], "in the chain's order");
+    }
+
+    #[test]
+    fn what_is_not_whole_is_not_complete() {
+        let cases = [
+            (chain_without(&[POLICY]), "the last receiver has not arrived"),
+            (chain_without(&[FRONT]), "the root has not arrived, its child names it"),
+            (chain_without(&[FRONT, CALL_CLAIMS]), "a service has no spans"),
+            (
+                chain_with(POLICY, |span| span.with(crate::span::CLAIM_ID, "c-2")),
+                "the last receiver is of another claim",
+            ),
+            (Vec::new(), "nothing arrived"),
+        ];
+        for (spans, why) in cases {
+            assert!(!evidence(spans).is_complete(), "{why}");
+        }
+        assert!(evidence(lab_1()).is_complete(), "two traces can be all there is");
+    }
+
+    #[test]
+    fn odd_trees_keep_every_span_once() {
+        let of = |id, parent| span(id, parent, "java-claims", SpanKind::Internal, "work", (id, id + 1));
+        let cases = [
+            (
+                vec![of(1, Some(2)), of(2, Some(1)), of(3, Some(2))],
+                vec![(0, Place::Cycle), (1, Place::Child), (2, Place::Child)],
+                "a cycle",
+            ),
+            (vec![of(1, Some(1))], vec![(0, Place::Cycle)], "its own parent"),
+            (vec![of(1, None), of(1, None)], vec![(0, Place::Root)], "one id twice"),
+            (
+                vec![of(1, Some(9)), of(2, Some(1))],
+                vec![(1, Place::MissingParent), (2, Place::Child)],
+                "a missing parent",
+            ),
+        ];
+        for (spans, expected, why) in cases {
+            let evidence = evidence(spans);
+            let mut seen: Vec<_> =
+                ids(&evidence.fragments[0]).into_iter().map(|(_, depth, place)| (depth, place)).collect();
+            seen.sort_by_key(|(depth, _)| *depth);
+            assert_eq!(seen, expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn evidence_survives_json() {
+        let mut evidence = evidence(lab_1());
+        evidence.traceresponse = Some(traceparent(TRACE_A, FRONT, 1));
+        let json = serde_json::to_string(&evidence).unwrap();
+        assert_eq!(
+            serde_json::from_str::<ClaimEvidence>(&json).unwrap(),
+            evidence,
+            "the CLI reads what the desk writes"
+        );
+    }
+}

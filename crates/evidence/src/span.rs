@@ -1,0 +1,375 @@
+//! One span, and how it is read from OTLP.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroU128};
+use std::str::FromStr;
+
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::trace::v1::{self as otlp, TracesData};
+pub use scenario::expectation::SpanKind;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The span attribute by which application code marks every receiver and root span of a claim.
+pub const CLAIM_ID: &str = "insurewatch.claim.id";
+
+/// Attributes by key. Bytes are shown in hex; a number that JSON cannot say is null.
+pub type Attributes = BTreeMap<String, Value>;
+
+/// One span as it arrived at the trace store.
+///
+/// Times are whole numbers in JSON as well: a reader that has only doubles loses up to 256 ns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// The trace it belongs to.
+    pub trace_id: TraceId,
+    /// Its own id.
+    pub span_id: SpanId,
+    /// The parent that it names; a root names none.
+    pub parent_span_id: Option<SpanId>,
+    /// `service.name` of its resource; empty if the resource has none.
+    pub service: String,
+    /// The attributes of its resource.
+    pub resource: Attributes,
+    /// The name of its instrumentation scope.
+    pub scope: String,
+    /// Its name.
+    pub name: String,
+    /// Its kind; OTLP lets a receiver take an unspecified kind for internal.
+    pub kind: SpanKind,
+    /// When it started, in nanoseconds since the Unix epoch.
+    pub start_unix_nano: u64,
+    /// When it ended, in nanoseconds since the Unix epoch. Foreign clocks may put it before the start.
+    pub end_unix_nano: u64,
+    /// How it ended.
+    pub status: Status,
+    /// Its attributes.
+    pub attributes: Attributes,
+    /// Its events.
+    pub events: Vec<Event>,
+    /// Its links.
+    pub links: Vec<Link>,
+}
+
+/// The id of a trace: 128 bits, never all zero, written in lower-case hex
+/// (<https://www.w3.org/TR/trace-context/#trace-id>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct TraceId(NonZeroU128);
+
+/// The id of a span: 64 bits, never all zero, written in lower-case hex
+/// (<https://www.w3.org/TR/trace-context/#parent-id>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct SpanId(NonZeroU64);
+
+/// Text that is no id.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no id: 1 to {digits} hex digits, not all zero")]
+pub struct InvalidId {
+    text: String,
+    digits: usize,
+}
+
+/// How a span ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Nobody said.
+    #[default]
+    Unset,
+    /// The application said that it went well.
+    Ok,
+    /// It failed, with this message, which may be empty.
+    Error(String),
+}
+
+/// Something that happened during a span.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in nanoseconds since the Unix epoch.
+    pub unix_nano: u64,
+    /// Its name.
+    pub name: String,
+    /// Its attributes.
+    pub attributes: Attributes,
+}
+
+/// A pointer from one span to another that is not its parent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// The trace pointed at.
+    pub trace_id: TraceId,
+    /// The span pointed at.
+    pub span_id: SpanId,
+    /// The attributes of the link.
+    pub attributes: Attributes,
+}
+
+/// What could be read of an OTLP answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decoded {
+    /// The spans, in the order in which they came.
+    pub spans: Vec<Span>,
+    /// How many spans and links were left out because an id of theirs is malformed.
+    pub malformed: usize,
+}
+
+// === impl TraceId and SpanId ===
+
+macro_rules! impl_id {
+    ($id:ident, $non_zero:ty, $int:ty, $digits:literal) => {
+        impl $id {
+            /// Reads an id as OTLP writes it; `None` if the length is wrong or all bytes are zero.
+            #[must_use]
+            pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                <$non_zero>::new(<$int>::from_be_bytes(bytes.try_into().ok()?)).map(Self)
+            }
+        }
+
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&format!(concat!("{:0", $digits, "x}"), self.0))
+            }
+        }
+
+        impl FromStr for $id {
+            type Err = InvalidId;
+
+            /// Reads hex digits; missing leading zeros are put back, because Tempo's search leaves them out.
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Some(text)
+                    .filter(|text| text.len() <= $digits && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+                    .and_then(|text| <$non_zero>::new(<$int>::from_str_radix(text, 16).ok()?))
+                    .map(Self)
+                    .ok_or_else(|| InvalidId { text: text.chars().take(80).collect(), digits: $digits })
+            }
+        }
+
+        impl From<$id> for String {
+            fn from(id: $id) -> Self {
+                id.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $id {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+    };
+}
+
+impl_id!(TraceId, NonZeroU128, u128, 32);
+impl_id!(SpanId, NonZeroU64, u64, 16);
+
+// === impl Span ===
+
+impl Span {
+    /// The claim that this span says it belongs to.
+    #[must_use]
+    pub fn claim_id(&self) -> Option<&str> {
+        self.attributes.get(CLAIM_ID)?.as_str()
+    }
+
+    /// Nanoseconds from start to end; zero if the clock went backwards.
+    #[must_use]
+    pub fn duration_nanos(&self) -> u64 {
+        self.end_unix_nano.saturating_sub(self.start_unix_nano)
+    }
+
+    /// Whether it is the sending side of a hop.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        matches!(self.kind, SpanKind::Client | SpanKind::Producer)
+    }
+
+    /// Whether it is the receiving side of a hop.
+    #[must_use]
+    pub fn receives(&self) -> bool {
+        matches!(self.kind, SpanKind::Server | SpanKind::Consumer)
+    }
+
+    fn from_otlp(span: otlp::Span, service: &str, resource: &Attributes, scope: &str) -> Option<(Self, usize)> {
+        // A malformed parent still names one: read as a root, the span would claim what it does not say.
+        let parent_span_id = match span.parent_span_id.iter().all(|byte| *byte == 0) {
+            true => None,
+            false => Some(SpanId::from_bytes(&span.parent_span_id)?),
+        };
+        let link_count = span.links.len();
+        let links: Vec<_> = span.links.into_iter().filter_map(Link::from_otlp).collect();
+        let malformed_links = link_count - links.len();
+        let span = Self {
+            trace_id: TraceId::from_bytes(&span.trace_id)?,
+            span_id: SpanId::from_bytes(&span.span_id)?,
+            parent_span_id,
+            service: service.to_owned(),
+            resource: resource.clone(),
+            scope: scope.to_owned(),
+            name: span.name,
+            kind: match otlp::span::SpanKind::try_from(span.kind) {
+                Ok(otlp::span::SpanKind::Server) => SpanKind::Server,
+                Ok(otlp::span::SpanKind::Client) => SpanKind::Client,
+                Ok(otlp::span::SpanKind::Producer) => SpanKind::Producer,
+                Ok(otlp::span::SpanKind::Consumer) => SpanKind::Consumer,
+                Ok(otlp::span::SpanKind::Internal | otlp::span::SpanKind::Unspecified) | Err(_) => SpanKind::Internal,
+            },
+            start_unix_nano: span.start_time_unix_nano,
+            end_unix_nano: span.end_time_unix_nano,
+            status: span.status.map(Status::from).unwrap_or_default(),
+            attributes: attributes(span.attributes),
+            events: span.events.into_iter().map(Event::from).collect(),
+            links,
+        };
+        Some((span, malformed_links))
+    }
+}
+
+// === impl Decoded ===
+
+impl From<TracesData> for Decoded {
+    /// Reads what can be read; see <https://opentelemetry.io/docs/specs/otlp/>.
+    fn from(traces: TracesData) -> Self {
+        let mut decoded = Self::default();
+        for resource_spans in traces.resource_spans {
+            let resource = attributes(resource_spans.resource.map(|it| it.attributes).unwrap_or_default());
+            let service = resource.get("service.name").and_then(Value::as_str).unwrap_or_default();
+            for scope_spans in resource_spans.scope_spans {
+                let scope = scope_spans.scope.map(|scope| scope.name).unwrap_or_default();
+                for span in scope_spans.spans {
+                    match Span::from_otlp(span, service, &resource, &scope) {
+                        Some((span, malformed_links)) => {
+                            decoded.malformed += malformed_links;
+                            decoded.spans.push(span);
+                        }
+                        None => decoded.malformed += 1,
+                    }
+                }
+            }
+        }
+        decoded
+    }
+}
+
+// === impl Status, Event and Link ===
+
+impl From<otlp::Status> for Status {
+    fn from(status: otlp::Status) -> Self {
+        match status.code() {
+            otlp::status::StatusCode::Unset => Self::Unset,
+            otlp::status::StatusCode::Ok => Self::Ok,
+            otlp::status::StatusCode::Error => Self::Error(status.message),
+        }
+    }
+}
+
+impl From<otlp::span::Event> for Event {
+    fn from(event: otlp::span::Event) -> Self {
+        Self { unix_nano: event.time_unix_nano, name: event.name, attributes: attributes(event.attributes) }
+    }
+}
+
+impl Link {
+    fn from_otlp(link: otlp::span::Link) -> Option<Self> {
+        Some(Self {
+            trace_id: TraceId::from_bytes(&link.trace_id)?,
+            span_id: SpanId::from_bytes(&link.span_id)?,
+            attributes: attributes(link.attributes),
+        })
+    }
+}
+
+fn attributes(pairs: Vec<KeyValue>) -> Attributes {
+    pairs.into_iter().map(|pair| (pair.key, json(pair.value))).collect()
+}
+
+/// Nested as deeply as the value is, which prost bounds.
+fn json(value: Option<AnyValue>) -> Value {
+    match value.and_then(|value| value.value) {
+        None => Value::Null,
+        Some(any_value::Value::StringValue(text)) => text.into(),
+        Some(any_value::Value::BoolValue(flag)) => flag.into(),
+        Some(any_value::Value::IntValue(number)) => number.into(),
+        Some(any_value::Value::DoubleValue(number)) => number.into(),
+        Some(any_value::Value::ArrayValue(array)) => array.values.into_iter().map(|value| json(Some(value))).collect(),
+        Some(any_value::Value::KvlistValue(list)) => {
+            list.values.into_iter().map(|pair| (pair.key, json(pair.value))).collect()
+        }
+        Some(any_value::Value::BytesValue(bytes)) => {
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        }
+        // An index into a table that only profiles carry.
+        Some(any_value::Value::StringValueStrindex(_)) => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+
+    use super::*;
+
+    fn otlp_span(trace_id: Vec<u8>, span_id: Vec<u8>, parent_span_id: Vec<u8>) -> otlp::Span {
+        otlp::Span { trace_id, span_id, parent_span_id, name: "work".to_owned(), kind: 2, ..Default::default() }
+    }
+
+    fn decode(spans: Vec<otlp::Span>) -> Decoded {
+        let name = AnyValue { value: Some(any_value::Value::StringValue("java-claims".to_owned())) };
+        let attributes = vec![KeyValue { key: "service.name".to_owned(), value: Some(name), ..Default::default() }];
+        Decoded::from(TracesData {
+            resource_spans: vec![otlp::ResourceSpans {
+                resource: Some(Resource { attributes, ..Default::default() }),
+                scope_spans: vec![otlp::ScopeSpans { spans, ..Default::default() }],
+                ..Default::default()
+            }],
+        })
+    }
+
+    #[test]
+    fn malformed_ids_are_counted_and_the_rest_is_kept() {
+        let cases: [(otlp::Span, usize, &str); 6] = [
+            (otlp_span(vec![1; 16], vec![2; 8], vec![]), 1, "a root"),
+            (otlp_span(vec![1; 16], vec![2; 8], vec![0; 8]), 1, "a parent of zeros is no parent"),
+            (otlp_span(vec![1; 15], vec![2; 8], vec![]), 0, "a short trace id"),
+            (otlp_span(vec![0; 16], vec![2; 8], vec![]), 0, "a trace id of zeros"),
+            (otlp_span(vec![1; 16], vec![2; 9], vec![]), 0, "a long span id"),
+            (otlp_span(vec![1; 16], vec![2; 8], vec![3; 4]), 0, "a short parent id must not make a root"),
+        ];
+        for (span, kept, why) in cases {
+            let decoded = decode(vec![span]);
+            assert_eq!((decoded.spans.len(), decoded.malformed), (kept, 1 - kept), "{why}");
+        }
+
+        let mut linked = otlp_span(vec![1; 16], vec![2; 8], vec![]);
+        linked.links = vec![otlp::span::Link::default()];
+        let decoded = decode(vec![linked]);
+        assert_eq!((decoded.spans.len(), decoded.malformed), (1, 1), "a link to nowhere is left out, its span is kept");
+        assert_eq!(decoded.spans[0].service, "java-claims", "the service is the resource's name");
+        assert_eq!(decoded.spans[0].kind, SpanKind::Server, "kind 2 is a server span");
+    }
+
+    #[test]
+    fn ids_are_padded_and_written_in_lower_case() {
+        let cases = [
+            ("ABC", Some("00000000000000000000000000000abc"), "Tempo leaves out leading zeros"),
+            ("0", None, "zero is no id"),
+            ("", None, "nothing is no id"),
+            ("+1", None, "a sign is no hex digit"),
+            ("0000000000000000000000000000000001", None, "34 digits are too many"),
+        ];
+        for (text, id, why) in cases {
+            assert_eq!(text.parse::<TraceId>().ok().map(|id| id.to_string()).as_deref(), id, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_span_survives_json() {
+        let span = decode(vec![otlp_span(vec![1; 16], vec![2; 8], vec![3; 8])]).spans.remove(0);
+        let json = serde_json::to_value(&span).unwrap();
+        assert_eq!(json["span_id"], "0202020202020202", "ids are hex in JSON");
+        assert_eq!(serde_json::from_value::<Span>(json).unwrap(), span, "what is written can be read again");
+    }
+}

@@ -1,0 +1,442 @@
+//! The fragments of a claim as text, on one clock.
+
+use std::fmt::Display;
+
+use anstyle::{AnsiColor, Effects};
+use scenario::topology::Service;
+
+use crate::claim::{ClaimEvidence, Fragment, Node, Place, is_front_door};
+use crate::span::{Span, SpanId, Status};
+
+const KIND_COLUMNS: usize = 9;
+const DURATION_COLUMNS: usize = 9;
+const MARK_COLUMNS: usize = 2;
+
+/// How to draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Columns of the terminal; 60 to 200 are used.
+    pub width: usize,
+    /// Whether to write ANSI colours.
+    pub colour: bool,
+    /// Whether to write anything but ASCII.
+    pub unicode: bool,
+}
+
+/// The clock that all fragments share, in nanoseconds since the Unix epoch.
+#[derive(Clone, Copy)]
+struct Clock {
+    start: u64,
+    end: u64,
+}
+
+enum Row<'a> {
+    /// A parent that was named and never arrived.
+    Ghost(SpanId),
+    Span(&'a Node),
+}
+
+struct Canvas {
+    style: Style,
+    clock: Clock,
+    label_columns: usize,
+    bar_columns: usize,
+    text: String,
+}
+
+/// Draws a claim: a header, and for each trace a title and a row per span. No line is wider than the style says, and
+/// nothing that a service wrote reaches the terminal as a control character.
+#[must_use]
+pub fn render(evidence: &ClaimEvidence, style: &Style) -> String {
+    let style = Style { width: style.width.clamp(60, 200), ..*style };
+    let mut canvas = Canvas::new(evidence, style);
+    canvas.header(evidence);
+    for fragment in &evidence.fragments {
+        canvas.fragment(fragment);
+    }
+    canvas.notes(evidence);
+    canvas.text
+}
+
+// === impl Canvas ===
+
+impl Canvas {
+    fn new(evidence: &ClaimEvidence, style: Style) -> Self {
+        let start = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or(0);
+        let end = evidence.spans().map(|span| span.end_unix_nano.max(span.start_unix_nano)).max().unwrap_or(0);
+        let most = style.width / 2;
+        let clean = |text: &str| columns(&clean(text, style.unicode));
+        let needed = |node: &Node| {
+            let guides = 3 * node.depth.min(most / 6);
+            guides + clean(&node.span.service) + 2 + clean(&node.span.name) + 2
+        };
+        let nodes = evidence.fragments.iter().flat_map(|fragment| &fragment.nodes);
+        let label_columns = nodes.map(needed).max().unwrap_or(0).clamp(24, most);
+        let bar_columns = style.width - label_columns - KIND_COLUMNS - 1 - DURATION_COLUMNS - MARK_COLUMNS;
+        Self { style, clock: Clock { start, end }, label_columns, bar_columns, text: String::new() }
+    }
+
+    fn header(&mut self, evidence: &ClaimEvidence) {
+        let traces = match evidence.fragments.len() {
+            0 => "no spans seen".to_owned(),
+            1 => "1 trace".to_owned(),
+            count => format!("{count} traces"),
+        };
+        let total = if evidence.fragments.is_empty() { String::new() } else { self.duration(self.clock.nanos()) };
+        let room = self.style.width - "claim ".len() - traces.len() - total.len() - 4;
+        let claim = self.cut(&evidence.claim_id, room);
+        let header = format!("claim {claim}  {traces}  {total}");
+        self.line(&self.paint(header.trim_end(), anstyle::Style::new().bold()));
+    }
+
+    fn fragment(&mut self, fragment: &Fragment) {
+        let roots: Vec<_> = fragment.roots().collect();
+        let root = match roots.as_slice() {
+            [] => self.paint("no root", warning()),
+            [root] => self.paint(&self.cut(&root.service, self.style.width - 52), service_style(&root.service)),
+            several => self.paint(&format!("{} roots", several.len()), warning()),
+        };
+        let stray = roots.iter().any(|root| !is_front_door(root));
+        let stray = if stray { format!("  {}", self.paint("no parent", warning())) } else { String::new() };
+        self.line("");
+        self.line(&format!("trace {}  {root}{stray}", fragment.trace_id));
+
+        if !fragment.other_claims.is_empty() {
+            let others = format!("also holds spans of claim {}", fragment.other_claims.join(", "));
+            let others = self.cut(&others, self.style.width);
+            self.line(&self.paint(&others, warning()));
+        }
+        let rows = rows(fragment);
+        for (row, guide) in rows.iter().zip(guides(&rows, self.label_columns / 6, self.style.unicode)) {
+            match row {
+                Row::Ghost(parent) => {
+                    let short = format!("{parent:.8}{}", self.ellipsis());
+                    let ghost = format!("(parent {short} never arrived)");
+                    self.line(&self.paint(&ghost, anstyle::Style::new().dimmed()));
+                }
+                Row::Span(node) => self.span(node, &guide),
+            }
+        }
+    }
+
+    fn span(&mut self, node: &Node, guide: &str) {
+        let span = &node.span;
+        let colour = service_style(&span.service);
+        let failed = matches!(span.status, Status::Error(_));
+
+        let room = self.label_columns.saturating_sub(columns(guide) + 1);
+        let service = self.cut(&span.service, room);
+        let name_room = room.saturating_sub(columns(&service) + 2);
+        let name = if name_room > 0 { format!("  {}", self.cut(&span.name, name_room)) } else { String::new() };
+        let used = columns(guide) + columns(&service) + columns(&name);
+        let gap = " ".repeat(self.label_columns.saturating_sub(used));
+
+        let kind = format!("{:<KIND_COLUMNS$}", format!("{:?}", span.kind).to_lowercase());
+        let (before, bar) = self.bar(span);
+        let after = " ".repeat(self.bar_columns.saturating_sub(before + bar.chars().count()));
+        let duration = format!("{:>DURATION_COLUMNS$}", self.duration(span.duration_nanos()));
+        let line = format!(
+            "{guide}{}{name}{gap}{}{}{}{after} {duration}{}",
+            self.paint(&service, colour),
+            self.paint(&kind, anstyle::Style::new().dimmed()),
+            " ".repeat(before),
+            self.paint(&bar, if failed { error() } else { colour }),
+            if failed { format!(" {}", self.paint("!", error())) } else { String::new() },
+        );
+        self.line(line.trim_end());
+        for link in &span.links {
+            let arrow = if self.style.unicode { "↳" } else { "->" };
+            let dots = self.ellipsis();
+            let link = format!("{arrow} link to {:.8}{dots} in trace {:.8}{dots}", link.span_id, link.trace_id);
+            let indent = " ".repeat(columns(guide));
+            self.line(&format!("{indent}{}", self.paint(&link, anstyle::Style::new().dimmed())));
+        }
+    }
+
+    fn notes(&mut self, evidence: &ClaimEvidence) {
+        let malformed = (evidence.malformed > 0).then(|| format!("{} with malformed ids", evidence.malformed));
+        let partial = evidence.partial.then(|| "some by the trace source".to_owned());
+        let notes: Vec<_> = malformed.into_iter().chain(partial).collect();
+        if !notes.is_empty() {
+            self.line("");
+            self.line(&self.paint(&format!("Left out: {}.", notes.join(", ")), warning()));
+        }
+    }
+
+    /// The columns before a span's bar, and the bar; a span of less than a column gets a thin one.
+    fn bar(&self, span: &Span) -> (usize, String) {
+        let total = self.clock.nanos().max(1) as f64;
+        let scale = |nanos: u64| nanos as f64 / total * self.bar_columns as f64;
+        let offset = span.start_unix_nano.saturating_sub(self.clock.start);
+        let length = span.duration_nanos();
+        let from = (scale(offset).floor() as usize).min(self.bar_columns - 1);
+        let to = (scale(offset.saturating_add(length)).ceil() as usize).clamp(from + 1, self.bar_columns);
+        let (full, thin) = if self.style.unicode { ("█", "▏") } else { ("=", "|") };
+        (from, if scale(length) < 1.0 { thin.to_owned() } else { full.repeat(to - from) })
+    }
+
+    fn duration(&self, nanos: u64) -> String {
+        let number = nanos as f64;
+        match nanos {
+            0..1_000 => format!("{nanos} ns"),
+            1_000..1_000_000 => format!("{:.1} {}", number / 1e3, if self.style.unicode { "µs" } else { "us" }),
+            1_000_000..1_000_000_000 => format!("{:.1} ms", number / 1e6),
+            1_000_000_000..3_600_000_000_000 => format!("{:.1} s", number / 1e9),
+            3_600_000_000_000..36_000_000_000_000_000 => format!("{:.1} h", number / 3.6e12),
+            _ => "> 9999 h".to_owned(),
+        }
+    }
+
+    /// The text, cleaned and no wider than `room` columns.
+    fn cut(&self, text: &str, room: usize) -> String {
+        let text = clean(text, self.style.unicode);
+        if columns(&text) <= room {
+            return text;
+        }
+        let dots = self.ellipsis();
+        let mut cut = String::new();
+        let mut used = columns(dots);
+        if used > room {
+            return cut;
+        }
+        for character in text.chars() {
+            used += columns_of(character);
+            if used > room {
+                break;
+            }
+            cut.push(character);
+        }
+        cut + dots
+    }
+
+    fn ellipsis(&self) -> &'static str {
+        if self.style.unicode { "…" } else { "..." }
+    }
+
+    fn paint(&self, text: &(impl Display + ?Sized), style: anstyle::Style) -> String {
+        if self.style.colour { format!("{style}{text}{style:#}") } else { text.to_string() }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+}
+
+// === impl Clock ===
+
+impl Clock {
+    fn nanos(self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+fn rows(fragment: &Fragment) -> Vec<Row<'_>> {
+    let mut rows = Vec::with_capacity(fragment.nodes.len());
+    let mut ghost = None;
+    for node in &fragment.nodes {
+        match node.place {
+            Place::MissingParent if node.span.parent_span_id != ghost => {
+                ghost = node.span.parent_span_id;
+                rows.extend(ghost.map(Row::Ghost));
+            }
+            Place::Root | Place::Cycle => ghost = None,
+            Place::MissingParent | Place::Child => {}
+        }
+        rows.push(Row::Span(node));
+    }
+    rows
+}
+
+/// The lines that lead from parents to children, for each row; no more than `levels` deep.
+fn guides(rows: &[Row<'_>], levels: usize, unicode: bool) -> Vec<String> {
+    let (branch, last, pass) = if unicode { ("├─ ", "└─ ", "│  ") } else { ("|- ", "`- ", "|  ") };
+    // From below: which depths have another row still to come.
+    let mut open: Vec<bool> = Vec::new();
+    let mut guides: Vec<_> = rows
+        .iter()
+        .rev()
+        .map(|row| {
+            let depth = match row {
+                Row::Ghost(_) => 0,
+                Row::Span(node) => node.depth,
+            };
+            let has_next = open.get(depth).copied().unwrap_or(false);
+            open.resize(depth + 1, false);
+            if let Some(slot) = open.get_mut(depth) {
+                *slot = true;
+            }
+            if depth == 0 || levels == 0 {
+                return String::new();
+            }
+            let passing = open.iter().take(depth.min(levels)).skip(1);
+            let passing: String = passing.map(|open| if *open { pass } else { "   " }).collect();
+            passing + if has_next { branch } else { last }
+        })
+        .collect();
+    guides.reverse();
+    guides
+}
+
+/// One colour per service, the same in every drawing.
+fn service_style(service: &str) -> anstyle::Style {
+    const CHAIN: [AnsiColor; 4] = [AnsiColor::Cyan, AnsiColor::White, AnsiColor::Magenta, AnsiColor::Green];
+    const OTHERS: [AnsiColor; 3] = [AnsiColor::Blue, AnsiColor::BrightCyan, AnsiColor::BrightMagenta];
+    let place = Service::ALL.iter().position(|it| it.name() == service);
+    let sum = service.bytes().fold(0, |sum: usize, byte| sum.wrapping_add(byte.into()));
+    let colour = place.and_then(|at| CHAIN.get(at)).or_else(|| OTHERS.get(sum % OTHERS.len()));
+    anstyle::Style::new().fg_color(colour.map(|colour| (*colour).into()))
+}
+
+fn warning() -> anstyle::Style {
+    AnsiColor::Yellow.on_default()
+}
+
+fn error() -> anstyle::Style {
+    AnsiColor::Red.on_default().effects(Effects::BOLD)
+}
+
+/// Replaces what could steer a terminal (control and direction characters) and, without Unicode, all but ASCII.
+fn clean(text: &str, unicode: bool) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    text.chars()
+        .map(|c| match c {
+            c if steers(c) && unicode => '\u{fffd}',
+            c if steers(c) || (!unicode && !c.is_ascii()) => '?',
+            c => c,
+        })
+        .collect()
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+/// The columns of a character, near enough: nothing for combining marks, two for East Asian wide and emoji.
+fn columns_of(c: char) -> usize {
+    match c {
+        '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' => 0,
+        '\u{fe00}'..='\u{fe0f}' | '\u{fe20}'..='\u{fe2f}' | '\u{e0100}'..='\u{e01ef}' => 0,
+        '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' => 2,
+        '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' | '\u{ffe0}'..='\u{ffe6}' => 2,
+        '\u{1f300}'..='\u{1faff}' | '\u{20000}'..='\u{3fffd}' => 2,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use scenario::expectation::SpanKind;
+
+    use super::*;
+    use crate::span::CLAIM_ID;
+    use crate::testing::*;
+
+    const PLAIN: Style = Style { width: 100, colour: false, unicode: false };
+    const RICH: Style = Style { width: 100, colour: false, unicode: true };
+
+    /// No line is too wide, nothing steers the terminal, and without Unicode all is ASCII.
+    pub(crate) fn assert_safe(drawing: &str, style: &Style) {
+        for line in drawing.lines() {
+            assert!(columns(line) <= style.width.clamp(60, 200), "too wide for {style:?}: {line:?}");
+            assert!(!line.chars().any(char::is_control), "a control character got through: {line:?}");
+            assert!(style.unicode || line.is_ascii(), "not ASCII: {line:?}");
+        }
+    }
+
+    #[test]
+    fn a_healthy_claim_is_one_staircase() {
+        let expected = "\
+claim c-1  1 trace  12.0 ms
+
+trace 000000000000000000000000000000a1  python-api
+python-api  POST /claims                          server   █████████████████████████████   12.0 ms
+└─ python-api  POST                               client     █████████████████████████     10.0 ms
+   └─ java-claims  POST /api/claims               server       █████████████████████        8.0 ms
+      └─ java-claims  GET                         client          ██████████                4.0 ms
+         └─ node-policy-store  GET /policies/:id  server            ██████                  2.0 ms
+";
+        let drawing = render(&evidence(whole_chain()), &RICH);
+        assert_eq!(drawing, expected, "each call lies within its caller:\n{drawing}");
+    }
+
+    #[test]
+    fn lab_1_is_two_traces_on_one_clock() {
+        let expected = "\
+claim c-1  2 traces  12.0 ms
+
+trace 000000000000000000000000000000a1  python-api
+python-api  POST /claims                    server   ===================================   12.0 ms
+`- python-api  POST                         client     ===============================     10.0 ms
+
+trace 000000000000000000000000000000b2  java-claims  no parent
+java-claims  POST /api/claims               server        =========================         8.0 ms
+`- java-claims  GET                         client           =============                  4.0 ms
+   `- node-policy-store  GET /policies/:id  server              =======                     2.0 ms
+";
+        let drawing = render(&evidence(lab_1()), &PLAIN);
+        assert_eq!(drawing, expected, "the second trace starts where the first called it:\n{drawing}");
+    }
+
+    #[test]
+    fn ghosts_links_and_errors_are_shown() {
+        let mut spans = chain_without(&[FRONT]);
+        spans[1].status = Status::Error(String::new());
+        spans[2] = spans[2].clone().link(TRACE_B, CALL_CLAIMS);
+        let drawing = render(&evidence(spans), &PLAIN);
+        for (part, why) in [
+            ("(parent 00000000... never arrived)", "a missing parent has a line"),
+            ("  no root\n", "the title says that there is no root"),
+            ("-> link to 00000000... in trace 00000000...", "a link has a line"),
+            (" ms !\n", "an error has a mark"),
+        ] {
+            assert!(drawing.contains(part), "{why}:\n{drawing}");
+        }
+        assert_safe(&drawing, &PLAIN);
+
+        let mixed = render(&evidence(chain_with(CALL_POLICY, |span| span.with(CLAIM_ID, "c-0"))), &PLAIN);
+        assert!(mixed.contains("also holds spans of claim c-0\n"), "a mixed trace is marked:\n{mixed}");
+    }
+
+    #[test]
+    fn colour_wraps_text_and_hides_none() {
+        let evidence = evidence(lab_1());
+        let coloured = render(&evidence, &Style { colour: true, ..PLAIN });
+        let mut stripped = String::new();
+        for (at, part) in coloured.split('\u{1b}').enumerate() {
+            stripped += if at == 0 { part } else { part.split_once('m').unwrap().1 };
+        }
+        assert_ne!(coloured, stripped, "there is colour");
+        assert_eq!(stripped, render(&evidence, &PLAIN), "without its colours the drawing is the plain one");
+    }
+
+    #[test]
+    fn width_is_counted_in_columns() {
+        for (text, width) in [("abc", 3), ("…█", 2), ("見積", 4), ("가", 2), ("e\u{301}", 1), ("🚀", 2)] {
+            assert_eq!(columns(text), width, "{text}");
+        }
+    }
+
+    #[test]
+    fn foreign_names_are_harmless_at_any_width() {
+        let names = [
+            "\u{1b}[2J\u{7}\r\n",
+            "見積もり見積もり見積もり見積もり見積もり",
+            "e\u{301}\u{301}\u{202e}gnp.exe",
+            &"x".repeat(500),
+        ];
+        for (name, width) in names.iter().flat_map(|name| [0, 60, 61, 99, 200, 9999].map(|width| (name, width))) {
+            let mut spans = whole_chain();
+            spans.push(span(7, Some(FRONT), name, SpanKind::Internal, name, (0, 1)));
+            let evidence = ClaimEvidence::from_spans(*name, spans);
+            for unicode in [true, false] {
+                let style = Style { width, colour: false, unicode };
+                assert_safe(&render(&evidence, &style), &style);
+            }
+        }
+    }
+}
