@@ -1,0 +1,49 @@
+//! A plain streaming reverse proxy in front of java-claims; like an unconfigured nginx it makes no spans.
+//!
+//! It forwards every header, and writes an access log with the trace headers that passed.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum_reverse_proxy::{ProxyPolicy, ReverseProxy};
+use telemetry::carrier::TRACE_HEADERS;
+
+/// How long java-claims may take to answer.
+const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the service needs to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `UPSTREAM_URL`: where java-claims answers.
+    pub upstream: String,
+}
+
+/// The service.
+pub fn app(config: &Config) -> Router {
+    let policy = ProxyPolicy::new().with_upstream_timeout(UPSTREAM_TIMEOUT);
+    let proxy = ReverseProxy::new("/", config.upstream.trim_end_matches('/')).with_policy(policy);
+    Router::from(proxy).layer(from_fn(access_log))
+}
+
+async fn access_log(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let headers: serde_json::Map<String, serde_json::Value> = TRACE_HEADERS
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), request.headers().get(*name)?.to_str().ok()?.into())))
+        .collect();
+    let response = next.run(request).await;
+    tracing::info!(
+        %method,
+        path,
+        status = response.status().as_u16(),
+        duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        headers = %serde_json::Value::Object(headers),
+        "request"
+    );
+    response
+}

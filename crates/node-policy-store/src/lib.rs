@@ -1,0 +1,117 @@
+//! Answers for policies, from SQLite: the stand-in for an Express service.
+//!
+//! `GET /policies/{id}` reads the seeded catalogue. The service calls nobody.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use jiff::civil::Date;
+use service::Problem;
+use service::contract::Policy;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
+use sqlx::{Row, SqlitePool};
+use telemetry::db::{Statement, sqlite};
+use telemetry::server::RouteSyntax;
+
+/// What the service needs to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `DATABASE_URL`, such as `sqlite:///var/lib/policies.db`.
+    pub database_url: String,
+}
+
+/// The service cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("the policy catalogue at {url} cannot be opened")]
+pub struct StartError {
+    url: String,
+    source: sqlx::Error,
+}
+
+/// The service, its catalogue seeded.
+///
+/// # Errors
+/// The database cannot be opened or seeded.
+pub async fn app(config: &Config) -> Result<Router, StartError> {
+    let pool =
+        open(&config.database_url).await.map_err(|source| StartError { url: config.database_url.clone(), source })?;
+    let routes = Router::new().route("/policies/{id}", get(policy)).with_state(pool);
+    Ok(service::serve::instrumented(routes, RouteSyntax::Express))
+}
+
+async fn policy(State(pool): State<SqlitePool>, Path(policy_id): Path<String>) -> Result<Json<Policy>, Problem> {
+    match find_policy(&pool, &policy_id).await {
+        Ok(Some(policy)) => Ok(Json(policy)),
+        Ok(None) => Err(Problem::new(StatusCode::NOT_FOUND, "there is no such policy")),
+        Err(error) => Err(Problem::internal(&error)),
+    }
+}
+
+async fn find_policy(pool: &SqlitePool, policy_id: &str) -> Result<Option<Policy>, sqlx::Error> {
+    const TEXT: &str = "SELECT * FROM policies WHERE policy_id = ?";
+    let statement = Statement { namespace: "policies", operation: "SELECT", collection: "policies", text: TEXT };
+    let row = sqlite(statement, sqlx::query(TEXT).bind(policy_id).fetch_optional(pool)).await?;
+    row.as_ref().map(read).transpose()
+}
+
+fn read(row: &SqliteRow) -> Result<Policy, sqlx::Error> {
+    let day = |column: &str| -> Result<Date, sqlx::Error> {
+        row.try_get::<&str, _>(column)?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
+    };
+    Ok(Policy {
+        policy_id: row.try_get("policy_id")?,
+        holder: row.try_get("holder")?,
+        product: row.try_get("product")?,
+        valid_from: day("valid_from")?,
+        valid_until: day("valid_until")?,
+        limit_cents: row.try_get("limit_cents")?,
+        deductible_cents: row.try_get("deductible_cents")?,
+    })
+}
+
+async fn open(url: &str) -> Result<SqlitePool, sqlx::Error> {
+    let options = url.parse::<SqliteConnectOptions>()?.create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+    sqlx::raw_sql(include_str!("catalogue.sql")).execute(&pool).await?;
+    Ok(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn get(path: &str) -> (StatusCode, serde_json::Value) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { database_url: format!("sqlite://{}", folder.path().join("policies.db").display()) };
+        // Twice, as after a restart: seeding again must change nothing.
+        drop(app(&config).await.unwrap());
+        let app = app(&config).await.unwrap();
+        let response = app.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn answers_with_a_policy_of_the_catalogue() {
+        let (status, policy) = get("/policies/POL-1003").await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(policy["holder"], "Alan Turing");
+        assert_eq!(policy["valid_from"], "2022-03-15");
+        assert_eq!(policy["limit_cents"], 200_000);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_policy_is_a_problem() {
+        for path in ["/policies/POL-9", "/policies/%27%3B%20DROP%20TABLE%20policies", "/other"] {
+            let (status, problem) = get(path).await;
+            assert_eq!((status, &problem["status"]), (StatusCode::NOT_FOUND, &serde_json::json!(404)), "{path}");
+        }
+    }
+}

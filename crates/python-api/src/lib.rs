@@ -1,0 +1,134 @@
+//! The front door of the chain: the stand-in for a Flask API.
+//!
+//! `POST /claims` validates a claim, gives it an id and sends it on; `GET /claims/{id}` reads it back through the
+//! chain. It keeps nothing itself.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequest, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use reqwest::Url;
+use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
+use service::body::Body;
+use service::contract::{Claim, Submission};
+use service::problem::Chain;
+use service::{ClaimId, Problem, claim_id};
+use telemetry::server::RouteSyntax;
+
+/// How long the claims service may take; longer than it waits for others itself.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer keys are refused.
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// What the service needs to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `CLAIMS_URL`: where the claims service answers, as seen from here: the gateway.
+    pub claims: Url,
+}
+
+#[derive(Clone, Debug)]
+struct Api {
+    client: ClientWithMiddleware,
+    claims: Url,
+}
+
+/// The service.
+///
+/// # Errors
+/// The HTTP client cannot be built.
+pub fn app(config: &Config) -> Result<Router, reqwest::Error> {
+    let api = Api { client: telemetry::client::traced(CALL_TIMEOUT)?, claims: config.claims.clone() };
+    let routes = Router::new().route("/claims", post(submit)).route("/claims/{id}", get(read)).with_state(api);
+    Ok(service::serve::instrumented(routes, RouteSyntax::Flask))
+}
+
+async fn submit(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    // Minted first, so that a refused claim and its traces are found by it too.
+    let claim_id = ClaimId::mint(idempotency_key(request.headers())?);
+    claim_id.mark_span();
+    let answer = accept(&api, &claim_id, request).await;
+    Ok(([(claim_id::HEADER, HeaderValue::from(&claim_id))], answer).into_response())
+}
+
+async fn accept(api: &Api, claim_id: &ClaimId, request: Request) -> Result<impl IntoResponse + use<>, Problem> {
+    let submission = validate_input(request).await?;
+    let claim = submit_claim(api, claim_id, &submission).await?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/claims/{claim_id}"))], Json(claim)))
+}
+
+async fn read(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Claim>, Problem> {
+    let claim_id = id.parse::<ClaimId>().map_err(|_| Problem::new(StatusCode::NOT_FOUND, "there is no such claim"))?;
+    let response = api.ask(api.client.get(api.url(&["api", "claims", claim_id.as_str()]))).await?;
+    Ok(Json(claim(response).await?))
+}
+
+#[tracing::instrument(skip_all)]
+async fn validate_input(request: Request) -> Result<Submission, Problem> {
+    let Body(submission) = Body::<Submission>::from_request(request, &()).await?;
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    // East of Greenwich tomorrow has begun before UTC's day ends.
+    match submission.faults(today.tomorrow().unwrap_or(today)) {
+        faults if faults.is_empty() => Ok(submission),
+        faults => Err(Problem::invalid(faults)),
+    }
+}
+
+#[tracing::instrument(skip_all)]
+async fn submit_claim(api: &Api, claim_id: &ClaimId, submission: &Submission) -> Result<Claim, Problem> {
+    let request = api.client.post(api.url(&["api", "claims"])).header(claim_id::HEADER, claim_id).json(submission);
+    claim(api.ask(request).await?).await
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
+    match headers.get("idempotency-key").map(|key| key.as_bytes()) {
+        Some(key) if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY_BYTES => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("header idempotency-key must have 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"),
+        )),
+        key => Ok(key),
+    }
+}
+
+// === impl Api ===
+
+impl Api {
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.claims.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
+    /// The claims service's answer. What it says of the caller's request is the caller's to know; that it is down is not
+    /// the caller's fault.
+    async fn ask(&self, request: RequestBuilder) -> Result<reqwest::Response, Problem> {
+        let response = request.send().await.map_err(|error| unavailable(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        if status.is_client_error()
+            && let Ok(problem) = response.json::<Problem>().await
+        {
+            return Err(problem);
+        }
+        tracing::warn!(status = status.as_u16(), "the claims service could not answer");
+        Err(Problem::unavailable("the claims service"))
+    }
+}
+
+async fn claim(response: reqwest::Response) -> Result<Claim, Problem> {
+    response.json().await.map_err(|error| unavailable(&error))
+}
+
+fn unavailable(cause: &dyn std::error::Error) -> Problem {
+    tracing::warn!(cause = %Chain(cause), "the claims service did not answer");
+    Problem::unavailable("the claims service")
+}

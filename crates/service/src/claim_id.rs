@@ -1,0 +1,119 @@
+//! The application key that joins a claim's traces.
+//!
+//! Application code sets it on every call and in every message, never through context, baggage or instrumentation, so
+//! it survives whatever becomes of the trace headers: as real teams do with request ids.
+
+use std::fmt;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{Context, KeyValue};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Problem;
+
+/// The header that carries the key.
+pub const HEADER: &str = "x-claim-id";
+/// The span attribute that carries the key.
+pub const ATTRIBUTE: &str = "insurewatch.claim.id";
+
+/// A claim's id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ClaimId(String);
+
+// === impl ClaimId ===
+
+impl ClaimId {
+    /// An id for a new claim. With an idempotency key it is always the same for the same key, so that a caller who
+    /// sends a claim again does not make two.
+    #[must_use]
+    pub fn mint(idempotency_key: Option<&[u8]>) -> Self {
+        let uuid = idempotency_key.map_or_else(Uuid::new_v4, |key| Uuid::new_v5(&Uuid::NAMESPACE_OID, key));
+        Self(format!("CLM-{}", uuid.simple()))
+    }
+
+    /// The id as it stands in headers, bodies and attributes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Records the key on the active span.
+    pub fn mark_span(&self) {
+        Context::current().span().set_attribute(KeyValue::new(ATTRIBUTE, self.0.clone()));
+    }
+
+    /// The id that a caller within the chain sent; an answer of 400 if there is none or it is not one.
+    ///
+    /// # Errors
+    /// A missing or malformed header.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let text = headers.get(HEADER).and_then(|value| value.to_str().ok());
+        text.and_then(|text| text.parse().ok())
+            .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, format!("header {HEADER} must carry a claim id")))
+    }
+}
+
+/// The text is no claim id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a claim id is CLM- and 32 lower-case hex digits")]
+pub struct NotAClaimId;
+
+impl std::str::FromStr for ClaimId {
+    type Err = NotAClaimId;
+
+    fn from_str(text: &str) -> Result<Self, NotAClaimId> {
+        let digits = text.strip_prefix("CLM-").ok_or(NotAClaimId)?;
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (digits.len() == 32 && digits.bytes().all(hex)).then(|| Self(text.to_owned())).ok_or(NotAClaimId)
+    }
+}
+
+impl fmt::Display for ClaimId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl From<&ClaimId> for HeaderValue {
+    fn from(id: &ClaimId) -> Self {
+        // Hex digits and a dash are always a header value.
+        Self::from_str(&id.0).unwrap_or_else(|_| Self::from_static(""))
+    }
+}
+
+/// A layer inside the server layer: a request that belongs to a submission carries its key, and so does its SERVER span.
+pub async fn mark(request: Request, next: Next) -> Response {
+    if let Ok(id) = ClaimId::of(request.headers()) {
+        id.mark_span();
+    }
+    next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_key_makes_the_same_id() {
+        assert_eq!(ClaimId::mint(Some(b"a")), ClaimId::mint(Some(b"a")));
+        assert_ne!(ClaimId::mint(Some(b"a")), ClaimId::mint(Some(b"b")));
+        assert_ne!(ClaimId::mint(None), ClaimId::mint(None));
+    }
+
+    #[test]
+    fn only_ids_are_read_as_ids() {
+        let minted = ClaimId::mint(None);
+        assert_eq!(minted.as_str().parse(), Ok(minted.clone()));
+        for text in
+            ["", "CLM-", "CLM-xyz", "clm-0af7651916cd43dd8448eb211c80319c", "CLM-0AF7651916CD43DD8448EB211C80319C"]
+        {
+            assert_eq!(text.parse::<ClaimId>(), Err(NotAClaimId), "{text:?}");
+        }
+    }
+}
