@@ -1,0 +1,55 @@
+//! Sends probes, waits for their evidence, and judges it. It switches nothing and reads no settings.
+
+use evidence::{Patience, Verdict};
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use crate::Desk;
+use crate::api::{CheckEvent, CheckReport, CheckRequest};
+use crate::door::Caller;
+
+/// More than one, since a break may touch only some claims; sent one after the other.
+const PROBES: usize = 3;
+/// Every probe carries this baggage: whether the application could read it tells extraction from use.
+const PROBE_BAGGAGE: &str = "tenant.id=acme-corp";
+
+pub(crate) async fn run(desk: &Desk, request: CheckRequest, events: &mpsc::Sender<CheckEvent>) {
+    let patience = Patience::default();
+    let progress = async |text: String| {
+        // Nobody listening is no reason to stop: the next send will tell.
+        let _ = events.send(CheckEvent::Progress(text)).await;
+    };
+    let since = crate::unix_seconds();
+    let caller = Caller { baggage: Some(PROBE_BAGGAGE.to_owned()), ..Caller::default() };
+    let mut probes = Vec::with_capacity(PROBES);
+    for number in 1..=PROBES {
+        progress(format!("sending probe {number} of {PROBES}")).await;
+        probes.push(desk.door.submit(&caller).await);
+    }
+    let deadline_s = patience.deadline.as_secs();
+    progress(format!("waiting for their spans, for {deadline_s} s at most")).await;
+    let accepted = probes.iter().filter(|probe| probe.accepted());
+    let collected = join_all(accepted.filter_map(|probe| probe.claim_id.as_ref().map(|id| (probe, id))).map(
+        async |(probe, claim_id)| {
+            let collected = evidence::collect(&desk.source, claim_id, since, &patience).await;
+            collected.with_traceresponse(probe.traceresponse.clone())
+        },
+    ))
+    .await;
+    let healed = request.id.and_then(|id| {
+        let scenario = desk.control.catalogue().get(&id).ok()?;
+        Some(desk.control.catalogue().healed(scenario).clone())
+    });
+    let mut verdict: Verdict = evidence::judge(&collected, healed.as_ref());
+    for probe in probes.iter().filter(|probe| !probe.accepted()) {
+        let error = probe.error.as_deref().unwrap_or("no answer");
+        verdict.evidence.push(format!("a probe was not accepted: {error}"));
+    }
+    let report = CheckReport {
+        waited_ms: collected.iter().map(|collected| collected.waited_millis).max().unwrap_or_default(),
+        deadline_ms: u64::try_from(patience.deadline.as_millis()).unwrap_or(u64::MAX),
+        verdict,
+        probes,
+    };
+    let _ = events.send(CheckEvent::Report(Box::new(report))).await;
+}

@@ -1,0 +1,224 @@
+//! Sends claims through the front door, singly or as traffic, and remembers the newest.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, Url};
+use serde_json::json;
+use service::problem::Chain;
+use service::{Problem, claim_id};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::api::{ClaimEvent, ClaimsRequest, SentClaim, Traffic};
+
+/// How long an answer may take; longer than the services wait for each other.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many claims are remembered.
+const REMEMBERED: usize = 1000;
+/// At the most so many claims are under way at once; the rate suffers before the lab does.
+const MAX_UNDER_WAY: usize = 256;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Door(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    front_door: Url,
+    claims: Url,
+    number: AtomicU64,
+    newest: Mutex<VecDeque<SentClaim>>,
+    rate: watch::Sender<f64>,
+    accepted: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// The headers of a caller who has a context of their own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller {
+    pub(crate) traceparent: Option<String>,
+    pub(crate) baggage: Option<String>,
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Must be called within a Tokio runtime, which carries the traffic.
+    pub(crate) fn new(front_door: &Url) -> Result<Self, reqwest::Error> {
+        let client = Client::builder().timeout(ANSWER_TIMEOUT).build()?;
+        let mut claims = front_door.clone();
+        if let Ok(mut path) = claims.path_segments_mut() {
+            path.pop_if_empty().push("claims");
+        }
+        let (rate, changes) = watch::channel(0.0);
+        let door = Self(Arc::new(Inner {
+            client,
+            front_door: front_door.clone(),
+            claims,
+            number: AtomicU64::default(),
+            newest: Mutex::default(),
+            rate,
+            accepted: AtomicU64::default(),
+            failed: AtomicU64::default(),
+        }));
+        tokio::spawn(door.clone().drive(changes));
+        Ok(door)
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.0.front_door
+    }
+
+    pub(crate) fn set_traffic(&self, per_second: f64) {
+        self.0.rate.send_replace(per_second);
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        let Inner { rate, accepted, failed, .. } = &*self.0;
+        Traffic { per_second: *rate.borrow(), accepted: accepted.load(Relaxed), failed: failed.load(Relaxed) }
+    }
+
+    pub(crate) fn last(&self) -> Option<SentClaim> {
+        self.0.newest.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
+    }
+
+    pub(crate) fn sent(&self, claim_id: &str) -> Option<SentClaim> {
+        let newest = self.0.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.iter().rev().find(|sent| sent.claim_id.as_deref() == Some(claim_id)).cloned()
+    }
+
+    /// Sends as many claims as asked for; stops when nobody listens any more.
+    pub(crate) async fn send(&self, request: &ClaimsRequest, events: &mpsc::Sender<ClaimEvent>) {
+        let caller = Caller { traceparent: request.traceparent.clone(), baggage: request.baggage.clone() };
+        // Without a rate each claim waits for the one before it.
+        let (mut ticks, most) = match request.per_second {
+            Some(rate) => (Some(ticks(rate)), MAX_UNDER_WAY),
+            None => (None, 1),
+        };
+        let (mut accepted, mut failed) = (0, 0);
+        let mut under_way = JoinSet::new();
+        let mut left = request.count;
+        while left > 0 || !under_way.is_empty() {
+            let ready = async {
+                if let Some(ticks) = &mut ticks {
+                    ticks.tick().await;
+                }
+            };
+            tokio::select! {
+                () = ready, if left > 0 && under_way.len() < most => {
+                    left -= 1;
+                    let (door, caller) = (self.clone(), caller.clone());
+                    under_way.spawn(async move { door.submit(&caller).await });
+                }
+                Some(Ok(sent)) = under_way.join_next() => {
+                    if sent.accepted() { accepted += 1 } else { failed += 1 }
+                    if events.send(ClaimEvent::Claim(sent)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+        let _ = events.send(ClaimEvent::Done { accepted, failed }).await;
+    }
+
+    /// Sends one claim and remembers it.
+    pub(crate) async fn submit(&self, caller: &Caller) -> SentClaim {
+        let began = Instant::now();
+        let mut sent = self.post(caller).await;
+        sent.duration_ms = began.elapsed().as_secs_f64() * 1000.0;
+        let count = if sent.accepted() { &self.0.accepted } else { &self.0.failed };
+        count.fetch_add(1, Relaxed);
+        if sent.claim_id.is_some() {
+            let mut newest = self.0.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            if newest.len() == REMEMBERED {
+                newest.pop_front();
+            }
+            newest.push_back(sent.clone());
+        }
+        sent
+    }
+
+    async fn post(&self, caller: &Caller) -> SentClaim {
+        let mut request = self.0.client.post(self.0.claims.clone()).json(&self.next_claim());
+        for (name, value) in [("traceparent", &caller.traceparent), ("baggage", &caller.baggage)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return SentClaim { error: Some(Chain(&error).to_string()), ..SentClaim::default() },
+        };
+        let status = response.status();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let traceresponse = header("traceresponse");
+        let mut sent = SentClaim {
+            claim_id: header(claim_id::HEADER),
+            status: Some(status.as_u16()),
+            trace_id: traceresponse.as_deref().and_then(|value| value.split('-').nth(1)).map(str::to_owned),
+            traceresponse,
+            ..SentClaim::default()
+        };
+        if !sent.accepted() {
+            let problem = response.json::<Problem>().await;
+            sent.error = Some(problem.map_or_else(|_| status.to_string(), |problem| problem.to_string()));
+        }
+        sent
+    }
+
+    fn next_claim(&self) -> serde_json::Value {
+        let number = self.0.number.fetch_add(1, Relaxed);
+        let people = ["Ada Lovelace", "Grace Hopper", "Alan Turing", "Radia Perlman"];
+        let accidents = ["hail on the roof", "a burst pipe", "a scratched door", "a stolen wheel", "coffee, mostly"];
+        let pick = |list: &[&str]| {
+            let index = usize::try_from(number).unwrap_or_default() % list.len().max(1);
+            list.get(index).copied().unwrap_or_default().to_owned()
+        };
+        json!({
+            "policy_id": format!("POL-{}", 1001 + number % 10),
+            "claimant": pick(&people),
+            "incident_date": "2025-06-15",
+            "amount_cents": 120_000 + (number % 50) * 1_000,
+            "description": pick(&accidents),
+        })
+    }
+
+    /// Sends traffic at the rate that was set last.
+    async fn drive(self, mut rate: watch::Receiver<f64>) {
+        let mut under_way = JoinSet::new();
+        loop {
+            let per_second = *rate.borrow_and_update();
+            let mut ticks = (per_second > 0.0).then(|| ticks(per_second));
+            loop {
+                let due = async {
+                    match &mut ticks {
+                        Some(ticks) => drop(ticks.tick().await),
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    changed = rate.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                    Some(_) = under_way.join_next() => {}
+                    () = due, if under_way.len() < MAX_UNDER_WAY => {
+                        let door = self.clone();
+                        under_way.spawn(async move { door.submit(&Caller::default()).await });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn ticks(per_second: f64) -> tokio::time::Interval {
+    let mut ticks = interval(Duration::from_secs_f64(1.0 / per_second));
+    // A late tick is made up for, so that the rate holds on average.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    ticks
+}

@@ -1,0 +1,93 @@
+//! Who may ask the desk: programs, and pages that the desk itself served.
+//!
+//! A web page somewhere can make a browser send requests here. Under a name of its own that it lets resolve to
+//! loopback (DNS rebinding) the `Host` header gives it away; across sites `Origin` and `Sec-Fetch-Site` do
+//! ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)).
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use service::Problem;
+
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+/// The layer: refuses with 403 what does not come from loopback names, `allowed` names, or, if it writes, from here.
+pub async fn same_site(State(allowed): State<Arc<[String]>>, request: Request, next: Next) -> Response {
+    match refusal(&request, &allowed) {
+        None => next.run(request).await,
+        Some(why) => Problem::new(StatusCode::FORBIDDEN, why).into_response(),
+    }
+}
+
+fn refusal(request: &Request, allowed: &[String]) -> Option<&'static str> {
+    let headers = request.headers();
+    // HTTP/2 has the host in the request line.
+    let host = text(headers, header::HOST).or_else(|| request.uri().authority().map(Authority::as_str));
+    let Some(authority) = host.and_then(|host| host.parse::<Authority>().ok()) else {
+        return Some("the request names no host");
+    };
+    let name = authority.host();
+    if !LOOPBACK.contains(&name) && !allowed.iter().any(|allowed| allowed == name) {
+        return Some("the desk does not answer under this host name");
+    }
+    if request.method().is_safe() {
+        return None;
+    }
+    let same_origin = text(headers, header::ORIGIN).is_none_or(|origin| {
+        origin
+            .split_once("://")
+            .is_some_and(|(_, asked)| asked.parse::<Authority>().is_ok_and(|asked| asked == authority))
+    });
+    let same_site = text(headers, HeaderName::from_static("sec-fetch-site"))
+        .is_none_or(|site| site == "same-origin" || site == "none");
+    (!same_origin || !same_site).then_some("a page of another site may not change anything here")
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    // A header that is there but not readable counts as foreign.
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn only_programs_and_own_pages_may_ask() {
+        let own = "http://127.0.0.1:7700";
+        let table: &[(&str, &[(&str, &str)], bool, &str)] = &[
+            ("GET", &[("host", "127.0.0.1:7700")], true, "a program reads"),
+            ("POST", &[("host", "localhost:7700")], true, "a program writes"),
+            ("POST", &[("host", "[::1]:7700")], true, "over IPv6"),
+            ("POST", &[("host", "desk")], true, "an allowed name"),
+            (
+                "POST",
+                &[("host", "127.0.0.1:7700"), ("origin", own), ("sec-fetch-site", "same-origin")],
+                true,
+                "own page",
+            ),
+            ("GET", &[("host", "evil.example:7700")], false, "DNS rebinding, reading"),
+            ("GET", &[("host", "127.0.0.1.evil.example")], false, "a name that starts like loopback"),
+            ("GET", &[], false, "no host"),
+            ("POST", &[("host", "127.0.0.1:7700"), ("origin", "http://evil.example")], false, "another origin"),
+            ("POST", &[("host", "127.0.0.1:7700"), ("origin", "http://127.0.0.1:8000")], false, "another port"),
+            ("POST", &[("host", "127.0.0.1:7700"), ("origin", "null")], false, "an opaque origin"),
+            ("POST", &[("host", "127.0.0.1:7700"), ("sec-fetch-site", "cross-site")], false, "another site"),
+            ("DELETE", &[("host", "127.0.0.1:7700"), ("sec-fetch-site", "same-site")], false, "a neighbour"),
+        ];
+        for (method, headers, allowed, why) in table {
+            let mut request = Request::builder().method(*method).uri("/api/lab");
+            for (name, value) in *headers {
+                request = request.header(*name, *value);
+            }
+            let refused = refusal(&request.body(Body::empty()).unwrap(), &["desk".to_owned()]);
+            assert_eq!(refused.is_none(), *allowed, "{why}: {refused:?}");
+        }
+    }
+}
