@@ -1,0 +1,208 @@
+//! The commands and their options.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A lab in which distributed traces break, and where one learns why.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) lab: Lab,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which lab is meant.
+#[derive(Debug, Args)]
+pub(crate) struct Lab {
+    /// URL of the lab's desk; without it, the lab that runs in the data directory
+    #[arg(long, global = true, env = "INSUREWATCH_LAB", value_name = "URL")]
+    pub(crate) lab: Option<reqwest::Url>,
+    /// Where a lab keeps its databases, logs and lab.json
+    #[arg(long, global = true, env = "INSUREWATCH_DATA_DIR", value_name = "DIR", default_value = ".insurewatch")]
+    pub(crate) data_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole lab on this machine; Ctrl-C ends it
+    Up(Up),
+    /// Run one service
+    Serve(Serve),
+    /// List, show and switch scenarios, and change single settings, live
+    #[command(subcommand)]
+    Scenario(Scenario),
+    /// Send claims through the front door
+    Claim(Claim),
+    /// Draw the traces of one claim on one clock
+    Trace(Trace),
+    /// Send probe claims and judge by their traces whether the chain is whole
+    ///
+    /// Exit code 0: whole, or not a propagation break. 1: broken or leaking. 2: cannot tell.
+    Check(Check),
+    /// Ask a service's /healthz; exit code 0 if it answers
+    #[command(hide = true)]
+    Healthcheck(Healthcheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// The scenario to begin with
+    #[arg(long, value_name = "ID", default_value = desk::api::HEALTHY)]
+    pub(crate) scenario: String,
+    /// Claims per second to send all the time
+    #[arg(long, value_name = "RPS", default_value_t = 0.0, value_parser = rate_or_none)]
+    pub(crate) traffic: f64,
+    /// Send spans there instead of to the built-in trace store
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// Read traces there (Tempo's HTTP API) instead of from the built-in trace store
+    #[arg(long, value_name = "URL")]
+    pub(crate) tempo: Option<reqwest::Url>,
+    /// First of the lab's ports; 0 takes any free ones
+    #[arg(long, value_name = "N")]
+    pub(crate) port_base: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Which service
+    pub(crate) service: ServeName,
+    /// Where it listens; by default on loopback, on the port that the documentation names
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// trace-store: where it takes OTLP over gRPC
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
+    pub(crate) otlp_grpc: SocketAddr,
+    /// trace-store: where it takes OTLP over HTTP
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
+    pub(crate) otlp_http: SocketAddr,
+    /// End when standard input ends, as it does when the supervisor dies
+    #[arg(long, hide = true)]
+    pub(crate) supervised: bool,
+}
+
+/// What `serve` can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServeName {
+    /// The front door
+    PythonApi,
+    /// A plain reverse proxy in front of java-claims
+    Gateway,
+    /// Decides claims and keeps them
+    JavaClaims,
+    /// Answers for policies
+    NodePolicyStore,
+    /// The built-in OTLP receiver and trace store
+    TraceStore,
+    /// The lab's control desk
+    Desk,
+    /// An endpoint for the conformance tests of w3c/trace-context
+    TraceContextEcho,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// All scenarios
+    List(Json),
+    /// One scenario: symptom and what to look at, but not the answer
+    Show {
+        id: String,
+        /// Show the answer too
+        #[arg(long)]
+        answer: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Switch to a scenario; returns when every service follows it
+    Use {
+        id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Change one setting of one service; returns when every service follows it
+    Set {
+        service: String,
+        #[arg(value_name = "KEY=VALUE", value_parser = assignment)]
+        assignment: (String, String),
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Switch to the healthy scenario
+    Reset(Json),
+    /// What is set, and who follows it
+    Status(Json),
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Json {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Claim {
+    /// How many claims
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) count: u64,
+    /// How many per second; without it, one after the other
+    #[arg(long, value_name = "R", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// A traceparent header of your own
+    #[arg(long, value_name = "HEADER")]
+    pub(crate) traceparent: Option<String>,
+    /// A baggage member of your own; may be given more than once
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) baggage: Vec<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    /// A claim id or a trace id
+    #[arg(required_unless_present = "last", conflicts_with = "last")]
+    pub(crate) id: Option<String>,
+    /// The claim that was sent last
+    #[arg(long)]
+    pub(crate) last: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// A scenario whose healed state must be seen too
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Healthcheck {
+    /// The service's address
+    #[arg(default_value = "http://127.0.0.1:7700/api/lab")]
+    pub(crate) url: reqwest::Url,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= desk::api::MAX_PER_SECOND => Ok(rate),
+        _ => Err(format!("must be a number above 0, at most {}", desk::api::MAX_PER_SECOND)),
+    }
+}
+
+fn rate_or_none(text: &str) -> Result<f64, String> {
+    if text.parse() == Ok(0.0) { Ok(0.0) } else { rate(text) }
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("must be KEY=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,299 @@
+//! The commands that ask the desk: what they print, and how they end.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Context;
+use desk::api::{
+    CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimReport, ClaimsRequest, ScenarioBrief, SentClaim,
+    SetRequest, Status, UseRequest,
+};
+use evidence::Outcome;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::cli;
+use crate::lab::Desk;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const UNSURE: Style = AnsiColor::Yellow.on_default().bold();
+
+pub(crate) async fn scenario(lab: &cli::Lab, command: cli::Scenario) -> anyhow::Result<ExitCode> {
+    let desk = Desk::find(lab)?;
+    match command {
+        cli::Scenario::List(json) => {
+            let scenarios: Vec<ScenarioBrief> = desk.get("api/scenarios").await?;
+            if json.json {
+                return print_json(&scenarios);
+            }
+            let mut group = None;
+            for scenario in scenarios {
+                if group.replace(scenario.group) != Some(scenario.group) {
+                    anstream::println!("{BOLD}{}{BOLD:#}", scenario.group.heading());
+                }
+                anstream::println!("  {:<28} {}", scenario.id, scenario.title);
+            }
+        }
+        cli::Scenario::Show { id, answer: true, .. } => {
+            return print_json(&desk.get::<serde_json::Value>(&format!("api/scenarios/{id}/answer")).await?);
+        }
+        cli::Scenario::Show { id, json, .. } => {
+            let scenario: ScenarioBrief = desk.get(&format!("api/scenarios/{id}")).await?;
+            if json.json {
+                return print_json(&scenario);
+            }
+            anstream::println!("{BOLD}{}{BOLD:#}  {DIM}{}{DIM:#}", scenario.title, scenario.topic);
+            print_wrapped("", &scenario.symptom);
+            for look in &scenario.look {
+                print_wrapped("- ", look);
+            }
+        }
+        cli::Scenario::Use { id, json } => {
+            let status = switching(desk.post("api/settings/use", &UseRequest { id })).await?;
+            return print_status(&status, json);
+        }
+        cli::Scenario::Set { service, assignment: (key, value), json } => {
+            let status = switching(desk.post("api/settings/set", &SetRequest { service, key, value })).await?;
+            return print_status(&status, json);
+        }
+        cli::Scenario::Reset(json) => {
+            let status = switching(desk.post("api/settings/reset", &serde_json::Value::Null)).await?;
+            return print_status(&status, json);
+        }
+        cli::Scenario::Status(json) => return print_status(&desk.get("api/settings").await?, json),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn claim(lab: &cli::Lab, options: cli::Claim) -> anyhow::Result<ExitCode> {
+    let desk = Desk::find(lab)?;
+    let baggage = (!options.baggage.is_empty()).then(|| options.baggage.join(","));
+    let request =
+        ClaimsRequest { count: options.count, per_second: options.rate, traceparent: options.traceparent, baggage };
+    let bar = progress_bar(options.count, options.json.json);
+    let mut claims = Vec::new();
+    let mut ended = None;
+    desk.lines("api/claims", &request, |event| match event {
+        ClaimEvent::Claim(claim) => {
+            bar.inc(1);
+            if !options.json.json {
+                bar.suspend(|| print_claim(&claim));
+            }
+            claims.push(claim);
+        }
+        ClaimEvent::Done { accepted, failed } => ended = Some((accepted, failed)),
+    })
+    .await?;
+    bar.finish_and_clear();
+    let (accepted, failed) = ended.context("the desk broke off before every claim was answered")?;
+    if options.json.json {
+        print_json(&serde_json::json!({ "accepted": accepted, "failed": failed, "claims": claims }))?;
+    } else if options.count > 1 {
+        anstream::println!("{accepted} accepted, {failed} failed");
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(crate) async fn trace(lab: &cli::Lab, options: cli::Trace) -> anyhow::Result<ExitCode> {
+    let desk = Desk::find(lab)?;
+    let id = options.id.unwrap_or_else(|| "last".to_owned());
+    let report: ClaimReport = match waiting("waiting for spans", desk.get(&format!("api/claims/{id}"))).await {
+        Ok(report) => report,
+        Err(error) => {
+            anstream::eprintln!("insurewatch: {error:#}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if options.json.json {
+        return print_json(&report);
+    }
+    anstream::print!("{}", draw(&report));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn check(lab: &cli::Lab, options: cli::Check) -> anyhow::Result<ExitCode> {
+    let desk = Desk::find(lab)?;
+    let spinner = spinner("asking the desk");
+    let mut report = None;
+    desk.lines("api/checks", &CheckRequest { id: options.id }, |event| match event {
+        CheckEvent::Progress(text) => spinner.set_message(text),
+        CheckEvent::Report(found) => report = Some(found),
+    })
+    .await?;
+    spinner.finish_and_clear();
+    let report = report.context("the desk broke off before it had a verdict")?;
+    if options.json.json {
+        print_json(&report)?;
+    } else {
+        print_report(&report);
+    }
+    Ok(ExitCode::from(report.verdict.outcome.exit_code()))
+}
+
+pub(crate) async fn healthcheck(options: cli::Healthcheck) -> anyhow::Result<ExitCode> {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).build()?;
+    client.get(options.url).send().await?.error_for_status()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A claim's traces, as the terminal can show them.
+pub(crate) fn draw(report: &ClaimReport) -> String {
+    let terminal = console::Term::stdout();
+    let style = evidence::Style {
+        width: terminal.size_checked().map_or(100, |(_, columns)| usize::from(columns)),
+        colour: !matches!(anstream::AutoStream::choice(&std::io::stdout()), anstream::ColorChoice::Never),
+        unicode: console::Term::stdout().features().wants_emoji() || utf8_locale(),
+    };
+    let mut text = evidence::render(&report.collected.evidence, &style);
+    if !report.collected.complete {
+        text.push_str(&format!(
+            "after {:.1} s some spans of the chain were not there\n",
+            seconds(report.collected.waited_millis)
+        ));
+    }
+    text
+}
+
+fn utf8_locale() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    cfg!(windows) || locale.is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"))
+}
+
+fn print_claim(claim: &SentClaim) {
+    let id = claim.claim_id.as_deref().unwrap_or("no claim id");
+    let status = claim.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+    let trace = claim.trace_id.as_deref().unwrap_or("-");
+    let style = if claim.accepted() { GOOD } else { BAD };
+    anstream::println!("{id}  {style}{status}{style:#}  trace {trace}  {DIM}{:.0} ms{DIM:#}", claim.duration_ms);
+    if let Some(error) = &claim.error {
+        anstream::println!("  {error}");
+    }
+}
+
+fn print_report(report: &CheckReport) {
+    let (style, word) = match report.verdict.outcome {
+        Outcome::Healthy => (GOOD, "HEALTHY"),
+        Outcome::NotAPropagationBreak => (GOOD, "NOT A PROPAGATION BREAK"),
+        Outcome::Broken => (BAD, "BROKEN"),
+        Outcome::Leaking => (BAD, "LEAKING"),
+        Outcome::CannotTell => (UNSURE, "CANNOT TELL"),
+    };
+    anstream::println!("{style}{word}{style:#}");
+    print_wrapped("", &report.verdict.sentence);
+    for evidence in &report.verdict.evidence {
+        print_wrapped("- ", evidence);
+    }
+    for claim in &report.verdict.claims {
+        let traces = claim.traces.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        anstream::println!("{DIM}{}  {traces}{DIM:#}", claim.claim_id);
+    }
+    anstream::println!(
+        "{DIM}waited {:.1} s; a span that is not there after {:.0} s counts as absent{DIM:#}",
+        seconds(report.waited_ms),
+        seconds(report.deadline_ms)
+    );
+}
+
+/// Exit code 1 if a service does not follow.
+fn print_status(status: &Status, json: cli::Json) -> anyhow::Result<ExitCode> {
+    if json.json {
+        print_json(status)?;
+    } else {
+        let scenario = status.scenario.as_deref().unwrap_or("-");
+        anstream::println!("scenario {BOLD}{scenario}{BOLD:#}, generation {}", status.generation);
+        for (service, key, value) in status.settings.iter() {
+            anstream::println!("  {service:<18} {key}={value}");
+        }
+        for service in &status.services {
+            let ServiceLine { style, text } = ServiceLine::of(service, status.generation);
+            anstream::println!("  {:<18} {style}{text}{style:#}", service.service);
+        }
+    }
+    Ok(if status.settled { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct ServiceLine {
+    style: Style,
+    text: String,
+}
+
+// === impl ServiceLine ===
+
+impl ServiceLine {
+    fn of(service: &desk::api::ServiceStatus, newest: u64) -> Self {
+        match (service.generation, &service.refused) {
+            (None, _) => Self { style: BAD, text: "does not answer".to_owned() },
+            (Some(_), Some(refused)) => Self { style: BAD, text: format!("refuses the settings: {refused}") },
+            (Some(generation), None) if generation < newest => {
+                Self { style: UNSURE, text: format!("still follows generation {generation}") }
+            }
+            (Some(_), None) => Self { style: DIM, text: "follows".to_owned() },
+        }
+    }
+}
+
+fn print_json(value: &impl Serialize) -> anyhow::Result<ExitCode> {
+    anstream::println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Breaks a paragraph at the terminal's width, at most 100 columns.
+fn print_wrapped(bullet: &str, text: &str) {
+    let width = console::Term::stdout().size_checked().map_or(100, |(_, columns)| usize::from(columns)).clamp(40, 100);
+    let indent = " ".repeat(bullet.len());
+    let mut line = bullet.to_owned();
+    let mut used = bullet.len();
+    for word in text.split_whitespace() {
+        let columns = console::measure_text_width(word);
+        if used + columns > width && used > bullet.len() {
+            anstream::println!("{}", line.trim_end());
+            line.clone_from(&indent);
+            used = indent.len();
+        }
+        line.push_str(word);
+        line.push(' ');
+        used += columns + 1;
+    }
+    anstream::println!("{}", line.trim_end());
+}
+
+async fn switching<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    waiting("waiting until every service follows", work).await
+}
+
+async fn waiting<T>(what: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let spinner = spinner(what);
+    let result = work.await;
+    spinner.finish_and_clear();
+    result
+}
+
+/// On standard error, and only on a terminal.
+fn spinner(what: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(what);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+fn progress_bar(count: u64, hidden: bool) -> ProgressBar {
+    if hidden || count < 2 {
+        return ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::hidden());
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} claims, {eta} to go");
+    let bar = ProgressBar::new(count);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people, who read one decimal")]
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1000.0
+}

@@ -1,0 +1,151 @@
+//! How the command line finds a lab and talks to its desk.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use reqwest::{Method, Response, Url};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use service::Problem;
+
+use crate::cli;
+
+/// Where a desk listens unless told otherwise.
+const DEFAULT_DESK: &str = "http://127.0.0.1:7700/";
+/// Longer than any single answer of the desk takes.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// `lab.json`: what `up` started, for other commands and for people.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LabFile {
+    /// The control desk.
+    pub(crate) desk: Url,
+    /// Where claims go in.
+    pub(crate) front_door: Url,
+    /// Where traces are read: Tempo's HTTP API.
+    pub(crate) traces: Url,
+    /// Where OTLP is taken over gRPC.
+    pub(crate) otlp_grpc: Url,
+    /// Where OTLP is taken over HTTP.
+    pub(crate) otlp_http: Url,
+    /// The supervisor.
+    pub(crate) supervisor_pid: u32,
+    /// Every process that it started.
+    pub(crate) processes: Vec<Process>,
+}
+
+/// One process of the lab.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Process {
+    /// The service.
+    pub(crate) service: String,
+    /// Where it listens.
+    pub(crate) url: Url,
+    /// Its process id; absent while it is down.
+    pub(crate) pid: Option<u32>,
+    /// How often it was started again.
+    pub(crate) restarts: u32,
+}
+
+/// A client of the desk.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    url: Url,
+    client: reqwest::Client,
+}
+
+// === impl LabFile ===
+
+impl LabFile {
+    pub(crate) fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join("lab.json")
+    }
+
+    pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Option<Self>> {
+        let path = Self::path(data_dir);
+        match std::fs::read(&path) {
+            Ok(text) => {
+                Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{} cannot be read", path.display()))?))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        }
+    }
+
+    /// Readers see the old file or the new one, never half of one.
+    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
+        let draft = data_dir.join(".lab.json");
+        std::fs::write(&draft, serde_json::to_vec_pretty(self)?)?;
+        Ok(std::fs::rename(draft, Self::path(data_dir))?)
+    }
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// The desk of the lab that the options name.
+    pub(crate) fn find(lab: &cli::Lab) -> anyhow::Result<Self> {
+        let url = match &lab.lab {
+            Some(url) => url.clone(),
+            None => match LabFile::read(&lab.data_dir)? {
+                Some(file) => file.desk,
+                None => DEFAULT_DESK.parse()?,
+            },
+        };
+        Self::at(url)
+    }
+
+    pub(crate) fn at(url: Url) -> anyhow::Result<Self> {
+        Ok(Self { url, client: reqwest::Client::builder().read_timeout(READ_TIMEOUT).build()? })
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        Ok(self.ask(Method::GET, path, None::<&()>).await?.json().await?)
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        Ok(self.ask(Method::POST, path, Some(body)).await?.json().await?)
+    }
+
+    /// Posts, and hands over each line of the answer as it comes.
+    pub(crate) async fn lines<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        mut each: impl FnMut(T),
+    ) -> anyhow::Result<()> {
+        let mut response = self.ask(Method::POST, path, Some(body)).await?;
+        let mut rest = Vec::new();
+        while let Some(chunk) = response.chunk().await.context("the desk broke off its answer")? {
+            rest.extend_from_slice(&chunk);
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                each(serde_json::from_slice(&line).context("the desk answered something else than expected")?);
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> anyhow::Result<Response> {
+        let mut request = self.client.request(method, self.url.join(path)?);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| {
+            if error.is_connect() {
+                anyhow!("no lab answers at {}; start one with `insurewatch up`", self.url)
+            } else {
+                anyhow!(error)
+            }
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        match response.json::<Problem>().await {
+            Ok(problem) => bail!("{}", problem.detail),
+            Err(_) => bail!("the desk answered {status}"),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! InsureWatch: a lab in which distributed traces break, and where one learns why.
+//!
+//! - `cli`: the commands and their options
+//! - `up`: the supervisor that runs the whole lab, each service a process of its own
+//! - `serve`: one service
+//! - `commands`: thin clients of the desk
+//! - `schema`: what may be set, gathered from the crates that know it
+//!
+//! Everything else lives in the libraries beside this one.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+mod cli;
+mod commands;
+mod echo;
+mod lab;
+mod schema;
+mod serve;
+mod up;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            anstream::eprintln!("insurewatch: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Up(options) => up::up(&cli.lab.data_dir, options).await,
+        Command::Serve(options) => serve::serve(options).await,
+        Command::Scenario(command) => commands::scenario(&cli.lab, command).await,
+        Command::Claim(options) => commands::claim(&cli.lab, options).await,
+        Command::Trace(options) => commands::trace(&cli.lab, options).await,
+        Command::Check(options) => commands::check(&cli.lab, options).await,
+        Command::Healthcheck(options) => commands::healthcheck(options).await,
+    }
+}

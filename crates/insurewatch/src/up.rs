@@ -1,0 +1,408 @@
+//! The supervisor: the whole lab on this machine, each service a process of its own.
+
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use desk::api::{ClaimEvent, ClaimReport, ClaimsRequest};
+use reqwest::Url;
+use scenario::{Active, Catalogue};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::cli::{ServeName, Up};
+use crate::commands;
+use crate::lab::{Desk, LabFile, Process};
+use crate::schema::schema;
+use crate::serve::shutdown_asked;
+
+/// How long the lab may take to come up.
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a service may take to end; it drains for 5 s and flushes for 5 s at most.
+const STOP_DEADLINE: Duration = Duration::from_secs(12);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Who lived that long starts anew with the first backoff.
+const LIVED: Duration = Duration::from_secs(10);
+/// Spans are on show within a fraction of a second; the SDK's own default is 5,000 ms.
+const SCHEDULE_DELAY_MS: &str = "200";
+
+/// Where everything listens.
+#[derive(Debug)]
+struct Ports {
+    services: Vec<(ServeName, Endpoint)>,
+    otlp_grpc: Endpoint,
+    otlp_http: Endpoint,
+}
+
+/// A port of loopback.
+#[derive(Clone, Debug)]
+struct Endpoint {
+    address: SocketAddr,
+    url: Url,
+}
+
+/// A process that is kept running.
+#[derive(Debug)]
+struct Kept {
+    service: ServeName,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// A process that runs.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    /// Kept apart, since waiting for a child closes its standard input.
+    lifeline: Option<ChildStdin>,
+}
+
+/// The state that `lab.json` shows.
+type SharedLab = Arc<Mutex<LabFile>>;
+
+/// In the order in which they are started; they are stopped the other way round, so that whoever is asked ends after
+/// whoever asks, and the trace store last.
+const STARTED: [ServeName; 6] = [
+    ServeName::TraceStore,
+    ServeName::NodePolicyStore,
+    ServeName::JavaClaims,
+    ServeName::Gateway,
+    ServeName::PythonApi,
+    ServeName::Desk,
+];
+
+pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let shutdown = shutdown_asked(false)?;
+    tokio::pin!(shutdown);
+    let catalogue = Catalogue::embedded(&schema())?;
+    let scenario = catalogue.get(&options.scenario)?;
+
+    std::fs::create_dir_all(data_dir.join("logs")).with_context(|| format!("{} cannot be made", data_dir.display()))?;
+    let data_dir = data_dir.canonicalize()?;
+    refuse_second_lab(&data_dir).await?;
+    let active_path = data_dir.join("active.toml");
+    let before = Active::load(&active_path, &schema()).unwrap_or_default();
+    let active = Active {
+        generation: before.generation + 1,
+        scenario: Some(scenario.id.clone()),
+        settings: scenario.settings.clone(),
+    };
+    active.write(&active_path)?;
+
+    let ports = Ports::choose(options.port_base)?;
+    let lab = Arc::new(Mutex::new(ports.lab_file(&options)?));
+    let mut kept = Vec::new();
+    for service in STARTED {
+        kept.push(keep(service, environment(service, &ports, &options, &data_dir)?, &ports, &data_dir, &lab)?);
+    }
+
+    let run = async {
+        let desk = wait_until_ready(&lab, &data_dir).await?;
+        announce(&lab, &data_dir, began.elapsed());
+        show_first_claim(&desk).await;
+        anyhow::Ok(())
+    };
+    let result = tokio::select! {
+        result = run => match result {
+            Ok(()) => { shutdown.await; Ok(()) }
+            Err(error) => Err(error),
+        },
+        () = &mut shutdown => Ok(()),
+    };
+    anstream::eprintln!("ending: what is under way is finished, what waits is exported");
+    stop(kept).await;
+    let _ = std::fs::remove_file(LabFile::path(&data_dir));
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Two labs in one folder would share databases and settings.
+async fn refuse_second_lab(data_dir: &Path) -> anyhow::Result<()> {
+    if let Ok(Some(other)) = LabFile::read(data_dir)
+        && Desk::at(other.desk.clone())?.get::<serde_json::Value>("api/lab").await.is_ok()
+    {
+        bail!(
+            "a lab runs in {} already, its desk is {}; another one needs another --data-dir",
+            data_dir.display(),
+            other.desk
+        );
+    }
+    Ok(())
+}
+
+/// What a service is told; the rest of the environment is handed down.
+fn environment(
+    service: ServeName,
+    ports: &Ports,
+    options: &Up,
+    data_dir: &Path,
+) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let url = |service| anyhow::Ok(ports.of(service)?.url.to_string());
+    let database = |name: &str| format!("sqlite://{}", data_dir.join(name).display());
+    let endpoint = options.otlp_endpoint.clone().unwrap_or_else(|| ports.otlp_http.url.to_string());
+    let mut variables = vec![
+        ("INSUREWATCH_SETTINGS", data_dir.join("active.toml").display().to_string()),
+        ("OTEL_SERVICE_NAME", service.name().to_owned()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.trim_end_matches('/').to_owned()),
+    ];
+    if std::env::var_os("OTEL_BSP_SCHEDULE_DELAY").is_none() {
+        variables.push(("OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS.to_owned()));
+    }
+    match service {
+        ServeName::PythonApi => variables.push(("CLAIMS_URL", url(ServeName::Gateway)?)),
+        ServeName::Gateway => variables.push(("UPSTREAM_URL", url(ServeName::JavaClaims)?)),
+        ServeName::JavaClaims => variables
+            .extend([("DATABASE_URL", database("claims.db")), ("POLICY_STORE_URL", url(ServeName::NodePolicyStore)?)]),
+        ServeName::NodePolicyStore => variables.push(("DATABASE_URL", database("policies.db"))),
+        ServeName::Desk => variables.extend([
+            ("PYTHON_API_URL", url(ServeName::PythonApi)?),
+            ("GATEWAY_URL", url(ServeName::Gateway)?),
+            ("JAVA_CLAIMS_URL", url(ServeName::JavaClaims)?),
+            ("NODE_POLICY_STORE_URL", url(ServeName::NodePolicyStore)?),
+            (
+                "TEMPO_URL",
+                options.tempo.as_ref().map_or_else(|| url(ServeName::TraceStore), |url| Ok(url.to_string()))?,
+            ),
+            ("INSUREWATCH_TRAFFIC_PER_SECOND", options.traffic.to_string()),
+        ]),
+        ServeName::TraceStore | ServeName::TraceContextEcho => {}
+    }
+    Ok(variables)
+}
+
+/// Starts a process, and starts it again whenever it ends without being told to.
+fn keep(
+    service: ServeName,
+    environment: Vec<(&'static str, String)>,
+    ports: &Ports,
+    data_dir: &Path,
+    lab: &SharedLab,
+) -> anyhow::Result<Kept> {
+    let log_path = log_path(data_dir, service);
+    let log = OpenOptions::new().create(true).append(true).open(&log_path);
+    let log = log.with_context(|| format!("{} cannot be opened", log_path.display()))?;
+    let mut arguments = vec!["serve".to_owned(), service.name().to_owned(), "--supervised".to_owned()];
+    arguments.extend(["--listen".to_owned(), ports.of(service)?.address.to_string()]);
+    if service == ServeName::TraceStore {
+        arguments.extend(["--otlp-grpc".to_owned(), ports.otlp_grpc.address.to_string()]);
+        arguments.extend(["--otlp-http".to_owned(), ports.otlp_http.address.to_string()]);
+    }
+    let executable = std::env::current_exe().context("the running program cannot be found")?;
+    let start = move || spawn(&executable, &arguments, &environment, &log);
+    let (stop, mut stopped) = oneshot::channel();
+    let (lab, data_dir) = (lab.clone(), data_dir.to_owned());
+    let mut running = start().with_context(|| format!("{} cannot be started", service.name()))?;
+    note(&lab, &data_dir, service, running.child.id(), 0);
+    let task = tokio::spawn(async move {
+        let mut backoff = FIRST_BACKOFF;
+        let mut restarts = 0;
+        loop {
+            let started = Instant::now();
+            let ended = tokio::select! {
+                status = running.child.wait() => status,
+                _ = &mut stopped => return end(service, running).await,
+            };
+            if started.elapsed() >= LIVED {
+                backoff = FIRST_BACKOFF;
+            }
+            let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+            anstream::eprintln!("{} ended ({how}), starting it again; see {}", service.name(), log_path.display());
+            note(&lab, &data_dir, service, None, restarts);
+            running = loop {
+                tokio::select! {
+                    () = sleep(backoff) => {}
+                    _ = &mut stopped => return,
+                }
+                backoff = (backoff * 2).min(MAX_BACKOFF);
+                match start() {
+                    Ok(running) => break running,
+                    Err(error) => anstream::eprintln!("{} cannot be started: {error}", service.name()),
+                }
+            };
+            restarts += 1;
+            note(&lab, &data_dir, service, running.child.id(), restarts);
+        }
+    });
+    Ok(Kept { service, stop, task })
+}
+
+fn spawn(
+    executable: &Path,
+    arguments: &[String],
+    environment: &[(&'static str, String)],
+    log: &File,
+) -> std::io::Result<Running> {
+    let mut command = Command::new(executable);
+    command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+    // A pipe that is never written to: its end tells the child that the supervisor is gone, or wants it to end.
+    command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log.try_clone()?).kill_on_drop(true);
+    // Ctrl-C in a terminal goes to the whole group; the children must end in order, so they are in groups of their own.
+    #[cfg(unix)]
+    command.process_group(0);
+    let mut child = command.spawn()?;
+    Ok(Running { lifeline: child.stdin.take(), child })
+}
+
+/// Lets a process end by itself, within reason.
+async fn end(service: ServeName, mut running: Running) {
+    drop(running.lifeline);
+    if tokio::time::timeout(STOP_DEADLINE, running.child.wait()).await.is_err() {
+        anstream::eprintln!("{} did not end within {} s and is killed", service.name(), STOP_DEADLINE.as_secs());
+        let _ = running.child.kill().await;
+    }
+}
+
+async fn stop(mut kept: Vec<Kept>) {
+    while let Some(Kept { service, stop, task }) = kept.pop() {
+        let _ = stop.send(());
+        if task.await.is_err() {
+            anstream::eprintln!("the supervisor of {} failed", service.name());
+        }
+    }
+}
+
+fn note(lab: &SharedLab, data_dir: &Path, service: ServeName, pid: Option<u32>, restarts: u32) {
+    let mut lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(process) = lab.processes.iter_mut().find(|process| process.service == service.name()) {
+        process.pid = pid;
+        process.restarts = restarts;
+    }
+    if let Err(error) = lab.write(data_dir) {
+        anstream::eprintln!("lab.json cannot be written: {error:#}");
+    }
+}
+
+async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<Desk> {
+    let desk = Desk::at(lab.lock().unwrap_or_else(PoisonError::into_inner).desk.clone())?;
+    let deadline = Instant::now() + READY_DEADLINE;
+    loop {
+        let missing = match desk.get::<desk::api::Lab>("api/lab").await {
+            Err(_) => ServeName::Desk.name().to_owned(),
+            Ok(lab) => match lab.services.into_iter().find(|service| service.generation.is_none()) {
+                Some(service) => service.service,
+                None => return Ok(desk),
+            },
+        };
+        if Instant::now() >= deadline {
+            let log = data_dir.join("logs").join(format!("{missing}.jsonl"));
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let last = text.lines().last().unwrap_or("nothing").to_owned();
+            bail!(
+                "{missing} did not come up within {} s; its log {} ends with: {last}",
+                READY_DEADLINE.as_secs(),
+                log.display()
+            );
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn announce(lab: &SharedLab, data_dir: &Path, took: Duration) {
+    let lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
+    let rows = [
+        ("claims go in at", format!("{}claims", lab.front_door)),
+        ("desk", lab.desk.to_string()),
+        ("traces (Tempo's API)", lab.traces.to_string()),
+        ("OTLP", format!("{} (HTTP), {} (gRPC)", lab.otlp_http, lab.otlp_grpc)),
+        ("logs, databases", data_dir.display().to_string()),
+    ];
+    for (what, value) in rows {
+        anstream::println!("  {what:<21} {value}");
+    }
+    anstream::println!("ready, in {:.1} s", took.as_secs_f64());
+}
+
+/// The lab's first sign of life: one claim, and the traces that became of it.
+async fn show_first_claim(desk: &Desk) {
+    let show = async {
+        let began = Instant::now();
+        let mut first = None;
+        let one = ClaimsRequest { count: 1, per_second: None, traceparent: None, baggage: None };
+        desk.lines("api/claims", &one, |event| {
+            if let ClaimEvent::Claim(claim) = event {
+                first = Some(claim);
+            }
+        })
+        .await?;
+        let claim = first.context("no answer came")?;
+        let id = claim.claim_id.clone().with_context(|| claim.error.unwrap_or_default())?;
+        let report: ClaimReport = desk.get(&format!("api/claims/{id}?wait_ms=10000")).await?;
+        anstream::print!("\n{}", commands::draw(&report));
+        anstream::println!(
+            "the first claim's traces were there after {:.1} s; Ctrl-C ends the lab",
+            began.elapsed().as_secs_f64()
+        );
+        anyhow::Ok(())
+    };
+    if let Err(error) = show.await {
+        anstream::eprintln!("the first claim could not be shown: {error:#}");
+    }
+}
+
+fn log_path(data_dir: &Path, service: ServeName) -> PathBuf {
+    data_dir.join("logs").join(format!("{}.jsonl", service.name()))
+}
+
+// === impl Ports ===
+
+impl Ports {
+    /// The usual ports, or those from `base` on; where one is taken, the next free one.
+    fn choose(base: Option<u16>) -> anyhow::Result<Self> {
+        // Kept open until all are chosen, so that none is chosen twice.
+        let mut open = Vec::new();
+        let mut choose = |usual: u16, offset: u16| -> anyhow::Result<Endpoint> {
+            let (first, last) = match base {
+                Some(0) => (0, 0),
+                base => {
+                    let first = base.map_or(usual, |base| base.saturating_add(offset));
+                    (first, first.saturating_add(200))
+                }
+            };
+            for port in first..=last {
+                if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+                    let address = listener.local_addr()?;
+                    open.push(listener);
+                    return Ok(Endpoint { address, url: format!("http://{address}/").parse()? });
+                }
+            }
+            bail!("every port from {first} to {last} is taken")
+        };
+        let mut services = Vec::new();
+        for service in STARTED {
+            let offset = if service == ServeName::TraceStore { 9 } else { service.port() - ServeName::Desk.port() };
+            services.push((service, choose(service.port(), offset)?));
+        }
+        Ok(Self { services, otlp_grpc: choose(4317, 7)?, otlp_http: choose(4318, 8)? })
+    }
+
+    fn of(&self, service: ServeName) -> anyhow::Result<&Endpoint> {
+        let found = self.services.iter().find(|(name, _)| *name == service);
+        found.map(|(_, endpoint)| endpoint).with_context(|| format!("{} is not part of the lab", service.name()))
+    }
+
+    fn lab_file(&self, options: &Up) -> anyhow::Result<LabFile> {
+        let process = |(service, endpoint): &(ServeName, Endpoint)| Process {
+            service: service.name().to_owned(),
+            url: endpoint.url.clone(),
+            pid: None,
+            restarts: 0,
+        };
+        let url = |service| anyhow::Ok(self.of(service)?.url.clone());
+        Ok(LabFile {
+            desk: url(ServeName::Desk)?,
+            front_door: url(ServeName::PythonApi)?,
+            traces: options.tempo.clone().map_or_else(|| url(ServeName::TraceStore), Ok)?,
+            otlp_grpc: self.otlp_grpc.url.clone(),
+            otlp_http: self.otlp_http.url.clone(),
+            supervisor_pid: std::process::id(),
+            processes: self.services.iter().map(process).collect(),
+        })
+    }
+}
