@@ -53,9 +53,10 @@ impl Extractor for HeaderExtractor<'_> {
         self.0.keys().map(HeaderName::as_str).collect()
     }
 
-    /// Every line of that name: `traceparent` must stand alone, `tracestate` may come in several lines.
+    /// Every line of that name: `traceparent` must stand alone, `tracestate` may come in several lines. A line that is
+    /// not ASCII counts too, as `\u{fffd}`, which no format accepts: left out, it would make a bad header look good.
     fn get_all(&self, key: &str) -> Option<Vec<&str>> {
-        let values: Vec<&str> = self.0.get_all(key).iter().filter_map(|value| value.to_str().ok()).collect();
+        let values: Vec<&str> = self.0.get_all(key).iter().map(|value| value.to_str().unwrap_or("\u{fffd}")).collect();
         (!values.is_empty()).then_some(values)
     }
 }
@@ -75,4 +76,28 @@ pub fn recorded_headers(headers: &HeaderMap) -> impl Iterator<Item = KeyValue> +
         (!lines.is_empty())
             .then(|| KeyValue::new(format!("http.request.header.{name}"), Value::Array(Array::String(lines))))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::propagation::w3c::{Rejection, StateRejection, W3cPropagator};
+
+    #[test]
+    fn a_line_that_is_not_ascii_spoils_the_header() {
+        let good = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let bad = HeaderValue::from_bytes(b"foo=\xff").unwrap();
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("traceparent", good),
+            ("traceparent", bad.clone()),
+            ("tracestate", HeaderValue::from_static("bar=1")),
+            ("tracestate", bad),
+        ] {
+            headers.append(name, value);
+        }
+        let carrier = HeaderExtractor(&headers);
+        assert_eq!(W3cPropagator::traceparent(&carrier), Some(Err(Rejection::Repeated)), "two lines came");
+        assert_eq!(W3cPropagator::tracestate(&carrier), Err(StateRejection::Member), "a list is accepted whole or not");
+    }
 }

@@ -15,8 +15,10 @@ use crate::SCOPE;
 use crate::carrier::{HeaderExtractor, recorded_headers};
 use crate::propagation::w3c::TraceParent;
 
-/// Tells the caller which trace its request became, whichever format the services speak among themselves; see
-/// [Trace Context level 2, § 4](https://www.w3.org/TR/trace-context-2/#trace-context-http-response-headers-format).
+/// Tells the caller which trace its request became, whichever format the services speak among themselves. No level of
+/// Trace Context has it as a standard: it comes from an [editor's draft], which later moved to `Server-Timing`.
+///
+/// [editor's draft]: https://github.com/w3c/trace-context/blob/3f51f68/spec/21-http_response_header_format.md
 pub const TRACERESPONSE: &str = "traceresponse";
 
 /// How the framework that a service stands in for writes the parameters of a route.
