@@ -1,0 +1,223 @@
+//! One queue interface with at-least-once delivery, and two real adapters behind it.
+//!
+//! - [`Queue`]: publish, receive, ack, release; [`connect`] chooses the adapter by the scheme of a URL
+//! - [`Message`]: what travels; its attributes are the carrier of trace context
+//! - `sqlite`: a table in a file that several processes share; `nats`: JetStream, with the cargo feature `nats`
+//!
+//! It writes nothing into attributes and reads nothing from them: that is for the propagators of its users. It makes no
+//! spans, retries nothing by itself, and promises no exactly-once processing.
+//!
+//! # What every adapter promises
+//! - At least once: a delivery that is neither acked nor released within the visibility timeout comes again, its
+//!   attempt one higher. After the last attempt the message goes to the dead letters.
+//! - A message is held by one receiver at a time, and only its present holder can ack or release it.
+//! - Order is roughly first in, first out: a single receiver gets first attempts in the order of publication;
+//!   redeliveries come in between.
+//! - Publishing an id again is no second message for at least [`DEDUPLICATION_WINDOW`] after the first publication.
+//!
+//! Every connection to one queue must be given the same [`Options`].
+
+mod message;
+#[cfg(feature = "nats")]
+mod nats;
+mod sqlite;
+
+use std::error::Error;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use url::Url;
+
+pub use message::{Attribute, InvalidMessage, Message};
+
+/// How long after its first publication an id is remembered at least.
+pub const DEDUPLICATION_WINDOW: Duration = Duration::from_secs(600);
+
+/// No timeout, wait or delay is longer than this; longer ones are cut to it.
+pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A queue.
+#[async_trait]
+pub trait Queue: fmt::Debug + Send + Sync {
+    /// Adds a message, which is stored when this returns. An id that is already known changes nothing: what was
+    /// published first stays.
+    ///
+    /// # Errors
+    /// [`PublishError::Invalid`] when the message can never be published; [`PublishError::Backend`] when it may or
+    /// may not have been: publish it again.
+    async fn publish(&self, message: &Message) -> Result<(), PublishError>;
+
+    /// Hands out up to `max` messages as soon as there are any, and none when nothing came within `wait`.
+    ///
+    /// Dropping the future loses no message, but may spend an attempt of one.
+    ///
+    /// # Errors
+    /// The queue cannot be reached, or its answer is wrong.
+    async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BackendError>;
+
+    /// Removes the message for good.
+    ///
+    /// # Errors
+    /// [`SettleError::NotHeld`] when the delivery expired or is settled already; [`SettleError::Backend`] when it may
+    /// or may not have been removed: ack again, or else it may come again.
+    async fn ack(&self, delivery: &Delivery) -> Result<(), SettleError>;
+
+    /// Hands the message back; it comes again when `after` has passed. After the last attempt it goes to the dead
+    /// letters at once.
+    ///
+    /// # Errors
+    /// As for [`Queue::ack`].
+    async fn release(&self, delivery: &Delivery, after: Duration) -> Result<(), SettleError>;
+
+    /// How many messages there are.
+    ///
+    /// # Errors
+    /// The queue cannot be reached, or its answer is wrong.
+    async fn counts(&self) -> Result<Counts, BackendError>;
+
+    /// The oldest messages that were given up, oldest first, `limit` at most.
+    ///
+    /// # Errors
+    /// The queue cannot be reached, or its answer is wrong.
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<Message>, BackendError>;
+}
+
+/// A message in the hands of one receiver. It can be settled only through the connection that received it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// What was published.
+    pub message: Message,
+    /// How often it has been handed out, from 1.
+    pub attempt: u32,
+    /// The right to ack or release it, until the visibility timeout.
+    pub receipt: Receipt,
+}
+
+/// Names one delivery, never two.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Receipt(String);
+
+/// How many messages a queue has, at one moment. An expired delivery may be noticed, and counted elsewhere, only by the
+/// next [`Queue::receive`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// They could be received now.
+    pub waiting: u64,
+    /// They are in the hands of a receiver, or were released and are not due yet.
+    pub in_flight: u64,
+    /// They were given up.
+    pub dead: u64,
+}
+
+/// How deliveries behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How long a receiver holds a delivery; 30 s by default. From 1 ms to [`LONGEST`].
+    pub visibility_timeout: Duration,
+    /// How often a message is handed out before it is given up; 5 by default.
+    pub max_attempts: NonZeroU32,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It is no URL.
+    #[error("the queue URL cannot be read; allowed are {ALLOWED}")]
+    Url(#[from] url::ParseError),
+    /// Nobody serves this scheme.
+    #[error("unknown scheme `{0}` in the queue URL; allowed are {ALLOWED}")]
+    Scheme(String),
+    /// A `sqlite` URL without a file, or with more than that.
+    #[error("a sqlite URL names a file and nothing else: sqlite:///path/queue.db")]
+    SqliteFile,
+    /// A `nats` URL without a host, or with more than host, port and user.
+    #[error("a nats URL names a server and nothing else: nats://host:port")]
+    NatsServer,
+    /// The adapter was not compiled.
+    #[error("this build has no NATS adapter for nats://; build with `--features claims-queue/nats`")]
+    NotBuiltIn,
+    /// The name does not suit every adapter.
+    #[error("the queue name `{0}` must be 1 to 100 letters, digits, `_` and `-`")]
+    Name(String),
+    /// The options make no sense.
+    #[error("a visibility timeout of {0:?} is outside of 1 ms to {LONGEST:?}")]
+    VisibilityTimeout(Duration),
+    /// The queue itself said no.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+/// The queue cannot be reached, or its answer is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("the queue failed to {doing}")]
+pub struct BackendError {
+    doing: &'static str,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+/// Why a message may not be in the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Not every adapter could carry it.
+    #[error(transparent)]
+    Invalid(#[from] InvalidMessage),
+    /// The queue did not confirm it.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+/// Why a delivery may not be settled.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// Somebody else may hold the message by now.
+    #[error("the delivery is not held any more: it expired or was settled before")]
+    NotHeld,
+    /// The queue did not confirm it.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+const ALLOWED: &str = "sqlite:///path/queue.db and nats://host:port";
+
+/// Opens the queue `name`, and creates it if there is none.
+///
+/// # Errors
+/// [`ConnectError`] says what is wrong with URL, name or options, or that the queue cannot be reached. It never shows
+/// the URL, which may hold a password.
+pub async fn connect(url: &str, name: &str, options: Options) -> Result<Arc<dyn Queue>, ConnectError> {
+    let name_char = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == '-';
+    if name.is_empty() || name.len() > 100 || !name.chars().all(name_char) {
+        return Err(ConnectError::Name(name.to_owned()));
+    }
+    if options.visibility_timeout < Duration::from_millis(1) || options.visibility_timeout > LONGEST {
+        return Err(ConnectError::VisibilityTimeout(options.visibility_timeout));
+    }
+    let parsed = Url::parse(url)?;
+    match parsed.scheme() {
+        "sqlite" => Ok(Arc::new(sqlite::Sqlite::open(url, name, options).await?)),
+        #[cfg(feature = "nats")]
+        "nats" => Ok(Arc::new(nats::Nats::open(&parsed, name, options).await?)),
+        #[cfg(not(feature = "nats"))]
+        "nats" => Err(ConnectError::NotBuiltIn),
+        scheme => Err(ConnectError::Scheme(scheme.to_owned())),
+    }
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { visibility_timeout: Duration::from_secs(30), max_attempts: NonZeroU32::MIN.saturating_add(4) }
+    }
+}
+
+// === impl BackendError ===
+
+impl BackendError {
+    fn when(doing: &'static str) -> impl FnOnce(Box<dyn Error + Send + Sync>) -> Self {
+        move |source| Self { doing, source }
+    }
+}
