@@ -195,6 +195,17 @@ pub struct CheckReport {
     pub waited_ms: u64,
 }
 
+/// `POST /api/hint`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hint {
+    /// Which hint it is, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// The hint.
+    pub text: String,
+}
+
 /// `GET /api/traffic`
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {

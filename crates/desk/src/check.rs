@@ -1,7 +1,8 @@
 //! Sends probes, waits for their evidence, and judges it. It switches nothing and reads no settings.
 
-use evidence::{Patience, Verdict};
+use evidence::{Diagnosis, Patience, Verdict};
 use futures_util::future::join_all;
+use service::Problem;
 use tokio::sync::mpsc;
 
 use crate::Desk;
@@ -20,7 +21,7 @@ pub(crate) async fn run(desk: &Desk, request: CheckRequest, events: &mpsc::Sende
         let _ = events.send(CheckEvent::Progress(text)).await;
     };
     let since = crate::unix_seconds();
-    let caller = Caller { baggage: Some(PROBE_BAGGAGE.to_owned()), ..Caller::default() };
+    let caller = probe();
     let mut probes = Vec::with_capacity(PROBES);
     for number in 1..=PROBES {
         progress(format!("sending probe {number} of {PROBES}")).await;
@@ -31,7 +32,7 @@ pub(crate) async fn run(desk: &Desk, request: CheckRequest, events: &mpsc::Sende
     let accepted = probes.iter().filter(|probe| probe.accepted());
     let collected = join_all(accepted.filter_map(|probe| probe.claim_id.as_ref().map(|id| (probe, id))).map(
         async |(probe, claim_id)| {
-            let collected = evidence::collect(&desk.source, claim_id, since, &patience).await;
+            let collected = desk.looker.collect(claim_id, since, &patience).await;
             collected.with_traceresponse(probe.traceresponse.clone())
         },
     ))
@@ -52,4 +53,23 @@ pub(crate) async fn run(desk: &Desk, request: CheckRequest, events: &mpsc::Sende
         probes,
     };
     let _ = events.send(CheckEvent::Report(Box::new(report))).await;
+}
+
+/// Sends probes and diagnoses the last.
+pub(crate) async fn diagnose(desk: &Desk) -> Result<Diagnosis, Problem> {
+    let since = crate::unix_seconds();
+    // What one claim leaves behind may only harm the next.
+    desk.door.submit(&probe()).await;
+    let last = desk.door.submit(&probe()).await;
+    let error = last.error.clone().unwrap_or_else(|| "it was not accepted".to_owned());
+    let claim_id = last.claim_id.as_ref().filter(|_| last.accepted());
+    let claim_id = claim_id.ok_or_else(|| {
+        Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, format!("the probe claim failed: {error}"))
+    })?;
+    let collected = desk.looker.collect(claim_id, since, &Patience::default()).await;
+    Ok(evidence::diagnose(&collected.with_traceresponse(last.traceresponse.clone())))
+}
+
+fn probe() -> Caller {
+    Caller { baggage: Some(PROBE_BAGGAGE.to_owned()), ..Caller::default() }
 }

@@ -14,7 +14,7 @@ use service::problem::Chain;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::api::{ServiceStatus, SetRequest, Status};
+use crate::api::{Hint, ServiceStatus, SetRequest, Status};
 
 /// How long services may take to follow a change before somebody is told that one does not.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
@@ -28,6 +28,8 @@ pub(crate) struct Control {
     schema: Arc<Schema>,
     /// The file of active settings; one change at a time.
     active: Mutex<PathBuf>,
+    /// How many hints were given, and of which scenario.
+    hints: Mutex<(String, usize)>,
 }
 
 // === impl Control ===
@@ -40,7 +42,7 @@ impl Control {
         catalogue: Catalogue,
         schema: Arc<Schema>,
     ) -> Self {
-        Self { client, services, catalogue, schema, active: Mutex::new(active) }
+        Self { client, services, catalogue, schema, active: Mutex::new(active), hints: Mutex::default() }
     }
 
     pub(crate) fn catalogue(&self) -> &Catalogue {
@@ -75,6 +77,27 @@ impl Control {
         let mut change = Settings::default();
         change.set(service, key, value);
         self.change(|active| active.settings.merge(&change)).await
+    }
+
+    /// The scenario that holds.
+    pub(crate) async fn current(&self) -> Result<&Scenario, Problem> {
+        let path = self.active.lock().await;
+        let active = self.load(&path)?;
+        self.find(active.scenario.as_deref().unwrap_or(crate::api::HEALTHY))
+    }
+
+    /// The next hint for the scenario that holds; the last one again when all were given.
+    pub(crate) async fn next_hint(&self) -> Result<Hint, Problem> {
+        let scenario = self.current().await?;
+        let mut given = self.hints.lock().await;
+        if given.0 != scenario.id {
+            *given = (scenario.id.clone(), 0);
+        }
+        given.1 = (given.1 + 1).min(scenario.hints.len());
+        let hint = given.1.checked_sub(1).and_then(|last| scenario.hints.get(last)).cloned();
+        let text =
+            hint.unwrap_or_else(|| "Nothing is broken on purpose here, so there is nothing to hint at.".to_owned());
+        Ok(Hint { number: given.1, of: scenario.hints.len(), text })
     }
 
     pub(crate) async fn services(&self) -> Vec<ServiceStatus> {

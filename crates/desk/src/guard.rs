@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn only_programs_and_own_pages_may_ask() {
         let own = "http://127.0.0.1:7700";
-        let table: &[(&str, &[(&str, &str)], bool, &str)] = &[
+        type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], bool, &'a str);
+        let table: &[Row<'_>] = &[
             ("GET", &[("host", "127.0.0.1:7700")], true, "a program reads"),
             ("POST", &[("host", "localhost:7700")], true, "a program writes"),
             ("POST", &[("host", "[::1]:7700")], true, "over IPv6"),

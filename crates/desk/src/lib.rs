@@ -5,6 +5,7 @@
 //! - [`guard`]: who may ask
 //! - `control`: switches settings and waits until every service follows them
 //! - `door`: sends claims through the front door, singly or as traffic
+//! - `looker`: gathers the evidence of a claim: its spans, and what the third party remembers
 //! - `check`: sends probes and judges their evidence
 //!
 //! The desk makes no spans. What it says of a claim rests on spans and the answer's `traceresponse` header, never on
@@ -20,7 +21,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use evidence::{Patience, TraceSource};
+use evidence::{Collected, Diagnosis, Patience};
 use reqwest::Url;
 use scenario::{Catalogue, Scenario, Schema, Service};
 use serde::Serialize;
@@ -34,12 +35,14 @@ use crate::api::{
 };
 use crate::control::Control;
 use crate::door::Door;
+use crate::looker::Looker;
 
 pub mod api;
 mod check;
 mod control;
 mod door;
 pub mod guard;
+mod looker;
 
 /// How long a health poll may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,8 +55,6 @@ const LOOK_BACK_SECONDS: u64 = 7 * 24 * 3600;
 /// What the desk needs to start.
 #[derive(Debug)]
 pub struct Config {
-    /// Where python-api answers.
-    pub front_door: Url,
     /// Where each service of the chain answers.
     pub services: Vec<(Service, Url)>,
     /// Tempo, or what answers like it.
@@ -66,6 +67,8 @@ pub struct Config {
     pub schema: Arc<Schema>,
     /// Hosts that may be asked for, beside those of loopback.
     pub allowed_hosts: Vec<String>,
+    /// Whether the answers of scenarios stay hidden.
+    pub lock_reveal: bool,
     /// Claims per second that are sent from the start; 0 for none.
     pub traffic_per_second: f64,
 }
@@ -74,23 +77,37 @@ pub struct Config {
 struct Desk {
     control: Control,
     door: Door,
-    source: TraceSource,
+    looker: Looker,
     trace_source: Url,
+    lock_reveal: bool,
 }
 
 type Shared = State<Arc<Desk>>;
 
+/// The desk cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It was not told where a service answers.
+    #[error("the desk must know where {0} answers")]
+    Missing(Service),
+    /// The HTTP client cannot be built.
+    #[error("the HTTP client cannot be built")]
+    Client(#[from] reqwest::Error),
+}
+
 /// The desk.
 ///
 /// # Errors
-/// The HTTP client cannot be built.
-pub fn app(config: Config) -> Result<Router, reqwest::Error> {
-    let client = reqwest::Client::builder().timeout(HEALTH_TIMEOUT).build()?;
-    let door = Door::new(&config.front_door)?;
+/// It was not told where the front door is.
+pub fn app(config: Config) -> Result<Router, StartError> {
+    let client = reqwest::Client::builder().no_proxy().timeout(HEALTH_TIMEOUT).build()?;
+    let url = |service: Service| config.services.iter().find(|(name, _)| *name == service).map(|(_, url)| url.clone());
+    let door = Door::new(&url(Service::PythonApi).ok_or(StartError::Missing(Service::PythonApi))?)?;
     door.set_traffic(config.traffic_per_second);
     let desk = Desk {
-        source: TraceSource::new(config.trace_source.clone(), client.clone()),
+        looker: Looker::new(&config.trace_source, client.clone(), url(Service::FraudPartner)),
         trace_source: config.trace_source,
+        lock_reveal: config.lock_reveal,
         control: Control::new(client, config.services, config.active, config.catalogue, config.schema),
         door,
     };
@@ -105,6 +122,10 @@ pub fn app(config: Config) -> Result<Router, reqwest::Error> {
         .route("/api/settings/reset", post(reset))
         .route("/api/claims", post(send_claims))
         .route("/api/claims/{id}", get(claim))
+        .route("/api/claims/{id}/diagnosis", get(diagnose_claim))
+        .route("/api/diagnoses", post(diagnose_probe))
+        .route("/api/hint", post(hint))
+        .route("/api/reveal", post(reveal))
         .route("/api/checks", post(run_check))
         .route("/api/traffic", get(traffic).post(set_traffic))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
@@ -130,7 +151,29 @@ async fn scenario(State(desk): Shared, Path(id): Path<String>) -> Result<Json<Sc
 }
 
 async fn answer(State(desk): Shared, Path(id): Path<String>) -> Result<Json<Scenario>, Problem> {
+    desk.unlocked()?;
     Ok(Json(desk.control.find(&id)?.clone()))
+}
+
+async fn hint(State(desk): Shared) -> Result<Json<api::Hint>, Problem> {
+    desk.control.next_hint().await.map(Json)
+}
+
+async fn reveal(State(desk): Shared) -> Result<Json<Scenario>, Problem> {
+    desk.unlocked()?;
+    desk.control.current().await.map(|scenario| Json(scenario.clone()))
+}
+
+async fn diagnose_claim(
+    State(desk): Shared,
+    Path(id): Path<String>,
+    Query(query): Query<api::LookQuery>,
+) -> Result<Json<Diagnosis>, Problem> {
+    Ok(Json(evidence::diagnose(&desk.find(&id, query).await?)))
+}
+
+async fn diagnose_probe(State(desk): Shared) -> Result<Json<Diagnosis>, Problem> {
+    check::diagnose(&desk).await.map(Json)
 }
 
 async fn status(State(desk): Shared) -> Result<Json<Status>, Problem> {
@@ -170,40 +213,7 @@ async fn claim(
     Path(id): Path<String>,
     Query(query): Query<api::LookQuery>,
 ) -> Result<Json<ClaimReport>, Problem> {
-    let unknown = |what: &str| Problem::new(StatusCode::NOT_FOUND, what.to_owned());
-    let since = unix_seconds().saturating_sub(LOOK_BACK_SECONDS);
-    let sent = match id.as_str() {
-        "last" => Some(desk.door.last().ok_or_else(|| unknown("no claim was sent through this desk yet"))?),
-        id => desk.door.sent(id),
-    };
-    let claim_id = match (&sent, id.parse::<evidence::TraceId>()) {
-        (Some(sent), _) => sent.claim_id.clone().unwrap_or_default(),
-        (None, Ok(trace_id)) => {
-            let trace = desk.source.trace(trace_id).await.map_err(source_problem)?;
-            let spans = trace.map(|trace| trace.spans).unwrap_or_default();
-            match spans.iter().find_map(|span| span.claim_id()) {
-                Some(claim_id) => claim_id.to_owned(),
-                None if spans.is_empty() => return Err(unknown("no trace with this id has arrived")),
-                // A read: one trace that belongs to no submission.
-                None => {
-                    let evidence = evidence::ClaimEvidence::from_spans(String::new(), spans);
-                    let collected = evidence::Collected { evidence, complete: true, ..evidence::Collected::default() };
-                    return Ok(Json(ClaimReport::new(collected)));
-                }
-            }
-        }
-        (None, Err(_)) => id,
-    };
-    let patience = Patience { deadline: query.wait().unwrap_or(LOOK_PATIENCE.deadline), ..LOOK_PATIENCE };
-    let collected = evidence::collect(&desk.source, &claim_id, since, &patience).await;
-    let collected = collected.with_traceresponse(sent.and_then(|sent| sent.traceresponse));
-    if collected.source_down {
-        return Err(Problem::unavailable("the trace store"));
-    }
-    if collected.evidence.fragments.is_empty() {
-        return Err(unknown("no span of such a claim or trace has arrived"));
-    }
-    Ok(Json(ClaimReport::new(collected)))
+    Ok(Json(ClaimReport::new(desk.find(&id, query).await?)))
 }
 
 async fn traffic(State(desk): Shared) -> Json<Traffic> {
@@ -216,9 +226,43 @@ async fn set_traffic(State(desk): Shared, Body(request): Body<api::TrafficReques
     Ok(Json(desk.door.traffic()))
 }
 
-fn source_problem(error: evidence::SourceError) -> Problem {
-    tracing::warn!(%error, "the trace store could not be asked");
-    Problem::unavailable("the trace store")
+// === impl Desk ===
+
+impl Desk {
+    fn unlocked(&self) -> Result<(), Problem> {
+        if self.lock_reveal {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "the answers are locked"));
+        }
+        Ok(())
+    }
+
+    /// The evidence of a claim, named by its id, by the id of one of its traces, or as the last that was sent.
+    async fn find(&self, id: &str, query: api::LookQuery) -> Result<Collected, Problem> {
+        let unknown = |what: &str| Problem::new(StatusCode::NOT_FOUND, what.to_owned());
+        let sent = match id {
+            "last" => Some(self.door.last().ok_or_else(|| unknown("no claim was sent through this desk yet"))?),
+            id => self.door.sent(id),
+        };
+        let claim_id = match (&sent, id.parse()) {
+            (Some(sent), _) => sent.claim_id.clone().unwrap_or_default(),
+            (None, Ok(trace_id)) => match self.looker.claim_of(trace_id).await? {
+                Ok(claim_id) => claim_id,
+                // A read: one trace that belongs to no submission.
+                Err(trace) => return Ok(trace),
+            },
+            (None, Err(_)) => id.to_owned(),
+        };
+        let patience = Patience { deadline: query.wait().unwrap_or(LOOK_PATIENCE.deadline), ..LOOK_PATIENCE };
+        let since = unix_seconds().saturating_sub(LOOK_BACK_SECONDS);
+        let collected = self.looker.collect(&claim_id, since, &patience).await;
+        if collected.source_down {
+            return Err(Problem::unavailable("the trace store"));
+        }
+        if collected.evidence.fragments.is_empty() {
+            return Err(unknown("no span of such a claim or trace has arrived"));
+        }
+        Ok(collected.with_traceresponse(sent.and_then(|sent| sent.traceresponse)))
+    }
 }
 
 /// One JSON value a line, as they come. A reader who goes away closes the channel, and so ends the work behind it.

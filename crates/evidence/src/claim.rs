@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use scenario::expectation::SpanKind;
-use scenario::topology::{HOPS, Service};
+use scenario::topology::{HOPS, InsideSpan, LATE_SPANS, Service};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
-use crate::headers::{Context, parse_traceparent};
+use crate::headers::{Context, TraceHeaders, parse_traceparent};
+use crate::ledger::Side;
 use crate::source::{SourceError, TraceSource};
 use crate::span::{Span, SpanId, TraceId};
+
+/// Calls nest less deeply, and the parents that foreign spans name may form a cycle.
+const MAX_ANCESTORS: usize = 64;
 
 /// Everything that is known of one claim.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +25,9 @@ pub struct ClaimEvidence {
     pub fragments: Vec<Fragment>,
     /// The `traceresponse` header that the front door answered the submission with, if somebody kept it.
     pub traceresponse: Option<String>,
+    /// The trace and baggage headers that the third party says it was sent; `None` if nobody asked, or it knows nothing.
+    #[serde(default)]
+    pub third_party: Option<TraceHeaders>,
     /// How many spans and links had malformed ids and were left out.
     pub malformed: usize,
     /// Whether the source said that it left out spans of a trace.
@@ -108,6 +115,13 @@ impl Collected {
     #[must_use]
     pub fn with_traceresponse(mut self, header: Option<impl Into<String>>) -> Self {
         self.evidence.traceresponse = header.map(Into::into);
+        self
+    }
+
+    /// The same with what the third party remembers of the claim: the headers that it was sent.
+    #[must_use]
+    pub fn with_third_party(mut self, record: Option<TraceHeaders>) -> Self {
+        self.evidence.third_party = record;
         self
     }
 }
@@ -208,14 +222,51 @@ impl ClaimEvidence {
         self.fragments.iter().flat_map(|fragment| fragment.placed(Place::MissingParent))
     }
 
-    /// Whether the claim's own spans are all there as far as can be told: every hop's receiver was seen, every service
-    /// with an SDK has spans, no parent is missing, and the source left nothing out.
+    /// Whether the claim's own spans are all there as far as can be told: the front door's, the receiver of every hop
+    /// that ends at an SDK and the spans that come late were seen, in whichever trace; no parent within the chain is
+    /// missing, and the source left nothing out.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let received = HOPS.iter().all(|hop| self.receivers(hop.to.name()).any(|span| span.name == hop.receiver_span));
-        let services =
-            Service::ALL.iter().filter(|it| it.has_sdk()).all(|it| self.spans().any(|span| span.service == it.name()));
-        received && services && !self.partial && self.missing_parents().next().is_none()
+        let mut hops = HOPS.iter().filter(|hop| hop.to.has_sdk());
+        let received = hops.all(|hop| self.receivers(hop.to.name()).any(|span| span.name == hop.receiver_span));
+        let late = self.unseen_late_spans().next().is_none();
+        let arrived = self.missing_parents().all(|span| self.has_caller(span));
+        received && late && self.front().is_some() && !self.partial && arrived
+    }
+
+    /// Whether this is the front door's span below a caller of its own, which is no part of the chain.
+    pub(crate) fn has_caller(&self, span: &Span) -> bool {
+        let caller = |(_, context): (_, Context)| {
+            (context.trace_id, Some(context.span_id)) == (span.trace_id, span.parent_span_id)
+        };
+        is_front_door(span) && TraceHeaders::from_attributes(&span.attributes).contexts().any(caller)
+    }
+
+    /// The front door's span of this claim.
+    pub(crate) fn front(&self) -> Option<&Span> {
+        self.receivers(front_door().name()).find(|span| is_front_door(span))
+    }
+
+    /// What every claim leaves inside its services, and was not seen.
+    pub(crate) fn unseen_late_spans(&self) -> impl Iterator<Item = &'static InsideSpan> {
+        let is = |span: &Span, late: &InsideSpan| span.service == late.service.name() && span.name == late.name;
+        LATE_SPANS.iter().filter(move |late| !self.spans().any(|span| is(span, late) && self.owns(span)))
+    }
+
+    /// Whether the span carries this claim's id.
+    pub(crate) fn owns(&self, span: &Span) -> bool {
+        span.claim_id() == Some(self.claim_id.as_str())
+    }
+
+    /// The span at one end of a hop.
+    pub(crate) fn span_of(&self, side: &Side) -> Option<&Span> {
+        side.span.and_then(|ids| self.span(ids.trace_id, ids.span_id))
+    }
+
+    /// The span, its parent, that one's parent and so on, as far as they were seen.
+    pub(crate) fn lineage<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = &'a Span> {
+        let parent = |span: &&'a Span| self.span(span.trace_id, span.parent_span_id?);
+        std::iter::successors(Some(span), parent).take(MAX_ANCESTORS)
     }
 
     /// What the front door's `traceresponse` says (<https://www.w3.org/TR/trace-context-2/>); `None` if there is no
@@ -227,9 +278,7 @@ impl ClaimEvidence {
 
     /// The receiving spans of a service that carry this claim's id.
     pub(crate) fn receivers<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Span> {
-        self.spans().filter(move |span| {
-            span.service == service && span.receives() && span.claim_id() == Some(self.claim_id.as_str())
-        })
+        self.spans().filter(move |span| span.service == service && span.receives() && self.owns(span))
     }
 }
 
@@ -325,8 +374,10 @@ mod tests {
         assert!(evidence.is_complete(), "every receiver, service and parent is there");
         let [fragment] = evidence.fragments.as_slice() else { panic!("one trace, not {:?}", evidence.fragments) };
         let depths: Vec<_> = ids(fragment).into_iter().map(|(_, depth, _)| depth).collect();
-        assert_eq!(depths, [0, 1, 2, 3, 4], "a parent comes before its child, whatever the order of arrival");
-        assert_eq!(fragment.services, ["python-api", "java-claims", "node-policy-store"], "in the chain's order");
+        let expected = [0, 1, 2, 3, 4, 3, 4, 5, 5, 6, 3, 1];
+        assert_eq!(depths, expected, "a parent comes before its child, whatever the order of arrival");
+        let services = ["python-api", "java-claims", "node-policy-store", "claims-worker"];
+        assert_eq!(fragment.services, services, "in the chain's order");
     }
 
     #[test]
@@ -334,7 +385,10 @@ mod tests {
         let cases = [
             (chain_without(&[POLICY]), "the last receiver has not arrived"),
             (chain_without(&[FRONT]), "the root has not arrived, its child names it"),
-            (chain_without(&[FRONT, CALL_CLAIMS]), "a service has no spans"),
+            (chain_without(&[PROCESS, CALL_PARTNER, REPORT, REPORTED]), "nobody has consumed the message"),
+            (chain_without(&[REPORTED]), "the outcome has not been reported: a service receives twice"),
+            (chain_without(&[AUDIT]), "a spawned task is not done"),
+            (chain_without(&[NOTIFY]), "a completion has not run"),
             (
                 chain_with(POLICY, |span| span.with(crate::span::CLAIM_ID, "c-2")),
                 "the last receiver is of another claim",
@@ -344,7 +398,19 @@ mod tests {
         for (spans, why) in cases {
             assert!(!evidence(spans).is_complete(), "{why}");
         }
+        let called = |span: Span| Span { parent_span_id: Some(span_id(0x99)), ..span };
+        let joined = chain_with(FRONT, |span| called(span.header("traceparent", traceparent(TRACE_A, 0x99, 1))));
+        assert!(evidence(joined).is_complete(), "the caller of the front door is not waited for");
+        assert!(!evidence(chain_with(FRONT, called)).is_complete(), "unless no header says that there is one");
         assert!(evidence(lab_1()).is_complete(), "two traces can be all there is");
+        let mut scattered = whole_chain();
+        for (at, top) in [AUDIT, NOTIFY, POLICY, PROCESS, REPORTED].into_iter().enumerate() {
+            split(&mut scattered, top, 0x100 + at as u128);
+        }
+        assert!(evidence(scattered.clone()).is_complete(), "lost contexts are not waited for");
+        split(&mut scattered, CLAIMS, TRACE_B);
+        scattered.retain(|span| span.span_id != span_id(FRONT) && span.span_id != span_id(CALL_CLAIMS));
+        assert!(!evidence(scattered).is_complete(), "the front door's span is");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub enum Part {
 /// Compares evidence with an expectation; an empty answer means that it holds.
 ///
 /// What was not seen never holds as absent by itself: a cell of a hop needs the span that it is about, baggage a span
-/// that received something. One thing is read into absence: a call that was received, whose sender has no span, is on
+/// that received something, or the third party's record. One thing is read into absence: a call that was received, whose sender has no span, is on
 /// record as sending nothing.
 #[must_use]
 pub fn holds(expectation: &Expectation, evidence: &ClaimEvidence) -> Vec<Mismatch> {
@@ -182,13 +182,17 @@ fn check_link(shape: &LinkShape, evidence: &ClaimEvidence) -> Option<Mismatch> {
 
 fn check_baggage(shape: &BaggageShape, evidence: &ClaimEvidence) -> Vec<Mismatch> {
     let BaggageShape { at, key, present, read, min_bytes } = shape;
-    let receivers: Vec<_> = evidence.receivers(at.name()).collect();
     let what = key.as_ref().map_or_else(|| "baggage".to_owned(), |key| format!("baggage `{key}`"));
-    if receivers.is_empty() {
+    let headers: Vec<_> = match (at.has_sdk(), &evidence.third_party) {
+        (true, _) => {
+            evidence.receivers(at.name()).map(|span| TraceHeaders::from_attributes(&span.attributes)).collect()
+        }
+        (false, record) => record.iter().cloned().collect(),
+    };
+    if headers.is_empty() {
         let expected = format!("{what} to be judged at {at}");
-        return vec![Mismatch::new(Part::Baggage, expected, "no span of it that received anything")];
+        return vec![Mismatch::new(Part::Baggage, expected, "no span or record of it that received anything")];
     }
-    let headers: Vec<_> = receivers.iter().map(|span| TraceHeaders::from_attributes(&span.attributes)).collect();
     let arrived: BTreeSet<_> = headers.iter().flat_map(|headers| headers.baggage().into_keys()).collect();
     // Bytes of the value, or of the whole header; `None` if it is not there.
     let bytes = match key {
@@ -352,11 +356,11 @@ mod tests {
 
     #[test]
     fn every_cell_of_the_grammar_can_hold_and_fail() {
-        let all = json!(["python-api", "java-claims", "node-policy-store"]);
+        let all = json!(["python-api", "java-claims", "node-policy-store", "claims-worker"]);
         let front = json!({"service": "python-api", "kind": "server", "name": "POST /claims"});
         let one = |root: Value, services: &Value| json!({"fragments": [{"root": root, "services": services}]});
         let two = json!({"fragments": [
-            {"root": {"service": "java-claims"}, "services": ["java-claims", "node-policy-store"]},
+            {"root": {"service": "java-claims"}, "services": ["java-claims", "node-policy-store", "claims-worker"]},
             {"root": {"service": "python-api"}, "services": ["python-api"]},
         ]});
         let link = |from: &str, to: &str| json!({"links": [{"from": {"service": from}, "to": {"service": to, "kind": "client"}}]});
@@ -451,6 +455,26 @@ mod tests {
             let mismatches = holds(&parsed, &evidence);
             assert_eq!(mismatches.is_empty(), holds_, "{why}: {expectation}\n{mismatches:?}");
         }
+    }
+
+    #[test]
+    fn baggage_at_the_third_party_comes_from_its_record() {
+        let shape = |cells: Value| -> Expectation { serde_json::from_value(json!({"baggage": [cells]})).unwrap() };
+        let token = |present: bool| shape(json!({"at": "fraud-partner", "key": "token", "present": present}));
+        let record = [("baggage".to_owned(), vec!["token=x".to_owned()])].into_iter().collect();
+        let leaking = ClaimEvidence { third_party: Some(record), ..whole() };
+        let tight = ClaimEvidence { third_party: Some(partner_record()), ..whole() };
+        let cases = [
+            (token(true), &leaking, true, "it was sent the token"),
+            (token(false), &leaking, false, "it was sent the token"),
+            (token(false), &tight, true, "it was not"),
+            (token(false), &whole(), false, "without its record nothing is known"),
+        ];
+        for (expectation, evidence, holds_, why) in cases {
+            assert_eq!(holds(&expectation, evidence).is_empty(), holds_, "{why}");
+        }
+        let part = holds(&token(false), &leaking)[0].part;
+        assert_eq!(part, Part::BaggageLeak, "that is a leak");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::span::{CLAIM_ID, Decoded, Span};
 use crate::testing::{CLAIM, span, to_otlp, trace_id, whole_chain};
 use crate::verdict::{healthy_chain, judge};
 use crate::waterfall::tests::assert_safe;
-use crate::{Style, holds, render};
+use crate::{Outcome, Style, diagnose, holds, render};
 
 fn go_through(spans: Vec<Span>, width: usize, unicode: bool) {
     let ids: std::collections::BTreeSet<_> = spans.iter().map(|span| (span.trace_id, span.span_id)).collect();
@@ -23,8 +23,17 @@ fn go_through(spans: Vec<Span>, width: usize, unicode: bool) {
     let healthy = holds(&healthy_chain(), &evidence).is_empty();
     let style = Style { width, colour: false, unicode };
     assert_safe(&render(&evidence, &style), &style);
-    let verdict = judge(&[Collected { evidence, ..Collected::default() }], None);
-    assert_eq!(verdict.outcome == crate::Outcome::Healthy, healthy, "healthy is what the invariants say");
+    let collected = Collected { evidence, ..Collected::default() };
+    let verdict = judge(std::slice::from_ref(&collected), None);
+    assert!(healthy || verdict.outcome != Outcome::Healthy, "healthy is no less than the invariants say");
+    let diagnosis = diagnose(&collected);
+    assert_eq!(diagnosis.outcome, verdict.outcome, "both say the same");
+    let blames = matches!(verdict.outcome, Outcome::Broken | Outcome::Leaking);
+    assert!(blames || diagnosis.first.is_none(), "no fault is found where nothing is broken: {diagnosis:#?}");
+    assert!(
+        !blames || diagnosis.first.is_some() || !diagnosis.undecided.is_empty(),
+        "nothing is passed over in silence"
+    );
 }
 
 /// Few ids, so that duplicates, cycles and missing parents are common.
@@ -33,9 +42,15 @@ fn any_span() -> impl Strategy<Value = Span> {
         Just("python-api".to_owned()),
         Just("java-claims".to_owned()),
         Just("node-policy-store".to_owned()),
+        Just("claims-worker".to_owned()),
         any::<String>()
     ];
-    let names = prop_oneof![Just("POST /api/claims".to_owned()), Just("GET /policies/:id".to_owned()), any::<String>()];
+    let names = prop_oneof![
+        Just("POST /api/claims".to_owned()),
+        Just("GET /policies/:id".to_owned()),
+        Just("process claim".to_owned()),
+        any::<String>()
+    ];
     let kinds = prop_oneof![
         Just(SpanKind::Internal),
         Just(SpanKind::Server),

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 pub use scenario::expectation::Format;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use telemetry::propagation::w3c::{Rejection, TraceParent};
 
 use crate::span::{Attributes, SpanId, TraceId};
 
 /// Trace headers by lower-case name, each with its values in the order in which they came.
 ///
-/// Empty values count as absent: some propagators send an empty `tracestate`.
+/// Only trace headers are kept, and empty values count as absent: some propagators send an empty `tracestate`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "BTreeMap<String, Vec<String>>")]
 pub struct TraceHeaders(BTreeMap<String, Vec<String>>);
 
 /// The trace context that a header says.
@@ -29,15 +30,15 @@ pub struct Context {
 /// Why a header says no context.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHeader {
+    /// A `traceparent` that breaks a rule of <https://www.w3.org/TR/trace-context-2/#traceparent-header>.
+    #[error(transparent)]
+    TraceParent(#[from] Rejection),
     /// A header that must be single came more than once.
     #[error("it came {0} times, once is allowed")]
     Repeated(usize),
     /// Too few or too many fields.
     #[error("it has {0} fields, which is not the format's number")]
     FieldCount(usize),
-    /// `ff` is forbidden by <https://www.w3.org/TR/trace-context/#version>.
-    #[error("version `ff` is forbidden")]
-    ForbiddenVersion,
     /// A field that must be hex digits is something else.
     #[error("its {field} is `{text}`: {digits} lower-case hex digits are needed")]
     NotHex {
@@ -77,15 +78,11 @@ impl TraceHeaders {
             .filter_map(|(key, value)| {
                 let name =
                     key.strip_prefix("http.request.header.").or_else(|| key.strip_prefix("messaging.header."))?;
-                let name = name.to_ascii_lowercase();
-                format_of(&name)?;
                 let values = match value {
                     Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
                     other => Vec::from_iter(other.as_str()),
                 };
-                let values: Vec<_> =
-                    values.into_iter().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
-                (!values.is_empty()).then_some((name, values))
+                Some((name.to_owned(), values.into_iter().map(str::to_owned).collect()))
             })
             .collect()
     }
@@ -119,13 +116,24 @@ impl TraceHeaders {
             several => Some(Err(InvalidHeader::Repeated(several.len()))),
         };
         match format {
-            Format::TraceContext => single("traceparent", parse_traceparent),
+            Format::TraceContext => match self.get("traceparent") {
+                [] => None,
+                // A proxy may have joined two lines with a comma.
+                [value] if !value.contains(',') => Some(parse_traceparent(value).map_err(InvalidHeader::from)),
+                _ => Some(Err(Rejection::Repeated.into())),
+            },
             Format::B3 => single("b3", parse_b3),
             Format::B3Multi => self.formats().contains(&Format::B3Multi).then(|| self.parse_b3_multi()),
             Format::Jaeger => single("uber-trace-id", parse_jaeger),
             Format::XRay => single("x-amzn-trace-id", parse_xray),
             Format::TraceState | Format::Baggage => None,
         }
+    }
+
+    /// The formats among them that can name a trace.
+    #[must_use]
+    pub fn identities(&self) -> Vec<Format> {
+        self.formats().into_iter().filter(|format| !matches!(format, Format::TraceState | Format::Baggage)).collect()
     }
 
     /// Every context that the headers say, format by format. Headers that are invalid say none.
@@ -185,7 +193,20 @@ impl TraceHeaders {
 
 impl FromIterator<(String, Vec<String>)> for TraceHeaders {
     fn from_iter<T: IntoIterator<Item = (String, Vec<String>)>>(headers: T) -> Self {
-        Self(headers.into_iter().collect())
+        let kept = headers.into_iter().filter_map(|(name, values)| {
+            let name = name.to_ascii_lowercase();
+            format_of(&name)?;
+            let values = values.iter().map(|value| value.trim()).filter(|value| !value.is_empty());
+            let values: Vec<_> = values.map(str::to_owned).collect();
+            (!values.is_empty()).then_some((name, values))
+        });
+        Self(kept.collect())
+    }
+}
+
+impl From<BTreeMap<String, Vec<String>>> for TraceHeaders {
+    fn from(headers: BTreeMap<String, Vec<String>>) -> Self {
+        headers.into_iter().collect()
     }
 }
 
@@ -213,20 +234,12 @@ pub(crate) fn format_names(formats: &[Format]) -> String {
 ///
 /// # Errors
 /// Whatever <https://www.w3.org/TR/trace-context-2/#traceparent-header> tells a receiver to reject, with the reason.
-pub fn parse_traceparent(text: &str) -> Result<Context, InvalidHeader> {
-    let fields: Vec<_> = text.trim().split('-').collect();
-    let [version, trace_id, span_id, flags, rest @ ..] = fields.as_slice() else {
-        return Err(InvalidHeader::FieldCount(fields.len()));
-    };
-    match hex("version", version, 2..=2, "2")? {
-        0xff => return Err(InvalidHeader::ForbiddenVersion),
-        0 if !rest.is_empty() => return Err(InvalidHeader::FieldCount(fields.len())),
-        _ => {}
-    }
+pub fn parse_traceparent(text: &str) -> Result<Context, Rejection> {
+    let TraceParent { trace_id, parent_id, flags } = text.parse()?;
     Ok(Context {
-        trace_id: trace(trace_id, 32..=32, "32")?,
-        span_id: span(span_id)?,
-        sampled: Some(hex("flags", flags, 2..=2, "2")? & 1 == 1),
+        trace_id: TraceId::from_bytes(&trace_id.to_bytes()).ok_or(Rejection::TraceIdZero)?,
+        span_id: SpanId::from_bytes(&parent_id.to_bytes()).ok_or(Rejection::ParentIdZero)?,
+        sampled: Some(flags.is_sampled()),
     })
 }
 
@@ -366,28 +379,28 @@ mod tests {
 
     #[test]
     fn bad_traceparents_are_rejected_with_the_reason() {
-        let upper = TRACE.to_uppercase();
         let cases = [
-            (format!("ff-{TRACE}-{SPAN}-01"), InvalidHeader::ForbiddenVersion),
-            (format!("00-{TRACE}-{SPAN}-01-extra"), InvalidHeader::FieldCount(5)),
-            (format!("00-{TRACE}-{SPAN}"), InvalidHeader::FieldCount(3)),
-            (
-                format!("00-{upper}-{SPAN}-01"),
-                InvalidHeader::NotHex { field: "trace id", text: upper.clone(), digits: "32" },
-            ),
-            (format!("00-{}-{SPAN}-01", "0".repeat(32)), InvalidHeader::Zero("trace id")),
-            (format!("00-{TRACE}-{}-01", "0".repeat(16)), InvalidHeader::Zero("span id")),
-            (
-                format!("00-{TRACE}-{SPAN}-1"),
-                InvalidHeader::NotHex { field: "flags", text: "1".to_owned(), digits: "2" },
-            ),
+            (format!("ff-{TRACE}-{SPAN}-01"), Rejection::VersionForbidden),
+            (format!("00-{TRACE}-{SPAN}"), Rejection::FieldCount),
+            (format!("00-{}-{SPAN}-01", TRACE.to_uppercase()), Rejection::TraceId),
+            (format!("00-{TRACE}-{SPAN}-01, 00-{TRACE}-{SPAN}-01"), Rejection::Repeated),
         ];
         for (text, reason) in cases {
-            assert_eq!(parse_traceparent(&text), Err(reason), "{text}");
+            let said = headers(&[("traceparent", &text)]).context(Format::TraceContext);
+            assert_eq!(said, Some(Err(reason.into())), "{text}");
         }
         let twice: TraceHeaders =
             [("traceparent".to_owned(), vec![format!("00-{TRACE}-{SPAN}-01"); 2])].into_iter().collect();
-        assert_eq!(twice.context(Format::TraceContext), Some(Err(InvalidHeader::Repeated(2))), "one is allowed");
+        let repeated = Some(Err(Rejection::Repeated.into()));
+        assert_eq!(twice.context(Format::TraceContext), repeated, "one is allowed");
+    }
+
+    #[test]
+    fn what_anybody_writes_down_is_read_as_trace_headers() {
+        let record: TraceHeaders =
+            serde_json::from_str(r#"{"Traceparent": ["00-x"], "tracestate": [" "], "cookie": ["c"]}"#).unwrap();
+        let names: Vec<_> = record.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["traceparent"], "names are lower-case, empty values absent, other headers do not matter");
     }
 
     #[test]

@@ -1,27 +1,23 @@
 //! What each hop sent and received.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use scenario::expectation::{Format, ParentUsed, Transit};
-use scenario::topology::{HOPS, Hop};
+use scenario::expectation::{Format, ParentUsed, SpanKind, Transit};
+use scenario::topology::{CarrierKind, HOPS, Hop};
 use serde::{Deserialize, Serialize};
 
 use crate::claim::ClaimEvidence;
 use crate::headers::{BaggageMember, TraceHeaders};
 use crate::span::{Span, SpanId, TraceId};
 
-/// How far up a call's owner is looked for: calls nest less deeply, and foreign parents may form a cycle.
-const MAX_ANCESTORS: usize = 64;
-
-/// One hop of the claim, as its two spans tell it.
+/// One hop of the claim, as its two spans tell it; a third party has no span, but a record of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopRow {
     /// The hop, written `from -> to`.
     pub hop: String,
     /// The sender's span; `None` if none was seen.
     pub sent: Option<Side>,
-    /// The receiver's span; `None` if none was seen.
+    /// The receiver's span or record; `None` if none was seen.
     pub received: Option<Side>,
     /// What happened to the trace headers other than `baggage`; `None` if there were none, or a side was not seen.
     pub transit: Option<Transit>,
@@ -29,6 +25,8 @@ pub struct HopRow {
     pub baggage_transit: Option<Transit>,
     /// Whom the receiver's span names as its parent; `None` if it was not seen.
     pub parent: Option<ParentUsed>,
+    /// Whether the receiver's span, or one of its service above it, links to the sender's.
+    pub linked: bool,
     /// The sampled bit of what arrived; `None` if nothing readable did.
     pub sampled: Option<bool>,
 }
@@ -36,18 +34,25 @@ pub struct HopRow {
 /// One end of a hop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
-    /// The trace of its span.
-    pub trace_id: TraceId,
-    /// Its span.
-    pub span_id: SpanId,
-    /// The parent that its span names.
-    pub parent_span_id: Option<SpanId>,
+    /// Its span; a third party has none.
+    pub span: Option<SideSpan>,
     /// The trace headers on record, raw.
     pub headers: TraceHeaders,
     /// The formats among them.
     pub formats: Vec<Format>,
     /// The baggage among them, by key.
     pub baggage: BTreeMap<String, BaggageMember>,
+}
+
+/// The span at one end of a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideSpan {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its id.
+    pub span_id: SpanId,
+    /// The parent that it names.
+    pub parent_span_id: Option<SpanId>,
 }
 
 /// The ledger of a claim: one row for each hop of the chain, in its order.
@@ -68,8 +73,9 @@ impl HopRow {
         let parent_sender = parent.filter(|parent| parent.sends() && parent.service == hop.from.name());
         let sender = parent_sender.or_else(|| find_sender(evidence, hop, receiver));
 
-        let sent = sender.map(Side::new);
-        let received = receiver.map(Side::new);
+        let sent = sender.map(Side::of_span);
+        let record = || evidence.third_party.clone().filter(|_| !hop.to.has_sdk()).map(|it| Side::new(None, it));
+        let received = receiver.map(Side::of_span).or_else(record);
         let transit = |baggage| {
             let (sent, received) = (sent.as_ref()?, received.as_ref()?);
             compare(&sent.headers.joined(baggage), &received.headers.joined(baggage))
@@ -83,10 +89,29 @@ impl HopRow {
                 (Some(_), Some(_)) => ParentUsed::Sender,
                 (Some(_), None) => ParentUsed::Other,
             }),
+            linked: receiver.zip(sender).is_some_and(|(receiver, sender)| links(evidence, receiver, sender)),
             sampled: received.as_ref().and_then(|side| side.headers.sampled()),
             sent,
             received,
         }
+    }
+
+    /// Whether the receiver hangs below the sender, or is tied to it by a link instead.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.parent == Some(ParentUsed::Sender) || self.linked
+    }
+
+    /// The headers that were sent and did not arrive as they were sent.
+    #[must_use]
+    pub fn changed_headers(&self) -> Vec<&str> {
+        let (Some(sent), Some(received)) = (&self.sent, &self.received) else { return Vec::new() };
+        let changed = |baggage| {
+            let received = received.headers.joined(baggage);
+            let sent = sent.headers.joined(baggage).into_iter();
+            sent.filter(move |(name, value)| received.get(name) != Some(value)).map(|(name, _)| name)
+        };
+        changed(false).chain(changed(true)).collect()
     }
 
     /// Whether neither end was seen.
@@ -99,17 +124,20 @@ impl HopRow {
 // === impl Side ===
 
 impl Side {
-    fn new(span: &Span) -> Self {
-        let headers = TraceHeaders::from_attributes(&span.attributes);
-        Self {
-            trace_id: span.trace_id,
-            span_id: span.span_id,
-            parent_span_id: span.parent_span_id,
-            formats: headers.formats(),
-            baggage: headers.baggage(),
-            headers,
-        }
+    fn of_span(span: &Span) -> Self {
+        let Span { trace_id, span_id, parent_span_id, .. } = *span;
+        let ids = SideSpan { trace_id, span_id, parent_span_id };
+        Self::new(Some(ids), TraceHeaders::from_attributes(&span.attributes))
     }
+
+    fn new(span: Option<SideSpan>, headers: TraceHeaders) -> Self {
+        Self { span, formats: headers.formats(), baggage: headers.baggage(), headers }
+    }
+}
+
+fn links(evidence: &ClaimEvidence, receiver: &Span, sender: &Span) -> bool {
+    let own = evidence.lineage(receiver).take_while(|span| span.service == receiver.service);
+    own.flat_map(|span| &span.links).any(|link| (link.trace_id, link.span_id) == (sender.trace_id, sender.span_id))
 }
 
 fn compare(sent: &BTreeMap<&str, String>, received: &BTreeMap<&str, String>) -> Option<Transit> {
@@ -121,12 +149,14 @@ fn compare(sent: &BTreeMap<&str, String>, received: &BTreeMap<&str, String>) -> 
     }
 }
 
-/// The sender's span of a hop whose receiver does not name it: the call that fits the receiver's route, of this claim
-/// rather than of another, not already the parent of another receiver, and nearest in time.
+/// The sender's span of a hop whose receiver does not name it: the call or message that fits the receiver, not known to
+/// be another claim's, not already the parent of another receiver, and nearest in time.
 fn find_sender<'a>(evidence: &'a ClaimEvidence, hop: &Hop, receiver: Option<&Span>) -> Option<&'a Span> {
-    let calls = evidence.spans().filter(|span| span.sends() && span.service == hop.from.name() && calls(span, hop));
-    calls.min_by_key(|call| {
-        let ours = owner(evidence, call).is_some_and(|claim| claim == evidence.claim_id);
+    let calls = evidence.spans().filter(|span| span.sends() && span.service == hop.from.name());
+    let calls = calls.filter(|span| fits_receiver(span, hop, &evidence.claim_id));
+    let owned = calls.map(|call| (call, evidence.lineage(call).find_map(Span::claim_id)));
+    let not_anothers = owned.filter(|(_, owner)| owner.is_none_or(|owner| owner == evidence.claim_id));
+    let nearest = not_anothers.min_by_key(|(call, owner)| {
         let taken = evidence.spans().any(|span| {
             span.receives()
                 && span.trace_id == call.trace_id
@@ -134,25 +164,18 @@ fn find_sender<'a>(evidence: &'a ClaimEvidence, hop: &Hop, receiver: Option<&Spa
                 && receiver.is_none_or(|receiver| receiver.span_id != span.span_id)
         });
         let distance = receiver.map_or(0, |receiver| receiver.start_unix_nano.abs_diff(call.start_unix_nano));
-        (Reverse(ours), taken, distance)
-    })
+        (owner.is_none(), taken, distance)
+    });
+    nearest.map(|(call, _)| call)
 }
 
-/// The claim of the nearest span, itself or an ancestor, that carries one.
-fn owner<'a>(evidence: &'a ClaimEvidence, span: &'a Span) -> Option<&'a str> {
-    let mut current = span;
-    for _ in 0..MAX_ANCESTORS {
-        if let Some(claim) = current.claim_id() {
-            return Some(claim);
-        }
-        current = evidence.span(current.trace_id, current.parent_span_id?)?;
-    }
-    None
-}
-
-/// Whether a sending span's request or message is the one that the hop's receiver is named for: `GET /policies/:id`.
-fn calls(span: &Span, hop: &Hop) -> bool {
+/// Whether a sending span's request is the one that the hop's receiver is named for, as in `GET /policies/:id`, or its
+/// message is this claim's: messages have the claim's id.
+fn fits_receiver(span: &Span, hop: &Hop, claim_id: &str) -> bool {
     let text = |key: &str| span.attributes.get(key).and_then(serde_json::Value::as_str);
+    if hop.carrier == CarrierKind::Queue {
+        return span.kind == SpanKind::Producer && text("messaging.message.id").or(span.claim_id()) == Some(claim_id);
+    }
     let Some((method, route)) = hop.receiver_span.split_once(' ') else { return false };
     let Some(path) = text("url.path").or_else(|| text("url.full").map(path_of)) else { return false };
     text("http.request.method") == Some(method) && fits(path, route)
@@ -188,7 +211,8 @@ mod tests {
 
     #[test]
     fn a_whole_hop_is_intact() {
-        for row in ledger(&evidence(whole_chain())) {
+        let inner = HOPS.iter().zip(ledger(&evidence(whole_chain()))).filter(|(hop, _)| hop.to.has_sdk());
+        for (_, row) in inner {
             assert_eq!((row.transit, row.baggage_transit), (Some(Transit::Intact), Some(Transit::Intact)), "{row:?}");
             assert_eq!((row.parent, row.sampled), (Some(ParentUsed::Sender), Some(true)), "{}", row.hop);
             let received = row.received.unwrap();
@@ -201,7 +225,7 @@ mod tests {
     fn the_sender_is_found_across_traces() {
         let row = first(lab_1());
         let (sent, received) = (row.sent.unwrap(), row.received.unwrap());
-        assert_eq!(sent.span_id, span_id(CALL_CLAIMS), "the call with the receiver's method and path");
+        assert_eq!(sent.span.unwrap().span_id, span_id(CALL_CLAIMS), "the call with the receiver's method and path");
         assert_eq!((sent.formats, received.formats), (vec![Format::B3], vec![Format::B3]), "b3 left and arrived");
         assert_eq!((row.transit, row.parent), (Some(Transit::Intact), Some(ParentUsed::Nobody)), "and was not used");
     }
@@ -209,8 +233,7 @@ mod tests {
     #[test]
     fn transit_and_parent_are_judged_by_what_arrived() {
         use ParentUsed::{Nobody, Other, Sender};
-        let orphan = |span: Span| Span { parent_span_id: None, ..span };
-        let stripped = chain_with(CLAIMS, |span| orphan(span.without_headers()));
+        let stripped = chain_with(CLAIMS, |span| span.without_headers().orphan());
         let mesh = chain_with(CLAIMS, |span| {
             let span = span.header("traceparent", traceparent(TRACE_A, 0x99, 1));
             Span { parent_span_id: Some(span_id(0x99)), ..span }
@@ -250,15 +273,68 @@ mod tests {
 
     #[test]
     fn the_call_of_another_claim_is_not_the_sender() {
-        let mut spans = chain_with(CLAIMS, |span| Span { parent_span_id: None, ..span });
+        let mut spans = chain_with(CLAIMS, Span::orphan);
         let mut other = spans[1].clone();
         other.span_id = span_id(0x20);
         other.parent_span_id = Some(span_id(0x10));
         other.start_unix_nano = spans[2].start_unix_nano;
         let root = Span { span_id: span_id(0x10), ..spans[0].clone() }.with(CLAIM_ID, "c-2");
         spans.extend([other, root]);
-        let row = first(spans);
-        assert_eq!(row.sent.unwrap().span_id, span_id(CALL_CLAIMS), "nearer in time, but of claim c-2");
+        let ids = |row: HopRow| row.sent.and_then(|side| side.span).map(|span| span.span_id);
+        assert_eq!(ids(first(spans.clone())), Some(span_id(CALL_CLAIMS)), "nearer in time, but of claim c-2");
+        spans.retain(|span| span.span_id != span_id(CALL_CLAIMS));
+        assert_eq!(ids(first(spans)), None, "without a call of our own there is no sender");
+    }
+
+    #[test]
+    fn a_message_is_found_by_its_claim() {
+        let row = |spans| ledger(&evidence(spans)).remove(2);
+        let mut spans = whole_chain();
+        split(&mut spans, PROCESS, TRACE_B);
+        let other = spans[5].clone().with("messaging.message.id", "c-2").with(CLAIM_ID, "c-2");
+        spans.push(Span { span_id: span_id(0x60), start_unix_nano: spans[6].start_unix_nano, ..other });
+        let lost = row(spans.clone());
+        assert_eq!(lost.sent.as_ref().unwrap().span.unwrap().span_id, span_id(SEND), "the message of this claim");
+        assert_eq!((lost.parent, lost.linked), (Some(ParentUsed::Nobody), false), "it is not joined: {lost:?}");
+
+        let batch = span(0x61, None, "claims-worker", SpanKind::Consumer, "process batch", (13, 21));
+        spans.push(batch.in_trace(TRACE_B).link(TRACE_A, SEND));
+        spans[6].parent_span_id = Some(span_id(0x61));
+        let joined = row(spans.clone());
+        assert_eq!((joined.parent, joined.linked), (Some(ParentUsed::Other), true), "the batch links to it");
+        spans.last_mut().unwrap().links[0].span_id = span_id(0x60);
+        assert!(!row(spans).linked, "a link to another message ties nothing");
+    }
+
+    #[test]
+    fn the_third_party_is_known_by_its_record() {
+        let row = |record| ledger(&ClaimEvidence { third_party: record, ..evidence(whole_chain()) }).remove(3);
+        let unasked = row(None);
+        assert!(unasked.sent.is_some() && unasked.received.is_none(), "nobody asked: {unasked:?}");
+        let known = row(Some(partner_record()));
+        assert_eq!((known.transit, known.parent), (Some(Transit::Intact), None), "it has no span, so no parent");
+        assert_eq!(known.received.unwrap().span, None, "headers are all there is");
+    }
+
+    #[test]
+    fn a_service_may_receive_twice() {
+        let rows = ledger(&evidence(whole_chain()));
+        let received = |at: usize| rows[at].received.as_ref().unwrap().span.unwrap().span_id;
+        assert_eq!((received(0), received(4)), (span_id(CLAIMS), span_id(REPORTED)), "told apart by the span's name");
+    }
+
+    #[test]
+    fn changed_headers_are_those_that_did_not_arrive_as_sent() {
+        let other = |span: Span| span.header("traceparent", traceparent(TRACE_A, 0x99, 1));
+        let cases = [
+            (whole_chain(), vec![], "nothing changed"),
+            (chain_with(CLAIMS, |span| span.header("b3", "0")), vec![], "what nobody sent is no change to what was"),
+            (chain_with(CLAIMS, other), vec!["traceparent"], "another span"),
+            (chain_with(CLAIMS, Span::without_headers), vec!["traceparent", "baggage"], "all are gone"),
+        ];
+        for (spans, changed, why) in cases {
+            assert_eq!(first(spans).changed_headers(), changed, "{why}");
+        }
     }
 
     #[test]

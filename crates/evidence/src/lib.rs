@@ -4,14 +4,16 @@
 //! - [`headers`]: the trace headers that a span has on record, and what they say
 //! - [`source`]: where spans come from: Grafana Tempo's query API
 //! - [`claim`]: the fragments of one claim, and how to wait for them
-//! - [`ledger`]: what each hop sent and received
+//! - [`mod@ledger`]: what each hop sent and received
 //! - [`expect`]: whether an expectation of the `scenario` crate holds
 //! - [`verdict`]: healthy, broken or something else, in sentences
+//! - [`mod@diagnose`]: which step failed at which hop, or inside which service
 //! - [`waterfall`]: the fragments of a claim as text, on one clock
 //!
 //! It never reads settings, sends no claims and makes no spans of its own.
 
 pub mod claim;
+pub mod diagnose;
 pub mod expect;
 pub mod headers;
 pub mod ledger;
@@ -23,9 +25,12 @@ pub mod waterfall;
 #[cfg(test)]
 mod foreign;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod testing;
 
 pub use claim::{ClaimEvidence, Collected, Fragment, Patience, collect};
+pub use diagnose::{Diagnosis, Finding, diagnose};
 pub use expect::{Mismatch, holds};
 pub use ledger::{HopRow, ledger};
 pub use source::{SourceError, TraceSource};

@@ -295,11 +295,11 @@ mod tests {
 
     #[tokio::test]
     async fn waits_until_late_spans_have_arrived() {
-        let spans = at_looks(lab_1(), |at| 2 * (5 - at));
+        let spans = at_looks(lab_1(), |at| 2 * (12 - at));
         let (source, stub) = serve(Stub { spans, failing_looks: 1, ..Stub::default() }).await;
         let collected = collect(&source, CLAIM, 1_000, &patience(LONG)).await;
         assert!(collected.complete && !collected.source_down, "the evidence became whole: {collected:?}");
-        assert_eq!(collected.evidence.spans().count(), 5, "every span was waited for");
+        assert_eq!(collected.evidence.spans().count(), 12, "every span was waited for");
         assert_eq!(collected.evidence.fragments.len(), 2, "both traces were found by the claim's id");
         let [error] = collected.source_errors.as_slice() else {
             panic!("one error, not {:?}", collected.source_errors)
@@ -307,7 +307,7 @@ mod tests {
         assert!(error.ends_with("answered 503: starting "), "the first look failed: {error}");
 
         let stub = stub.lock().unwrap();
-        assert!(stub.looks > 10, "nothing is whole before the tenth look");
+        assert!(stub.looks > 24, "nothing is whole before the twenty-fourth look");
         let query = &stub.queries[0];
         assert_eq!(query["q"], r#"{ span.insurewatch.claim.id = "c-1" }"#, "asked by the claim's id");
         assert_eq!(query["start"], "940", "a minute before the claim");
@@ -335,7 +335,11 @@ mod tests {
         let (source, _) = serve(Stub { spans, ..Stub::default() }).await;
         let collected = collect(&source, CLAIM, 0, &patience(SHORT)).await;
         assert!(!collected.complete && !collected.source_down, "the deadline passed: {collected:?}");
-        assert_eq!(collected.evidence.missing_parents().count(), 1, "the call names a root that never came");
+        assert_eq!(
+            collected.evidence.missing_parents().count(),
+            2,
+            "the call and the audit name a root that never came"
+        );
         assert!(u128::from(collected.waited_millis) >= SHORT.as_millis(), "nothing is absent before the deadline");
     }
 

@@ -7,6 +7,7 @@ use scenario::expectation::SpanKind;
 use serde_json::{Value, json};
 
 use crate::claim::ClaimEvidence;
+use crate::headers::TraceHeaders;
 use crate::span::{Attributes, CLAIM_ID, Link, Span, SpanId, Status, TraceId};
 
 pub(crate) const CLAIM: &str = "c-1";
@@ -20,6 +21,13 @@ pub(crate) const CALL_CLAIMS: u64 = 2;
 pub(crate) const CLAIMS: u64 = 3;
 pub(crate) const CALL_POLICY: u64 = 4;
 pub(crate) const POLICY: u64 = 5;
+pub(crate) const SEND: u64 = 6;
+pub(crate) const PROCESS: u64 = 7;
+pub(crate) const CALL_PARTNER: u64 = 8;
+pub(crate) const REPORT: u64 = 9;
+pub(crate) const REPORTED: u64 = 10;
+pub(crate) const AUDIT: u64 = 11;
+pub(crate) const NOTIFY: u64 = 12;
 
 pub(crate) fn trace_id(id: u128) -> TraceId {
     format!("{id:x}").parse().unwrap()
@@ -66,13 +74,31 @@ impl Span {
         self
     }
 
+    /// The header, as it is recorded on this kind of span.
     pub(crate) fn header(self, name: &str, value: impl Into<String>) -> Self {
-        self.with(&format!("http.request.header.{name}"), json!([value.into()]))
+        let carrier = match self.kind {
+            SpanKind::Producer | SpanKind::Consumer => "messaging.header",
+            _ => "http.request.header",
+        };
+        self.with(&format!("{carrier}.{name}"), json!([value.into()]))
     }
 
-    pub(crate) fn without_headers(mut self) -> Self {
-        self.attributes.retain(|key, _| !key.starts_with("http.request.header."));
+    pub(crate) fn without_headers(self) -> Self {
+        self.without(".header.")
+    }
+
+    /// Without the attributes whose keys hold `part`.
+    pub(crate) fn without(mut self, part: &str) -> Self {
+        self.attributes.retain(|key, _| !key.contains(part));
         self
+    }
+
+    pub(crate) fn orphan(self) -> Self {
+        Self { parent_span_id: None, ..self }
+    }
+
+    pub(crate) fn in_trace(self, trace: u128) -> Self {
+        Self { trace_id: trace_id(trace), ..self }
     }
 
     pub(crate) fn link(mut self, trace: u128, span: u64) -> Self {
@@ -86,29 +112,46 @@ fn context(span: Span, trace: u128, parent: u64) -> Span {
     span.header("traceparent", traceparent(trace, parent, 1)).header("baggage", "tenant.id=acme%20corp")
 }
 
+/// A receiver of this claim whose application reads the tenant.
+fn receiver(id: u64, parent: u64, service: &str, kind: SpanKind, name: &str, millis: (u64, u64)) -> Span {
+    let span = span(id, Some(parent), service, kind, name, millis);
+    context(span, TRACE_A, parent).with(CLAIM_ID, CLAIM).with("tenant.id", "acme corp")
+}
+
+fn call(id: u64, parent: u64, service: &str, method: &str, url: &str, millis: (u64, u64)) -> Span {
+    context(span(id, Some(parent), service, SpanKind::Client, method, millis), TRACE_A, id)
+        .with("http.request.method", method)
+        .with("url.full", url)
+}
+
 pub(crate) fn whole_chain() -> Vec<Span> {
+    use SpanKind::{Consumer, Internal, Producer, Server};
+    let front = span(FRONT, None, "python-api", Server, "POST /claims", (0, 12));
+    let send = span(SEND, Some(CLAIMS), "java-claims", Producer, "send claims", (7, 8));
+    let audit = span(AUDIT, Some(FRONT), "python-api", Internal, "write_audit", (11, 13));
+    let notify = span(NOTIFY, Some(CLAIMS), "java-claims", Internal, "notify_claimant", (9, 10));
+    let (claims, policy) = ("http://gateway:7702/api/claims?x=1", "http://node-policy-store:7704/policies/P-1");
+    let (checks, report) = ("http://fraud-partner:7706/checks", "http://java-claims:7703/api/claims/c-1/fraud-check");
+    let reported = "PUT /api/claims/{id}/fraud-check";
     vec![
-        span(FRONT, None, "python-api", SpanKind::Server, "POST /claims", (0, 12)).with(CLAIM_ID, CLAIM),
-        context(span(CALL_CLAIMS, Some(FRONT), "python-api", SpanKind::Client, "POST", (1, 11)), TRACE_A, CALL_CLAIMS)
-            .with("http.request.method", "POST")
-            .with("url.full", "http://gateway:7702/api/claims?x=1"),
-        context(
-            span(CLAIMS, Some(CALL_CLAIMS), "java-claims", SpanKind::Server, "POST /api/claims", (2, 10)),
-            TRACE_A,
-            CALL_CLAIMS,
-        )
-        .with(CLAIM_ID, CLAIM)
-        .with("tenant.id", "acme corp"),
-        context(span(CALL_POLICY, Some(CLAIMS), "java-claims", SpanKind::Client, "GET", (3, 7)), TRACE_A, CALL_POLICY)
-            .with("http.request.method", "GET")
-            .with("url.full", "http://node-policy-store:7704/policies/P-1"),
-        context(
-            span(POLICY, Some(CALL_POLICY), "node-policy-store", SpanKind::Server, "GET /policies/:id", (4, 6)),
-            TRACE_A,
-            CALL_POLICY,
-        )
-        .with(CLAIM_ID, CLAIM),
+        front.with(CLAIM_ID, CLAIM).with("tenant.id", "acme corp"),
+        call(CALL_CLAIMS, FRONT, "python-api", "POST", claims, (1, 11)),
+        receiver(CLAIMS, CALL_CLAIMS, "java-claims", Server, "POST /api/claims", (2, 10)),
+        call(CALL_POLICY, CLAIMS, "java-claims", "GET", policy, (3, 7)),
+        receiver(POLICY, CALL_POLICY, "node-policy-store", Server, "GET /policies/:id", (4, 6)),
+        context(send, TRACE_A, SEND).with(CLAIM_ID, CLAIM).with("messaging.message.id", CLAIM),
+        receiver(PROCESS, SEND, "claims-worker", Consumer, "process claim", (14, 20)),
+        call(CALL_PARTNER, PROCESS, "claims-worker", "POST", checks, (15, 16)).without(".header.baggage"),
+        call(REPORT, PROCESS, "claims-worker", "PUT", report, (17, 20)),
+        receiver(REPORTED, REPORT, "java-claims", Server, reported, (18, 19)),
+        audit.with(CLAIM_ID, CLAIM),
+        notify.with(CLAIM_ID, CLAIM),
     ]
+}
+
+/// What the third party remembers of the whole chain.
+pub(crate) fn partner_record() -> TraceHeaders {
+    [("traceparent".to_owned(), vec![traceparent(TRACE_A, CALL_PARTNER, 1)])].into_iter().collect()
 }
 
 /// The chain with one span changed.
@@ -126,27 +169,36 @@ pub(crate) fn chain_without(ids: &[u64]) -> Vec<Span> {
     whole_chain().into_iter().filter(|span| !gone.contains(&span.span_id)).collect()
 }
 
-/// python-api sends b3, java-claims reads traceparent: two traces.
+/// Moves what stands at or below a span to another trace, of which that span becomes the root.
+pub(crate) fn split(spans: &mut [Span], top: u64, trace: u128) {
+    let mut moved = vec![span_id(top)];
+    // Parents come before children.
+    for span in spans {
+        let below = span.parent_span_id.is_some_and(|parent| moved.contains(&parent));
+        if span.span_id == span_id(top) {
+            *span = span.clone().orphan().in_trace(trace);
+        } else if below {
+            moved.push(span.span_id);
+            let old = span.trace_id.to_string();
+            *span = span.clone().in_trace(trace);
+            for header in span.attributes.values_mut().filter(|value| value.is_array()) {
+                *header = serde_json::from_str(&header.to_string().replace(&old, &format!("{trace:032x}"))).unwrap();
+            }
+        }
+    }
+}
+
+/// python-api sends b3, java-claims reads traceparent: two traces, and baggage travels in neither.
 pub(crate) fn lab_1() -> Vec<Span> {
     let b3 = format!("{TRACE_A:032x}-{CALL_CLAIMS:016x}-1");
-    whole_chain()
-        .into_iter()
-        .map(|mut span| {
-            if span.service != "python-api" {
-                span.trace_id = trace_id(TRACE_B);
-            }
-            match span.span_id {
-                id if id == span_id(CALL_CLAIMS) => span.without_headers().header("b3", &b3),
-                id if id == span_id(CLAIMS) => {
-                    Span { parent_span_id: None, ..span.without_headers().header("b3", &b3) }
-                }
-                id if id == span_id(CALL_POLICY) || id == span_id(POLICY) => {
-                    span.header("traceparent", traceparent(TRACE_B, CALL_POLICY, 1))
-                }
-                _ => span,
-            }
-        })
-        .collect()
+    let mut spans = whole_chain();
+    split(&mut spans, CLAIMS, TRACE_B);
+    let with_b3 = |span: Span| match span.span_id {
+        id if [CALL_CLAIMS, CLAIMS].map(span_id).contains(&id) => span.without_headers().header("b3", &b3),
+        _ => span.without(".header.baggage"),
+    };
+    let tenant_of = |span: Span| if span.service == "python-api" { span } else { span.without("tenant.id") };
+    spans.into_iter().map(with_b3).map(tenant_of).collect()
 }
 
 pub(crate) fn evidence(spans: Vec<Span>) -> ClaimEvidence {

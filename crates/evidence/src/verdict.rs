@@ -1,14 +1,17 @@
 //! Healthy, broken or something else: what the evidence of claims comes to, in sentences.
 
 use scenario::expectation::{Expectation, FragmentShape, HopCells, ParentUsed, SpanKind, SpanShape};
-use scenario::topology::{HOPS, Service};
+use scenario::topology::{HOPS, Hop, Service};
 use serde::{Deserialize, Serialize};
 
-use crate::claim::{ClaimEvidence, Collected, Place, front_door, is_front_door};
+use crate::claim::{ClaimEvidence, Collected, Fragment, Place, front_door, is_front_door};
 use crate::expect::{Mismatch, Part, describe_fragment, describe_span, holds};
-use crate::headers::{TraceHeaders, format_names};
+use crate::headers::{Format, TraceHeaders, format_names};
 use crate::ledger::{HopRow, ledger};
 use crate::span::{Span, TraceId};
+
+/// What the application reads from baggage wherever a claim goes, and records on the receiving span.
+pub(crate) const TENANT: &str = "tenant.id";
 
 /// What a set of claims comes to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,13 +47,13 @@ pub struct ClaimVerdict {
 pub enum Outcome {
     /// The chain is whole.
     Healthy,
-    /// It looks broken, but every context arrived and was used: a sampling decision or a lost export.
+    /// It looks broken, but every context arrived and was used: a sampling decision, a lost export, or links on purpose.
     NotAPropagationBreak,
     /// The evidence does not reach.
     CannotTell,
     /// The chain is whole, and baggage arrived where it must not.
     Leaking,
-    /// Context was lost.
+    /// Context or baggage was lost.
     Broken,
 }
 
@@ -69,13 +72,14 @@ impl Outcome {
 }
 
 /// What must hold of every claim when nothing is wrong, derived from the topology: one trace, rooted at the front
-/// door's SERVER span, with every service in it; every receiver's parent is its sender; no parent is missing.
+/// door's SERVER span, with every service in it that has an SDK; every receiver's parent is its sender; no parent is
+/// missing.
 #[must_use]
 pub fn healthy_chain() -> Expectation {
     let root = SpanShape { service: front_door(), kind: Some(SpanKind::Server), name: None };
     let services = Service::ALL.iter().copied().filter(|service| service.has_sdk()).collect();
-    let cells = |hop: String| HopCells {
-        hop,
+    let cells = |hop: &Hop| HopCells {
+        hop: hop.to_string(),
         sent: None,
         received: None,
         transit: None,
@@ -84,14 +88,16 @@ pub fn healthy_chain() -> Expectation {
     };
     Expectation {
         fragments: vec![FragmentShape { root: Some(root), services }],
-        hops: HOPS.iter().map(|hop| cells(hop.to_string())).collect(),
+        hops: HOPS.iter().filter(|hop| hop.to.has_sdk()).map(cells).collect(),
         missing_parents: Some(Vec::new()),
         mixed_with_other_claims: Some(false),
         ..Expectation::default()
     }
 }
 
-/// Judges claims: healthy only if the invariants of [`healthy_chain`] and the extra expectation hold for every one.
+/// Judges claims: healthy only if the invariants hold for every one, and the extra expectation too. The invariants are
+/// those of [`healthy_chain`]; what was sent arrived; the tenant could be read wherever the claim went; and nothing that
+/// looks like a secret reached the third party.
 #[must_use]
 pub fn judge(collected: &[Collected], extra: Option<&Expectation>) -> Verdict {
     let claims: Vec<_> = collected.iter().map(|one| judge_claim(one, extra)).collect();
@@ -101,13 +107,14 @@ pub fn judge(collected: &[Collected], extra: Option<&Expectation>) -> Verdict {
         None => ("Cannot tell: no claim was accepted, so there is nothing to look at.".to_owned(), Vec::new()),
         Some(first) if claims.len() == 1 => (first.sentence.clone(), first.evidence.clone()),
         Some(first) => {
-            (format!("{} of {} claims: {}", alike.len(), claims.len(), first.sentence), first.evidence.clone())
+            let sentence = format!("{} ({} of {} claims came out so.)", first.sentence, alike.len(), claims.len());
+            (sentence, first.evidence.clone())
         }
     };
     Verdict { outcome, sentence, claims, evidence }
 }
 
-fn judge_claim(collected: &Collected, extra: Option<&Expectation>) -> ClaimVerdict {
+pub(crate) fn judge_claim(collected: &Collected, extra: Option<&Expectation>) -> ClaimVerdict {
     let evidence = &collected.evidence;
     let (outcome, sentence, facts) = conclude(collected, extra);
     ClaimVerdict {
@@ -132,47 +139,121 @@ fn conclude(collected: &Collected, extra: Option<&Expectation>) -> (Outcome, Str
 
     let rows = ledger(evidence);
     let chain = holds(&healthy_chain(), evidence);
+    let lost = not_carried(evidence, &rows);
     let extra = extra.map(|extra| holds(extra, evidence)).unwrap_or_default();
-    let leaks = extra.iter().any(|mismatch| mismatch.part == Part::BaggageLeak);
-    let traces: Vec<_> =
-        evidence.fragments.iter().map(|fragment| format!("Trace {}.", describe_fragment(fragment))).collect();
-    let with_traces = |facts: Vec<String>| traces.iter().cloned().chain(facts).collect::<Vec<_>>();
-    let sentences = |mismatches: &[Mismatch]| mismatches.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (extra_leaks, extra): (Vec<_>, Vec<_>) = extra.iter().partition(|it| it.part == Part::BaggageLeak);
+    let mut leaks: Vec<_> =
+        leaked_secrets(&rows).map(|(hop, key)| format!("{hop}: baggage `{key}` was sent.")).collect();
+    leaks.extend(extra_leaks.into_iter().map(Mismatch::to_string));
+    let extra: Vec<_> = extra.into_iter().map(Mismatch::to_string).collect();
 
-    if chain.is_empty() {
-        if extra.is_empty() {
-            let sentence = format!("Claim {claim} is one whole trace: every hop's parent is its sender.");
-            return (Outcome::Healthy, sentence, traces);
+    let with_traces = |facts: Vec<String>| {
+        let traces = evidence.fragments.iter().map(|fragment| format!("Trace {}.", describe_fragment(fragment)));
+        traces.chain(facts).collect::<Vec<_>>()
+    };
+    // What was used does not make up for what was lost.
+    let unless_lost = |outcome, sentence: String, facts: Vec<String>| match (lost.as_slice(), leaks.is_empty()) {
+        ([], true) => (outcome, sentence, with_traces(facts)),
+        ([], false) => {
+            let sentence = format!("Baggage of claim {claim} arrived where it must not.");
+            (Outcome::Leaking, sentence, with_traces(leaks.clone()))
         }
-        if extra.iter().all(|mismatch| mismatch.part == Part::BaggageLeak) {
-            let sentence = format!("Claim {claim} is one whole trace, but baggage arrived where it must not.");
-            return (Outcome::Leaking, sentence, with_traces(sentences(&extra)));
+        ([first, ..], _) => {
+            let sentence =
+                format!("Broken: the trace of claim {claim} is joined, but not all arrived that was sent. {first}");
+            (Outcome::Broken, sentence, with_traces(lost.iter().chain(&leaks).cloned().collect()))
         }
-        let sentence = format!("Claim {claim} is one whole trace, but it does not carry what it must.");
-        return (Outcome::Broken, sentence, with_traces(sentences(&extra)));
-    }
+    };
+
     if evidence.partial {
         let sentence = format!("Cannot tell: the trace source left out spans of claim {claim}.");
         return (Outcome::CannotTell, sentence, with_traces(sentences(&chain)));
     }
-    if let Some(facts) = lost_export(evidence, &rows) {
-        if leaks {
-            let sentence = format!("Baggage of claim {claim} arrived where it must not.");
-            return (Outcome::Leaking, sentence, with_traces(sentences(&extra)));
+    if chain.is_empty() {
+        let unseen: Vec<_> = unseen(evidence, &rows).collect();
+        if !unseen.is_empty() {
+            let sentence = format!("Cannot tell: what was seen of claim {claim} is whole, but not all of it was seen.");
+            return unless_lost(Outcome::CannotTell, sentence, unseen);
         }
+        if !extra.is_empty() {
+            let sentence = format!("Claim {claim} is one whole trace, but it does not carry what it must.");
+            return unless_lost(Outcome::Broken, sentence, extra);
+        }
+        let sentence = format!("Claim {claim} is one whole trace: every hop's parent is its sender.");
+        return unless_lost(Outcome::Healthy, sentence, Vec::new());
+    }
+    if let Some(facts) = lost_export(evidence, &rows) {
+        let why = match evidence.missing_parents().all(|span| evidence.has_caller(span)) {
+            true => "its caller's spans are not here",
+            false => "spans were lost",
+        };
         let sentence =
-            format!("Not a propagation break: the context of claim {claim} arrived and was used, but spans were lost.");
-        return (Outcome::NotAPropagationBreak, sentence, with_traces(facts));
+            format!("Not a propagation break: the context of claim {claim} arrived and was used, but {why}.");
+        return unless_lost(Outcome::NotAPropagationBreak, sentence, facts);
+    }
+    if let Some(facts) = linked_on_purpose(evidence, &rows) {
+        let sentence = format!("Not a propagation break: the traces of claim {claim} are joined by links, by design.");
+        return unless_lost(Outcome::NotAPropagationBreak, sentence, facts);
     }
     if let Some(facts) = lost_leaf(evidence, &rows) {
         let sentence = format!("Cannot tell: what was seen of claim {claim} is whole, but not all of it was seen.");
-        return (Outcome::CannotTell, sentence, with_traces(facts));
+        return unless_lost(Outcome::CannotTell, sentence, facts);
     }
     let (place, mut facts) = broken(evidence, &rows);
-    facts.extend(sentences(&extra));
+    facts.extend(leaks);
+    facts.extend(extra);
     let count = evidence.fragments.len();
     let traces_in_words = if count == 1 { "is in one trace".to_owned() } else { format!("fell into {count} traces") };
     (Outcome::Broken, format!("Broken: claim {claim} {traces_in_words}; {place}."), with_traces(facts))
+}
+
+fn sentences(mismatches: &[Mismatch]) -> Vec<String> {
+    mismatches.iter().map(ToString::to_string).collect()
+}
+
+/// What was sent and did not arrive, and baggage that the application could not read where it should.
+fn not_carried(evidence: &ClaimEvidence, rows: &[HopRow]) -> Vec<String> {
+    let inner = || HOPS.iter().zip(rows).filter(|(hop, _)| hop.to.has_sdk()).map(|(_, row)| row);
+    let changed = inner().filter_map(|row| {
+        let names = row.changed_headers().join(", ");
+        (!names.is_empty()).then(|| format!("{}: what arrived differs from what was sent: {names}.", row.hop))
+    });
+    let unread = inner().filter_map(|row| tenant_lost(evidence, row)).chain(tenant_unread_at_the_door(evidence));
+    let unread = unread.map(|span| format!("Baggage `{TENANT}` could not be read at {}.", describe_span(span)));
+    changed.chain(unread).collect()
+}
+
+/// The receiver, if its application could not read the tenant though the one that called it could, and what was sent has
+/// a place for baggage: B3, Jaeger and X-Ray carry trace identity alone.
+pub(crate) fn tenant_lost<'a>(evidence: &'a ClaimEvidence, row: &HopRow) -> Option<&'a Span> {
+    let sender = evidence.span_of(row.sent.as_ref()?)?;
+    let receiver = evidence.span_of(row.received.as_ref()?)?;
+    let read = |span: &Span| span.attributes.contains_key(TENANT);
+    let known = evidence.lineage(sender).take_while(|span| span.service == sender.service).any(read);
+    let formats = &row.sent.as_ref()?.formats;
+    let carries_identity_alone = [Format::B3, Format::B3Multi, Format::Jaeger, Format::XRay];
+    let has_place = formats.is_empty() || formats.iter().any(|format| !carries_identity_alone.contains(format));
+    (row.is_joined() && known && has_place && !read(receiver)).then_some(receiver)
+}
+
+/// The front door's span, if the caller sent the tenant and the application could not read it.
+pub(crate) fn tenant_unread_at_the_door(evidence: &ClaimEvidence) -> Option<&Span> {
+    let sent = |span: &&Span| TraceHeaders::from_attributes(&span.attributes).baggage().contains_key(TENANT);
+    evidence.front().filter(|front| !front.attributes.contains_key(TENANT)).filter(sent)
+}
+
+/// Baggage that left the company and by its key is a secret, with the hop; the third party's record counts, without one
+/// what was sent.
+pub(crate) fn leaked_secrets(rows: &[HopRow]) -> impl Iterator<Item = (&Hop, &str)> {
+    let outside = HOPS.iter().zip(rows).filter(|(hop, _)| !hop.to.has_sdk());
+    let side = outside.filter_map(|(hop, row)| Some((hop, row.received.as_ref().or(row.sent.as_ref())?)));
+    let keys = side.flat_map(|(hop, side)| side.baggage.keys().map(move |key| (hop, key.as_str())));
+    keys.filter(|(_, key)| is_secret(key))
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    key == "authorization" || ["token", "password", "secret", "session"].iter().any(|word| key.contains(word))
 }
 
 fn conclude_unseen(collected: &Collected) -> (Outcome, String, Vec<String>) {
@@ -244,12 +325,40 @@ fn lost_leaf(evidence: &ClaimEvidence, rows: &[HopRow]) -> Option<Vec<String>> {
     let whole = rows.iter().all(|row| matches!(row.parent, None | Some(ParentUsed::Sender)));
     let rooted = evidence.fragments.iter().all(|fragment| fragment.roots().count() == 1);
     let arrived = evidence.missing_parents().next().is_none();
-    let unseen: Vec<_> = rows
-        .iter()
-        .filter(|row| row.received.is_none())
-        .map(|row| format!("{}: no span of its receiver arrived.", row.hop))
-        .collect();
+    let unseen: Vec<_> = unseen(evidence, rows).collect();
     (is_one_tree(evidence) && rooted && whole && arrived && !unseen.is_empty()).then_some(unseen)
+}
+
+/// What every claim leaves and was not seen of this one.
+fn unseen(evidence: &ClaimEvidence, rows: &[HopRow]) -> impl Iterator<Item = String> {
+    let receivers = HOPS.iter().zip(rows).filter(|(hop, row)| hop.to.has_sdk() && row.received.is_none());
+    let receivers = receivers.map(|(hop, _)| format!("{hop}: no span of its receiver arrived."));
+    let late = evidence.unseen_late_spans();
+    receivers.chain(late.map(|late| format!("{}: no span `{}` arrived.", late.service, late.name)))
+}
+
+/// The facts, if every receiver hangs below its sender or is tied to it by a link, and nothing else is wrong: the only
+/// roots are the front door's and those above the linked receivers.
+fn linked_on_purpose(evidence: &ClaimEvidence, rows: &[HopRow]) -> Option<Vec<String>> {
+    let inner: Vec<_> = HOPS.iter().zip(rows).filter(|(hop, _)| hop.to.has_sdk()).map(|(_, row)| row).collect();
+    let linked: Vec<_> = inner.iter().filter(|row| row.parent != Some(ParentUsed::Sender) && row.linked).collect();
+    let receivers = linked.iter().filter_map(|row| evidence.span_of(row.received.as_ref()?));
+    let tops: Vec<_> = receivers.filter_map(|span| evidence.lineage(span).last()).collect();
+    let own_trace = |fragment: &Fragment| tops.iter().any(|top| top.trace_id == fragment.trace_id);
+    let whole = evidence.fragments.iter().all(|fragment| {
+        let roots: Vec<_> = fragment.roots().collect();
+        let [root] = roots.as_slice() else { return false };
+        let fits = if own_trace(fragment) { tops.contains(root) } else { is_front_door(root) };
+        // A batch may hold messages of several claims.
+        fits && (own_trace(fragment) || fragment.other_claims.is_empty())
+    });
+    let doors = evidence.fragments.iter().filter(|fragment| !own_trace(fragment)).count();
+    let cycles = evidence.fragments.iter().any(|fragment| fragment.placed(Place::Cycle).next().is_some());
+    let arrived = evidence.missing_parents().next().is_none() && unseen(evidence, rows).next().is_none();
+    let joined = inner.iter().all(|row| row.is_joined());
+    let fact = |row: &&&HopRow| format!("{}: joined by a link to the sender's span, by design.", row.hop);
+    (!linked.is_empty() && whole && doors == 1 && !cycles && arrived && joined)
+        .then(|| linked.iter().map(fact).collect())
 }
 
 /// One trace of this claim alone, without a root other than the front door's.
@@ -262,13 +371,14 @@ fn is_one_tree(evidence: &ClaimEvidence) -> bool {
 }
 
 fn is_receiver_of(row: &HopRow, span: &Span) -> bool {
-    row.received.as_ref().is_some_and(|side| side.span_id == span.span_id && side.trace_id == span.trace_id)
+    let received = row.received.as_ref().and_then(|side| side.span);
+    received.is_some_and(|side| side.span_id == span.span_id && side.trace_id == span.trace_id)
 }
 
 /// Where the chain breaks, and the facts that say so.
 fn broken(evidence: &ClaimEvidence, rows: &[HopRow]) -> (String, Vec<String>) {
     let mut facts = Vec::new();
-    let hop = rows.iter().find(|row| row.parent.is_some_and(|parent| parent != ParentUsed::Sender));
+    let hop = rows.iter().find(|row| row.parent.is_some() && !row.is_joined());
     facts.extend(hop.and_then(broken_hop));
     facts.extend(evidence.missing_parents().filter_map(|span| {
         let (who, parent) = (describe_span(span), span.parent_span_id?);
@@ -281,9 +391,7 @@ fn broken(evidence: &ClaimEvidence, rows: &[HopRow]) -> (String, Vec<String>) {
         let others = fragment.other_claims.join(", ");
         facts.push(format!("Trace {} also holds spans of the claims {others}.", fragment.trace_id));
     }
-    for row in rows.iter().filter(|row| row.received.is_none()) {
-        facts.push(format!("{}: no span of its receiver arrived.", row.hop));
-    }
+    facts.extend(unseen(evidence, rows));
     let place = match (hop, strays.first()) {
         (Some(row), _) => format!("the first hop whose parent is not its sender is {}", row.hop),
         (None, _) if evidence.fragments.iter().any(|fragment| !fragment.other_claims.is_empty()) => {
@@ -299,7 +407,8 @@ fn broken(evidence: &ClaimEvidence, rows: &[HopRow]) -> (String, Vec<String>) {
 
 fn broken_hop(row: &HopRow) -> Option<String> {
     let received = row.received.as_ref()?;
-    let parent = match (received.parent_span_id, &row.sent) {
+    let sent_span = row.sent.as_ref().and_then(|side| side.span);
+    let parent = match (received.span?.parent_span_id, sent_span) {
         (None, _) => "is a root".to_owned(),
         (Some(parent), None) => format!("names the parent {parent}; no span of its sender was seen"),
         (Some(parent), Some(sent)) => format!("names the parent {parent}, but its sender's span is {}", sent.span_id),
@@ -357,6 +466,20 @@ mod tests {
                     false => span,
                 })
                 .collect();
+        let mut linked = whole_chain();
+        split(&mut linked, PROCESS, TRACE_B);
+        linked[6] = linked[6].clone().link(TRACE_A, SEND);
+        let mut linked_and_split = linked.clone();
+        split(&mut linked_and_split, REPORTED, 0xc3);
+        let mut link_elsewhere = linked.clone();
+        link_elsewhere[6].links[0].span_id = span_id(CALL_POLICY);
+        let mut linked_and_lone = linked.clone();
+        split(&mut linked_and_lone, AUDIT, 0xc3);
+        let mut linked_unread = linked.clone();
+        linked_unread[6].attributes.remove("tenant.id");
+        let state = |span: Span| span.header("tracestate", "acme=1");
+        let called = |span: Span| Span { parent_span_id: Some(span_id(0x99)), ..span };
+        let caller = chain_with(FRONT, |span| called(span.header("traceparent", traceparent(TRACE_A, 0x99, 1))));
         let unsampled = renamed_parent(chain_without(&[FRONT, CALL_CLAIMS]), CLAIMS, CALL_CLAIMS, 0);
         let cases = [
             (seen(whole_chain()), Healthy, "the chain is whole"),
@@ -374,6 +497,17 @@ mod tests {
             ),
             (seen(chain_without(&[FRONT])), NotAPropagationBreak, "the root is late: a local parent needs no header"),
             (seen(chain_without(&[CLAIMS, CALL_POLICY])), NotAPropagationBreak, "the spans of java-claims were lost"),
+            (seen(caller), NotAPropagationBreak, "the caller is no part of the chain"),
+            (seen(linked), NotAPropagationBreak, "joined by a link, by design"),
+            (seen(linked_and_split), Broken, "a link mends one hop only"),
+            (seen(link_elsewhere), Broken, "the link leads to another span than the sender's"),
+            (seen(linked_and_lone), Broken, "a lone root beside the linked one"),
+            (seen(linked_unread), Broken, "joined by a link, but the baggage is lost"),
+            (seen(chain_with(CALL_CLAIMS, state)), Broken, "tracestate was sent and did not arrive"),
+            (seen(chain_with(POLICY, |span| span.without("tenant.id"))), Broken, "the tenant was unreadable there"),
+            (seen(chain_with(REPORTED, |span| span.without("tenant.id"))), Broken, "and here, where it came back"),
+            (seen(chain_with(FRONT, |span| span.without("tenant.id"))), Healthy, "nobody said a tenant"),
+            (seen(chain_without(&[AUDIT])), CannotTell, "a span that every claim leaves was not seen"),
             (seen(chain_without(&[POLICY])), CannotTell, "the last span was lost, or the call never made"),
             (seen(Vec::new()), CannotTell, "nothing was seen and nothing says why"),
             (answered(Vec::new(), 1), CannotTell, "nothing was seen though it was sampled"),
@@ -397,6 +531,28 @@ mod tests {
     }
 
     #[test]
+    fn secrets_must_not_leave_the_company() {
+        let record = |baggage: &str| -> TraceHeaders {
+            [("baggage".to_owned(), vec![baggage.to_owned()])].into_iter().collect()
+        };
+        let cases = [
+            (Some(record("user.session_token=x")), Outcome::Leaking, "a token"),
+            (Some(record("Authorization=x")), Outcome::Leaking, "upper case hides nothing"),
+            (Some(record("db-password=x,tenant.id=y")), Outcome::Leaking, "one of several"),
+            (Some(record("tenant.id=y")), Outcome::Healthy, "that is no secret"),
+            (Some(TraceHeaders::default()), Outcome::Healthy, "it was sent nothing"),
+            (None, Outcome::Healthy, "nobody asked, and nothing was sent"),
+        ];
+        for (record, outcome, why) in cases {
+            assert_eq!(judge(&[seen(whole_chain()).with_third_party(record)], None).outcome, outcome, "{why}");
+        }
+        let sent = || chain_with(CALL_PARTNER, |span| span.header("baggage", "client_secret=x"));
+        assert_eq!(judge(&[seen(sent())], None).outcome, Outcome::Leaking, "what was sent counts, without a record");
+        let arrived = seen(sent()).with_third_party(Some(partner_record()));
+        assert_eq!(judge(&[arrived], None).outcome, Outcome::Healthy, "with a record, what arrived counts");
+    }
+
+    #[test]
     fn the_extra_expectation_counts() {
         let absent = json!({"baggage": [{"at": "java-claims", "key": "tenant.id", "present": false}]});
         let big = json!({"baggage": [{"at": "java-claims", "min_bytes": 5000}]});
@@ -410,12 +566,12 @@ mod tests {
     #[test]
     fn the_worst_claim_decides_and_says_why() {
         let verdict = judge(&[seen(whole_chain()), seen(lab_1())], None);
-        let sentence = "1 of 2 claims: Broken: claim c-1 fell into 2 traces; the first hop whose parent is not its \
-                        sender is python-api -> java-claims.";
+        let sentence = "Broken: claim c-1 fell into 2 traces; the first hop whose parent is not its \
+                        sender is python-api -> java-claims. (1 of 2 claims came out so.)";
         assert_eq!(verdict.sentence, sentence, "the sentence names the claim and the hop");
         let evidence = [
             "Trace 000000000000000000000000000000a1 [python-api `POST /claims` (server); python-api].",
-            "Trace 000000000000000000000000000000b2 [java-claims `POST /api/claims` (server); java-claims, node-policy-store].",
+            "Trace 000000000000000000000000000000b2 [java-claims `POST /api/claims` (server); java-claims, node-policy-store, claims-worker].",
             "python-api -> java-claims: the receiver's span is a root. Sent: b3; received: b3.",
             "java-claims `POST /api/claims` (server) is a root; only the front door's may be.",
         ];

@@ -1,12 +1,13 @@
 //! The fragments of a claim as text, on one clock.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use anstyle::{AnsiColor, Effects};
 use scenario::topology::Service;
 
 use crate::claim::{ClaimEvidence, Fragment, Node, Place, is_front_door};
-use crate::span::{Span, SpanId, Status};
+use crate::span::{Span, SpanId, Status, TraceId};
 
 const KIND_COLUMNS: usize = 9;
 const DURATION_COLUMNS: usize = 9;
@@ -41,6 +42,8 @@ struct Canvas {
     clock: Clock,
     label_columns: usize,
     bar_columns: usize,
+    /// Service and name of each span.
+    names: BTreeMap<(TraceId, SpanId), String>,
     text: String,
 }
 
@@ -73,7 +76,9 @@ impl Canvas {
         let nodes = evidence.fragments.iter().flat_map(|fragment| &fragment.nodes);
         let label_columns = nodes.map(needed).max().unwrap_or(0).clamp(24, most);
         let bar_columns = style.width - label_columns - KIND_COLUMNS - 1 - DURATION_COLUMNS - MARK_COLUMNS;
-        Self { style, clock: Clock { start, end }, label_columns, bar_columns, text: String::new() }
+        let name = |span: &Span| ((span.trace_id, span.span_id), format!("{}  {}", span.service, span.name));
+        let names = evidence.spans().map(name).collect();
+        Self { style, clock: Clock { start, end }, label_columns, bar_columns, names, text: String::new() }
     }
 
     fn header(&mut self, evidence: &ClaimEvidence) {
@@ -147,8 +152,11 @@ impl Canvas {
         for link in &span.links {
             let arrow = if self.style.unicode { "↳" } else { "->" };
             let dots = self.ellipsis();
-            let link = format!("{arrow} link to {:.8}{dots} in trace {:.8}{dots}", link.span_id, link.trace_id);
+            let name =
+                self.names.get(&(link.trace_id, link.span_id)).map(|name| format!("  {name}")).unwrap_or_default();
+            let link = format!("{arrow} link to {:.8}{dots} in trace {:.8}{dots}{name}", link.span_id, link.trace_id);
             let indent = " ".repeat(columns(guide));
+            let link = self.cut(&link, self.style.width - columns(&indent));
             self.line(&format!("{indent}{}", self.paint(&link, anstyle::Style::new().dimmed())));
         }
     }
@@ -280,8 +288,9 @@ fn guides(rows: &[Row<'_>], levels: usize, unicode: bool) -> Vec<String> {
 
 /// One colour per service, the same in every drawing.
 fn service_style(service: &str) -> anstyle::Style {
-    const CHAIN: [AnsiColor; 4] = [AnsiColor::Cyan, AnsiColor::White, AnsiColor::Magenta, AnsiColor::Green];
-    const OTHERS: [AnsiColor; 3] = [AnsiColor::Blue, AnsiColor::BrightCyan, AnsiColor::BrightMagenta];
+    const CHAIN: [AnsiColor; 5] =
+        [AnsiColor::Cyan, AnsiColor::White, AnsiColor::Magenta, AnsiColor::Green, AnsiColor::Blue];
+    const OTHERS: [AnsiColor; 3] = [AnsiColor::BrightBlue, AnsiColor::BrightCyan, AnsiColor::BrightMagenta];
     let place = Service::ALL.iter().position(|it| it.name() == service);
     let sum = service.bytes().fold(0, |sum: usize, byte| sum.wrapping_add(byte.into()));
     let colour = place.and_then(|at| CHAIN.get(at)).or_else(|| OTHERS.get(sum % OTHERS.len()));
@@ -351,14 +360,21 @@ pub(crate) mod tests {
     #[test]
     fn a_healthy_claim_is_one_staircase() {
         let expected = "\
-claim c-1  1 trace  12.0 ms
+claim c-1  1 trace  20.0 ms
 
 trace 000000000000000000000000000000a1  python-api
-python-api  POST /claims                          server   █████████████████████████████   12.0 ms
-└─ python-api  POST                               client     █████████████████████████     10.0 ms
-   └─ java-claims  POST /api/claims               server       █████████████████████        8.0 ms
-      └─ java-claims  GET                         client          ██████████                4.0 ms
-         └─ node-policy-store  GET /policies/:id  server            ██████                  2.0 ms
+python-api  POST /claims                          server   ██████████████████              12.0 ms
+├─ python-api  POST                               client    ███████████████                10.0 ms
+│  └─ java-claims  POST /api/claims               server     █████████████                  8.0 ms
+│     ├─ java-claims  GET                         client       ███████                      4.0 ms
+│     │  └─ node-policy-store  GET /policies/:id  server        ████                        2.0 ms
+│     ├─ java-claims  send claims                 producer           ██                     1.0 ms
+│     │  └─ claims-worker  process claim          consumer                     █████████    6.0 ms
+│     │     ├─ claims-worker  POST                client                        ███         1.0 ms
+│     │     └─ claims-worker  PUT                 client                           █████    3.0 ms
+│     │        └─ java-claims  PUT /api/claims/{… server                             ██     1.0 ms
+│     └─ java-claims  notify_claimant             internal              ██                  1.0 ms
+└─ python-api  write_audit                        internal                ████              2.0 ms
 ";
         let drawing = render(&evidence(whole_chain()), &RICH);
         assert_eq!(drawing, expected, "each call lies within its caller:\n{drawing}");
@@ -367,16 +383,23 @@ python-api  POST /claims                          server   ███████
     #[test]
     fn lab_1_is_two_traces_on_one_clock() {
         let expected = "\
-claim c-1  2 traces  12.0 ms
+claim c-1  2 traces  20.0 ms
 
 trace 000000000000000000000000000000a1  python-api
-python-api  POST /claims                    server   ===================================   12.0 ms
-`- python-api  POST                         client     ===============================     10.0 ms
+python-api  POST /claims                          server   ==================              12.0 ms
+|- python-api  POST                               client    ===============                10.0 ms
+`- python-api  write_audit                        internal                ====              2.0 ms
 
 trace 000000000000000000000000000000b2  java-claims  no parent
-java-claims  POST /api/claims               server        =========================         8.0 ms
-`- java-claims  GET                         client           =============                  4.0 ms
-   `- node-policy-store  GET /policies/:id  server              =======                     2.0 ms
+java-claims  POST /api/claims                     server     =============                  8.0 ms
+|- java-claims  GET                               client       =======                      4.0 ms
+|  `- node-policy-store  GET /policies/:id        server        ====                        2.0 ms
+|- java-claims  send claims                       producer           ==                     1.0 ms
+|  `- claims-worker  process claim                consumer                     =========    6.0 ms
+|     |- claims-worker  POST                      client                        ===         1.0 ms
+|     `- claims-worker  PUT                       client                           =====    3.0 ms
+|        `- java-claims  PUT /api/claims/{id}/... server                             ==     1.0 ms
+`- java-claims  notify_claimant                   internal              ==                  1.0 ms
 ";
         let drawing = render(&evidence(lab_1()), &PLAIN);
         assert_eq!(drawing, expected, "the second trace starts where the first called it:\n{drawing}");
@@ -397,6 +420,10 @@ java-claims  POST /api/claims               server        ======================
             assert!(drawing.contains(part), "{why}:\n{drawing}");
         }
         assert_safe(&drawing, &PLAIN);
+
+        let linked = render(&evidence(chain_with(PROCESS, |span| span.link(TRACE_A, SEND))), &PLAIN);
+        let link = "-> link to 00000000... in trace 00000000...  java-claims  send claims\n";
+        assert!(linked.contains(link), "a link to a span that is there names it:\n{linked}");
 
         let mixed = render(&evidence(chain_with(CALL_POLICY, |span| span.with(CLAIM_ID, "c-0"))), &PLAIN);
         assert!(mixed.contains("also holds spans of claim c-0\n"), "a mixed trace is marked:\n{mixed}");

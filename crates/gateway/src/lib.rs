@@ -1,15 +1,20 @@
 //! A plain streaming reverse proxy in front of java-claims; like an unconfigured nginx it makes no spans.
 //!
-//! It forwards every header, and writes an access log with the trace headers that passed.
+//! It forwards every header, and writes an access log with the trace headers that arrived. What else it can be told to do
+//! with headers is in [`seams`].
 
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum_reverse_proxy::{ProxyPolicy, ReverseProxy};
 use telemetry::carrier::TRACE_HEADERS;
+
+use crate::seams::Seams;
+
+pub mod seams;
 
 /// How long java-claims may take to answer.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,27 +27,28 @@ pub struct Config {
 }
 
 /// The service.
-pub fn app(config: &Config) -> Router {
+pub fn app(config: &Config, seams: Seams) -> Router {
     let policy = ProxyPolicy::new().with_upstream_timeout(UPSTREAM_TIMEOUT);
     let proxy = ReverseProxy::new("/", config.upstream.trim_end_matches('/')).with_policy(policy);
-    Router::from(proxy).layer(from_fn(access_log))
+    Router::from(proxy).layer(from_fn_with_state(seams, seams::forward_headers)).layer(from_fn(access_log))
 }
 
 async fn access_log(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let headers: serde_json::Map<String, serde_json::Value> = TRACE_HEADERS
+    let headers = TRACE_HEADERS
         .iter()
-        .filter_map(|name| Some(((*name).to_owned(), request.headers().get(*name)?.to_str().ok()?.into())))
-        .collect();
+        .filter_map(|name| Some(format!("{name}: {}", request.headers().get(*name)?.to_str().ok()?)))
+        .collect::<Vec<_>>()
+        .join("; ");
     let response = next.run(request).await;
     tracing::info!(
         %method,
         path,
         status = response.status().as_u16(),
         duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        headers = %serde_json::Value::Object(headers),
+        headers,
         "request"
     );
     response

@@ -43,6 +43,14 @@ pub(crate) enum Command {
     ///
     /// Exit code 0: whole, or not a propagation break. 1: broken or leaking. 2: cannot tell.
     Check(Check),
+    /// Walk through the four steps for every hop: injected, survived transit, extracted, used
+    ///
+    /// Without a claim, probes are sent. Exit codes as for check.
+    Diagnose(Diagnose),
+    /// The next hint for the scenario that holds
+    Hint(Json),
+    /// The whole answer of the scenario that holds
+    Reveal(Json),
     /// Ask a service's /healthz; exit code 0 if it answers
     #[command(hide = true)]
     Healthcheck(Healthcheck),
@@ -96,6 +104,10 @@ pub(crate) enum ServeName {
     JavaClaims,
     /// Answers for policies
     NodePolicyStore,
+    /// Consumes the claims queue
+    ClaimsWorker,
+    /// A third party that exports nothing
+    FraudPartner,
     /// The built-in OTLP receiver and trace store
     TraceStore,
     /// The lab's control desk
@@ -110,6 +122,7 @@ pub(crate) enum Scenario {
     List(Json),
     /// One scenario: symptom and what to look at, but not the answer
     Show {
+        /// The scenario
         id: String,
         /// Show the answer too
         #[arg(long)]
@@ -119,13 +132,16 @@ pub(crate) enum Scenario {
     },
     /// Switch to a scenario; returns when every service follows it
     Use {
+        /// The scenario
         id: String,
         #[command(flatten)]
         json: Json,
     },
     /// Change one setting of one service; returns when every service follows it
     Set {
+        /// The service, such as python-api
         service: String,
+        /// The setting, such as OTEL_PROPAGATORS=tracecontext,baggage
         #[arg(value_name = "KEY=VALUE", value_parser = assignment)]
         assignment: (String, String),
         #[command(flatten)]
@@ -177,6 +193,14 @@ pub(crate) struct Trace {
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// A scenario whose healed state must be seen too
+    pub(crate) id: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diagnose {
+    /// A claim id or a trace id
     pub(crate) id: Option<String>,
     #[command(flatten)]
     pub(crate) json: Json,

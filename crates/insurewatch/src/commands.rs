@@ -6,10 +6,11 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use desk::api::{
-    CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimReport, ClaimsRequest, ScenarioBrief, SentClaim,
+    CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimReport, ClaimsRequest, Hint, ScenarioBrief, SentClaim,
     SetRequest, Status, UseRequest,
 };
-use evidence::Outcome;
+use evidence::diagnose::CellStatus;
+use evidence::{Diagnosis, Outcome};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -54,7 +55,7 @@ pub(crate) async fn scenario(lab: &cli::Lab, command: cli::Scenario) -> anyhow::
         }
         cli::Scenario::Use { id, json } => {
             let status = switching(desk.post("api/settings/use", &UseRequest { id })).await?;
-            return print_status(&status, json);
+            return print_switched(&status, json);
         }
         cli::Scenario::Set { service, assignment: (key, value), json } => {
             let status = switching(desk.post("api/settings/set", &SetRequest { service, key, value })).await?;
@@ -62,7 +63,7 @@ pub(crate) async fn scenario(lab: &cli::Lab, command: cli::Scenario) -> anyhow::
         }
         cli::Scenario::Reset(json) => {
             let status = switching(desk.post("api/settings/reset", &serde_json::Value::Null)).await?;
-            return print_status(&status, json);
+            return print_switched(&status, json);
         }
         cli::Scenario::Status(json) => return print_status(&desk.get("api/settings").await?, json),
     }
@@ -101,10 +102,11 @@ pub(crate) async fn claim(lab: &cli::Lab, options: cli::Claim) -> anyhow::Result
 pub(crate) async fn trace(lab: &cli::Lab, options: cli::Trace) -> anyhow::Result<ExitCode> {
     let desk = Desk::find(lab)?;
     let id = options.id.unwrap_or_else(|| "last".to_owned());
-    let report: ClaimReport = match waiting("waiting for spans", desk.get(&format!("api/claims/{id}"))).await {
+    let path = format!("api/claims/{id}");
+    let report = match waiting("waiting for spans", desk.find_one::<ClaimReport>(&path)).await? {
         Ok(report) => report,
-        Err(error) => {
-            anstream::eprintln!("insurewatch: {error:#}");
+        Err(problem) => {
+            anstream::eprintln!("insurewatch: {}", problem.detail);
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -132,6 +134,63 @@ pub(crate) async fn check(lab: &cli::Lab, options: cli::Check) -> anyhow::Result
         print_report(&report);
     }
     Ok(ExitCode::from(report.verdict.outcome.exit_code()))
+}
+
+pub(crate) async fn diagnose(lab: &cli::Lab, options: cli::Diagnose) -> anyhow::Result<ExitCode> {
+    let desk = Desk::find(lab)?;
+    let work = async {
+        match &options.id {
+            Some(id) => desk.get::<Diagnosis>(&format!("api/claims/{id}/diagnosis?wait_ms=10000")).await,
+            None => desk.post("api/diagnoses", &serde_json::Value::Null).await,
+        }
+    };
+    let diagnosis = waiting("gathering evidence", work).await?;
+    if options.json.json {
+        print_json(&diagnosis)?;
+    } else {
+        print_diagnosis(&diagnosis);
+    }
+    Ok(ExitCode::from(diagnosis.outcome.exit_code()))
+}
+
+pub(crate) async fn hint(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<ExitCode> {
+    let hint: Hint = Desk::find(lab)?.post("api/hint", &serde_json::Value::Null).await?;
+    if json.json {
+        return print_json(&hint);
+    }
+    if hint.of > 0 {
+        anstream::println!("{DIM}hint {} of {}{DIM:#}", hint.number, hint.of);
+    }
+    print_wrapped("", &hint.text);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn reveal(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<ExitCode> {
+    let scenario: serde_json::Value = Desk::find(lab)?.post("api/reveal", &serde_json::Value::Null).await?;
+    if json.json {
+        return print_json(&scenario);
+    }
+    let text =
+        |pointer: &str| scenario.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    anstream::println!("{BOLD}{}{BOLD:#}  {DIM}{}{DIM:#}", text("/title"), text("/id"));
+    if scenario.get("fault").is_none() {
+        anstream::println!("Nothing is broken on purpose.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let step = text("/fault/cause/step");
+    let step = if step.is_empty() { String::new() } else { format!(", step {step}") };
+    anstream::println!("{BAD}{}{step}{BAD:#}", text("/fault/cause/where"));
+    print_wrapped("", &text("/fault/cause/text"));
+    for fix in scenario.pointer("/fault/fixes").and_then(|fixes| fixes.as_array()).into_iter().flatten() {
+        print_wrapped("- ", fix.get("text").and_then(|text| text.as_str()).unwrap_or_default());
+        for (service, settings) in fix.get("settings").and_then(|settings| settings.as_object()).into_iter().flatten() {
+            for (key, value) in settings.as_object().into_iter().flatten() {
+                let value = value.as_str().unwrap_or_default();
+                anstream::println!("  insurewatch scenario set {service} {key}={value}");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn healthcheck(options: cli::Healthcheck) -> anyhow::Result<ExitCode> {
@@ -177,13 +236,7 @@ fn print_claim(claim: &SentClaim) {
 }
 
 fn print_report(report: &CheckReport) {
-    let (style, word) = match report.verdict.outcome {
-        Outcome::Healthy => (GOOD, "HEALTHY"),
-        Outcome::NotAPropagationBreak => (GOOD, "NOT A PROPAGATION BREAK"),
-        Outcome::Broken => (BAD, "BROKEN"),
-        Outcome::Leaking => (BAD, "LEAKING"),
-        Outcome::CannotTell => (UNSURE, "CANNOT TELL"),
-    };
+    let (style, word) = outcome_in_words(report.verdict.outcome);
     anstream::println!("{style}{word}{style:#}");
     print_wrapped("", &report.verdict.sentence);
     for evidence in &report.verdict.evidence {
@@ -198,6 +251,81 @@ fn print_report(report: &CheckReport) {
         seconds(report.waited_ms),
         seconds(report.deadline_ms)
     );
+}
+
+/// The four steps, a line per hop, and what was seen where one failed.
+fn print_diagnosis(diagnosis: &Diagnosis) {
+    let (style, word) = outcome_in_words(diagnosis.outcome);
+    anstream::println!("{style}{word}{style:#}  {DIM}{}{DIM:#}", diagnosis.claim_id);
+    print_wrapped("", &diagnosis.sentence);
+    anstream::println!("\n{DIM}{:<36} injected  survived  extracted  used{DIM:#}", "hop");
+    for hop in &diagnosis.hops {
+        let [injected, survived, extracted, used] =
+            [&hop.injected, &hop.survived, &hop.extracted, &hop.used].map(|cell| mark(cell.status));
+        anstream::println!("{:<36} {injected}    {survived}    {extracted}     {used}", hop.hop);
+    }
+    for inside in &diagnosis.inside {
+        let used = mark(inside.used.status);
+        anstream::println!("{:<36} {:<31}{used}", format!("inside {}", inside.service), "");
+    }
+    let findings = diagnosis.hops.iter().filter_map(|hop| hop.finding.as_ref());
+    for finding in findings.chain(diagnosis.inside.iter().filter_map(|inside| inside.finding.as_ref())) {
+        let first = if diagnosis.first.as_ref() == Some(finding) { ", the first" } else { "" };
+        anstream::println!("\n{BAD}{}{BAD:#}{DIM}{first}{DIM:#}", finding.place);
+        print_wrapped("", &finding.sentence);
+        for other in &finding.alternatives {
+            print_wrapped("or: ", &other.sentence);
+        }
+    }
+    for cell in diagnosis.hops.iter().flat_map(|hop| [&hop.injected, &hop.survived, &hop.extracted, &hop.used]) {
+        if cell.status == CellStatus::Failed {
+            for (name, values) in cell.headers.iter() {
+                anstream::println!("{DIM}  {name}: {}{DIM:#}", printable(&values.join(", ")));
+            }
+        }
+    }
+    for undecided in &diagnosis.undecided {
+        print_wrapped("? ", undecided);
+    }
+}
+
+/// Ten columns.
+fn mark(status: CellStatus) -> String {
+    let (style, word) = match status {
+        CellStatus::Ok => (GOOD, "yes"),
+        CellStatus::Failed => (BAD, "NO"),
+        CellStatus::Unknown => (UNSURE, "?"),
+        CellStatus::NotApplicable => (DIM, "-"),
+    };
+    format!("{style}{word:<6}{style:#}")
+}
+
+/// Foreign text must not command the terminal.
+fn printable(text: &str) -> String {
+    let shown: String = text.chars().filter(|char| !char.is_control()).take(160).collect();
+    if shown.chars().count() < text.chars().count() { format!("{shown}…") } else { shown }
+}
+
+fn outcome_in_words(outcome: Outcome) -> (Style, &'static str) {
+    match outcome {
+        Outcome::Healthy => (GOOD, "HEALTHY"),
+        Outcome::NotAPropagationBreak => (GOOD, "NOT A PROPAGATION BREAK"),
+        Outcome::Broken => (BAD, "BROKEN"),
+        Outcome::Leaking => (BAD, "LEAKING"),
+        Outcome::CannotTell => (UNSURE, "CANNOT TELL"),
+    }
+}
+
+/// Without the settings: they would be the answer.
+fn print_switched(status: &Status, json: cli::Json) -> anyhow::Result<ExitCode> {
+    if json.json || !status.settled {
+        return print_status(status, json);
+    }
+    anstream::println!(
+        "{BOLD}{}{BOLD:#} holds, and every service follows it",
+        status.scenario.as_deref().unwrap_or("-")
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Exit code 1 if a service does not follow.

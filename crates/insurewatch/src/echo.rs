@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use reqwest_middleware::ClientWithMiddleware;
 use serde::Deserialize;
 use service::Problem;
-use telemetry::server::RouteSyntax;
+use telemetry::server::{RouteSyntax, Server};
 
 /// What the tests ask for.
 #[derive(Debug, Deserialize)]
@@ -23,7 +23,7 @@ struct Call {
 pub(crate) fn app() -> Result<Router, reqwest::Error> {
     let client = telemetry::client::traced(Duration::from_secs(5))?;
     let routes = Router::new().route("/test", post(call_each)).with_state(client);
-    Ok(service::serve::instrumented(routes, RouteSyntax::Flask))
+    Ok(service::serve::instrumented(routes, Server::new(RouteSyntax::Flask)))
 }
 
 async fn call_each(State(client): State<ClientWithMiddleware>, Json(calls): Json<Vec<Call>>) -> Result<(), Problem> {

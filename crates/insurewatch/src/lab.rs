@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use service::Problem;
@@ -97,11 +97,20 @@ impl Desk {
     }
 
     pub(crate) fn at(url: Url) -> anyhow::Result<Self> {
-        Ok(Self { url, client: reqwest::Client::builder().read_timeout(READ_TIMEOUT).build()? })
+        Ok(Self { url, client: reqwest::Client::builder().no_proxy().read_timeout(READ_TIMEOUT).build()? })
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         Ok(self.ask(Method::GET, path, None::<&()>).await?.json().await?)
+    }
+
+    /// Like `get`, but that there is nothing to be found is an answer.
+    pub(crate) async fn find_one<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Result<T, Problem>> {
+        let response = self.send(Method::GET, path, None::<&()>).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(Err(response.json().await?));
+        }
+        Ok(Ok(accepted(response).await?.json().await?))
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
@@ -128,24 +137,32 @@ impl Desk {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> anyhow::Result<Response> {
+        accepted(self.send(method, path, body).await?).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> anyhow::Result<Response> {
         let mut request = self.client.request(method, self.url.join(path)?);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| {
+        request.send().await.map_err(|error| {
             if error.is_connect() {
                 anyhow!("no lab answers at {}; start one with `insurewatch up`", self.url)
             } else {
                 anyhow!(error)
             }
-        })?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        match response.json::<Problem>().await {
-            Ok(problem) => bail!("{}", problem.detail),
-            Err(_) => bail!("the desk answered {status}"),
-        }
+        })
+    }
+}
+
+/// The answer if it is one, else what the desk says against it.
+async fn accepted(response: Response) -> anyhow::Result<Response> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    match response.json::<Problem>().await {
+        Ok(problem) => bail!("{}", problem.detail),
+        Err(_) => bail!("the desk answered {status}"),
     }
 }

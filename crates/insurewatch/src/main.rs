@@ -2,7 +2,7 @@
 //!
 //! - `cli`: the commands and their options
 //! - `up`: the supervisor that runs the whole lab, each service a process of its own
-//! - `serve`: one service
+//! - `serve`, `process`: one service
 //! - `commands`: thin clients of the desk
 //! - `schema`: what may be set, gathered from the crates that know it
 //!
@@ -18,6 +18,7 @@ mod cli;
 mod commands;
 mod echo;
 mod lab;
+mod process;
 mod schema;
 mod serve;
 mod up;
@@ -42,6 +43,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Claim(options) => commands::claim(&cli.lab, options).await,
         Command::Trace(options) => commands::trace(&cli.lab, options).await,
         Command::Check(options) => commands::check(&cli.lab, options).await,
+        Command::Diagnose(options) => commands::diagnose(&cli.lab, options).await,
+        Command::Hint(json) => commands::hint(&cli.lab, json).await,
+        Command::Reveal(json) => commands::reveal(&cli.lab, json).await,
         Command::Healthcheck(options) => commands::healthcheck(options).await,
     }
 }

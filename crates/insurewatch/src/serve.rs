@@ -1,32 +1,23 @@
-//! One service: its settings, its telemetry, its listener, and an end in which nothing is lost.
+//! One service: what it is built from, read from the environment.
 
-use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use axum::Router;
+use claims_queue::Queue;
+use futures_util::FutureExt;
 use reqwest::Url;
-use scenario::active::{self, Seen, Watch};
-use scenario::{Active, Catalogue, Service};
-use service::health::{self, Following};
+use scenario::{Catalogue, Service};
 use telemetry::Telemetry;
-use telemetry::config::{Environment, Overlay, ProcessEnvironment};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use telemetry::config::ProcessEnvironment;
 
 use crate::cli::{Serve, ServeName};
+use crate::process::{Process, bind, shutdown_asked, variable};
 use crate::schema::schema;
 
-/// How often the file of active settings is looked at.
-const SETTINGS_POLL: Duration = Duration::from_millis(50);
-/// A port that was just left by a dead predecessor may need a moment.
-const BIND_DEADLINE: Duration = Duration::from_secs(3);
 /// What the built-in trace store holds at most, in bytes.
 const TRACE_STORE_BYTES: usize = 64 << 20;
 
@@ -37,37 +28,69 @@ pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     let listen = options.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, name.port())));
     match name {
         ServeName::PythonApi => {
-            let app =
-                async { Ok(python_api::app(&python_api::Config { claims: url("CLAIMS_URL", ServeName::Gateway)? })?) };
-            instrumented(Service::PythonApi, listen, shutdown, app).await?;
+            let seams = python_api::seams::Seams::default();
+            let followed = seams.clone();
+            let process = Process::start(Service::PythonApi, move |env| followed.apply(&env))?;
+            let work = async |process: &Process| {
+                let config = python_api::Config { claims: url("CLAIMS_URL", ServeName::Gateway)? };
+                process.serve(listen, python_api::app(&config, seams)?, shutdown).await
+            };
+            process.finish(work).await?;
+        }
+        ServeName::Gateway => {
+            let seams = gateway::seams::Seams::default();
+            let followed = seams.clone();
+            let process = Process::start(Service::Gateway, move |env| followed.apply(&env))?;
+            let config = gateway::Config { upstream: url("UPSTREAM_URL", ServeName::JavaClaims)?.to_string() };
+            process.serve(listen, gateway::app(&config, seams), shutdown).await?;
         }
         ServeName::JavaClaims => {
-            let app = async {
-                let policy_store = url("POLICY_STORE_URL", ServeName::NodePolicyStore)?;
-                Ok(java_claims::app(&java_claims::Config { database_url: database_url("claims"), policy_store })
-                    .await?)
+            let seams = java_claims::seams::Seams::default();
+            let followed = seams.clone();
+            let process = Process::start(Service::JavaClaims, move |env| followed.apply(&env))?;
+            let work = async |process: &Process| {
+                let config = java_claims::Config {
+                    database_url: database_url("claims"),
+                    policy_store: url("POLICY_STORE_URL", ServeName::NodePolicyStore)?,
+                    queue: queue().await?,
+                };
+                process.serve(listen, java_claims::app(&config, seams).await?, shutdown).await
             };
-            instrumented(Service::JavaClaims, listen, shutdown, app).await?;
+            process.finish(work).await?;
         }
         ServeName::NodePolicyStore => {
-            let app = async {
-                Ok(node_policy_store::app(&node_policy_store::Config { database_url: database_url("policies") })
-                    .await?)
+            let process = Process::start(Service::NodePolicyStore, |_| Ok(()))?;
+            let work = async |process: &Process| {
+                let config = node_policy_store::Config { database_url: database_url("policies") };
+                process.serve(listen, node_policy_store::app(&config).await?, shutdown).await
             };
-            instrumented(Service::NodePolicyStore, listen, shutdown, app).await?;
+            process.finish(work).await?;
+        }
+        ServeName::ClaimsWorker => {
+            let seams = claims_worker::seams::Seams::default();
+            let followed = seams.clone();
+            let process = Process::start(Service::ClaimsWorker, move |env| followed.apply(&env))?;
+            let shutdown = shutdown.shared();
+            let work = async |process: &Process| {
+                let config = claims_worker::Config {
+                    queue: queue().await?,
+                    fraud_partner: url("FRAUD_PARTNER_URL", ServeName::FraudPartner)?,
+                    claims: url("CLAIMS_URL", ServeName::JavaClaims)?,
+                };
+                let health = process.serve(listen, Router::new(), shutdown.clone());
+                let work = async { Ok(claims_worker::run(config, seams, shutdown.clone()).await?) };
+                tokio::try_join!(health, work).map(|((), ())| ())
+            };
+            process.finish(work).await?;
+        }
+        ServeName::FraudPartner => {
+            let process = Process::start(Service::FraudPartner, |_| Ok(()))?;
+            process.serve(listen, fraud_partner::app(), shutdown).await?;
         }
         ServeName::TraceContextEcho => {
             let telemetry = Telemetry::init(&ProcessEnvironment)?;
             service::serve::run(bind(listen).await?, crate::echo::app()?, shutdown).await?;
             telemetry.shutdown().await;
-        }
-        ServeName::Gateway => {
-            telemetry::logs::init(name.name(), None).context("logs cannot be set up")?;
-            let following = follow(Service::Gateway, watch_settings(), None);
-            let upstream = url("UPSTREAM_URL", ServeName::JavaClaims)?.to_string();
-            let health = health::Source { service: name.name(), following, spans: None };
-            let app = health::router(health).merge(gateway::app(&gateway::Config { upstream }));
-            service::serve::run(bind(listen).await?, app, shutdown).await?;
         }
         ServeName::Desk => {
             telemetry::logs::init(name.name(), None).context("logs cannot be set up")?;
@@ -80,108 +103,37 @@ pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
                 http: bind(options.otlp_http).await?,
                 query: bind(listen).await?,
             };
-            let bytes =
-                variable("INSUREWATCH_TRACE_STORE_MAX_BYTES", "a number of bytes")?.unwrap_or(TRACE_STORE_BYTES);
-            trace_store::run(listeners, trace_store::Store::new(bytes), shutdown).await?;
+            let bytes = variable("INSUREWATCH_TRACE_STORE_MAX_BYTES", "a number of bytes")?;
+            let store = trace_store::Store::new(bytes.unwrap_or(TRACE_STORE_BYTES));
+            trace_store::run(listeners, store, shutdown).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A service of the chain that carries an SDK.
-async fn instrumented(
-    service: Service,
-    listen: SocketAddr,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-    app: impl Future<Output = anyhow::Result<Router>>,
-) -> anyhow::Result<()> {
-    let settings = watch_settings();
-    let active = settings.borrow().active.clone();
-    let telemetry = Arc::new(Telemetry::init(&environment(service, &active))?);
-    let serving = async {
-        let counted = telemetry.clone();
-        let health = health::Source {
-            service: service.name(),
-            following: follow(service, settings, Some(telemetry.clone())),
-            spans: Some(Arc::new(move || counted.counts())),
-        };
-        let app = app.await?.merge(health::router(health));
-        Ok(service::serve::run(bind(listen).await?, app, shutdown).await?)
-    };
-    let result = serving.await;
-    // Whatever happened, the spans made so far are exported.
-    telemetry.shutdown().await;
-    result
-}
-
-/// What holds for a service: its active settings over the process environment over its own name.
-fn environment(service: Service, active: &Active) -> impl Environment + use<> {
-    let named = BTreeMap::from([("OTEL_SERVICE_NAME".to_owned(), service.name().to_owned())]);
-    let base = Overlay { over: ProcessEnvironment, base: named };
-    Overlay { over: active.for_service(service).clone(), base }
-}
-
-/// The settings of the file that `INSUREWATCH_SETTINGS` names; without it nothing is ever set.
-fn watch_settings() -> Watch {
-    match std::env::var_os("INSUREWATCH_SETTINGS") {
-        Some(path) => active::watch(path.into(), Arc::new(schema()), SETTINGS_POLL),
-        None => watch::channel(Seen::default()).1,
-    }
-}
-
-/// Makes the SDK follow the settings, and tells which generation is in force.
-fn follow(service: Service, mut settings: Watch, telemetry: Option<Arc<Telemetry>>) -> watch::Receiver<Following> {
-    let first = settings.borrow_and_update().clone();
-    let refused = first.problem.map(|problem| problem.to_string());
-    let (sender, receiver) = watch::channel(Following { generation: first.active.generation, refused });
-    tokio::spawn(async move {
-        while settings.changed().await.is_ok() {
-            let Seen { active, problem } = settings.borrow_and_update().clone();
-            let applied = match (&problem, &telemetry) {
-                (Some(problem), _) => Err(problem.to_string()),
-                (None, Some(telemetry)) => {
-                    telemetry.apply(&environment(service, &active)).map_err(|error| error.to_string())
-                }
-                (None, None) => Ok(()),
-            };
-            match applied {
-                Ok(()) => {
-                    // What was set is not logged: a learner could read the answer there.
-                    tracing::info!(generation = active.generation, "settings are followed");
-                    sender.send_replace(Following { generation: active.generation, refused: None });
-                }
-                Err(error) => {
-                    tracing::warn!(error, "new settings are refused, the last good ones stay");
-                    sender.send_modify(|following| following.refused = Some(error));
-                }
-            }
-        }
-    });
-    receiver
+/// The lessons: those that were built in, or an author's.
+pub(crate) fn catalogue() -> anyhow::Result<Catalogue> {
+    Ok(match std::env::var_os("INSUREWATCH_SCENARIOS_DIR") {
+        Some(folder) => Catalogue::from_dir(folder.as_ref(), &schema())?,
+        None => Catalogue::embedded(&schema())?,
+    })
 }
 
 fn desk_config() -> anyhow::Result<desk::Config> {
-    let schema = Arc::new(schema());
-    let catalogue = match std::env::var_os("INSUREWATCH_SCENARIOS_DIR") {
-        Some(folder) => Catalogue::from_dir(folder.as_ref(), &schema)?,
-        None => Catalogue::embedded(&schema)?,
-    };
-    let services = Service::ALL.iter().zip([
-        url("PYTHON_API_URL", ServeName::PythonApi)?,
-        url("GATEWAY_URL", ServeName::Gateway)?,
-        url("JAVA_CLAIMS_URL", ServeName::JavaClaims)?,
-        url("NODE_POLICY_STORE_URL", ServeName::NodePolicyStore)?,
-    ]);
+    let services = Service::ALL.iter().map(|service| {
+        let name = ServeName::of(*service);
+        Ok((*service, url(name.url_variable(), name)?))
+    });
     let hosts = std::env::var("INSUREWATCH_ALLOWED_HOSTS").unwrap_or_default();
     let active = std::env::var_os("INSUREWATCH_SETTINGS").map_or_else(|| "active.toml".into(), PathBuf::from);
     Ok(desk::Config {
-        front_door: url("PYTHON_API_URL", ServeName::PythonApi)?,
-        services: services.map(|(service, url)| (*service, url)).collect(),
+        services: services.collect::<anyhow::Result<_>>()?,
         trace_source: url("TEMPO_URL", ServeName::TraceStore)?,
         active,
-        catalogue,
-        schema,
+        catalogue: catalogue()?,
+        schema: Arc::new(schema()),
         allowed_hosts: hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
+        lock_reveal: variable("INSUREWATCH_LOCK_REVEAL", "true or false")?.unwrap_or(false),
         traffic_per_second: variable("INSUREWATCH_TRAFFIC_PER_SECOND", "a number")?.unwrap_or(0.0),
     })
 }
@@ -196,59 +148,27 @@ fn database_url(name: &str) -> String {
     std::env::var("DATABASE_URL").unwrap_or_else(|_| format!("sqlite://{name}.db"))
 }
 
-fn variable<T: FromStr>(name: &str, allowed: &str) -> anyhow::Result<Option<T>> {
-    match std::env::var(name) {
-        Ok(value) if !value.is_empty() => match value.parse() {
-            Ok(parsed) => Ok(Some(parsed)),
-            Err(_) => bail!("{name}={value} must be {allowed}"),
-        },
-        _ => Ok(None),
-    }
-}
-
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let deadline = Instant::now() + BIND_DEADLINE;
-    loop {
-        match TcpListener::bind(address).await {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            result => return result.with_context(|| format!("cannot listen on {address}")),
-        }
-    }
-}
-
-/// Resolves on Ctrl-C, on SIGTERM, and, under a supervisor, when that is gone.
-pub(crate) fn shutdown_asked(supervised: bool) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
-    let (gone, supervisor) = tokio::sync::oneshot::channel();
-    if supervised {
-        // The supervisor holds the other end of standard input, and the system closes it however the supervisor ends.
-        // A thread of its own, since the runtime would wait for a blocking read of its own at the end.
-        std::thread::spawn(move || {
-            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-            let _ = gone.send(());
-        });
-    } else {
-        std::mem::forget(gone);
-    }
-    #[cfg(unix)]
-    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    Ok(async move {
-        #[cfg(unix)]
-        let terminated = terminated.recv();
-        #[cfg(not(unix))]
-        let terminated = std::future::pending::<()>();
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminated => {}
-            _ = supervisor => {}
-        }
-    })
+/// The claims queue that `QUEUE_URL` names.
+async fn queue() -> anyhow::Result<Arc<dyn Queue>> {
+    let url = std::env::var("QUEUE_URL").unwrap_or_else(|_| "sqlite:queue.db".to_owned());
+    Ok(claims_queue::connect(&url, "claims", claims_queue::Options::default()).await?)
 }
 
 // === impl ServeName ===
 
 impl ServeName {
+    /// The process of a service of the chain.
+    pub(crate) fn of(service: Service) -> Self {
+        match service {
+            Service::PythonApi => Self::PythonApi,
+            Service::Gateway => Self::Gateway,
+            Service::JavaClaims => Self::JavaClaims,
+            Service::NodePolicyStore => Self::NodePolicyStore,
+            Service::ClaimsWorker => Self::ClaimsWorker,
+            Service::FraudPartner => Self::FraudPartner,
+        }
+    }
+
     /// As it is written on the command line, and as `service.name`.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -256,9 +176,26 @@ impl ServeName {
             Self::Gateway => Service::Gateway.name(),
             Self::JavaClaims => Service::JavaClaims.name(),
             Self::NodePolicyStore => Service::NodePolicyStore.name(),
+            Self::ClaimsWorker => Service::ClaimsWorker.name(),
+            Self::FraudPartner => Service::FraudPartner.name(),
             Self::TraceStore => "trace-store",
             Self::Desk => "desk",
             Self::TraceContextEcho => "trace-context-echo",
+        }
+    }
+
+    /// The variable in which the desk is told where it answers.
+    pub(crate) fn url_variable(self) -> &'static str {
+        match self {
+            Self::PythonApi => "PYTHON_API_URL",
+            Self::Gateway => "GATEWAY_URL",
+            Self::JavaClaims => "JAVA_CLAIMS_URL",
+            Self::NodePolicyStore => "NODE_POLICY_STORE_URL",
+            Self::ClaimsWorker => "CLAIMS_WORKER_URL",
+            Self::FraudPartner => "FRAUD_PARTNER_URL",
+            Self::TraceStore => "TEMPO_URL",
+            Self::Desk => "DESK_URL",
+            Self::TraceContextEcho => "TRACE_CONTEXT_ECHO_URL",
         }
     }
 
@@ -270,6 +207,8 @@ impl ServeName {
             Self::Gateway => 7702,
             Self::JavaClaims => 7703,
             Self::NodePolicyStore => 7704,
+            Self::ClaimsWorker => 7705,
+            Self::FraudPartner => 7706,
             Self::TraceStore => 3200,
             Self::TraceContextEcho => 7780,
         }

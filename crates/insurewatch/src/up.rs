@@ -10,17 +10,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use desk::api::{ClaimEvent, ClaimReport, ClaimsRequest};
 use reqwest::Url;
-use scenario::{Active, Catalogue};
+use scenario::{Active, Service};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::cli::{ServeName, Up};
 use crate::commands;
 use crate::lab::{Desk, LabFile, Process};
+use crate::process::shutdown_asked;
 use crate::schema::schema;
-use crate::serve::shutdown_asked;
+use crate::serve::catalogue;
 
 /// How long the lab may take to come up.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -64,15 +65,20 @@ struct Running {
     lifeline: Option<ChildStdin>,
 }
 
+/// The exit code of a service that was told something it cannot work with: starting it again would not help.
+const MISTOLD: i32 = 2;
+
 /// The state that `lab.json` shows.
 type SharedLab = Arc<Mutex<LabFile>>;
 
 /// In the order in which they are started; they are stopped the other way round, so that whoever is asked ends after
 /// whoever asks, and the trace store last.
-const STARTED: [ServeName; 6] = [
+const STARTED: [ServeName; 8] = [
     ServeName::TraceStore,
+    ServeName::FraudPartner,
     ServeName::NodePolicyStore,
     ServeName::JavaClaims,
+    ServeName::ClaimsWorker,
     ServeName::Gateway,
     ServeName::PythonApi,
     ServeName::Desk,
@@ -82,7 +88,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     let began = Instant::now();
     let shutdown = shutdown_asked(false)?;
     tokio::pin!(shutdown);
-    let catalogue = Catalogue::embedded(&schema())?;
+    let catalogue = catalogue()?;
     let scenario = catalogue.get(&options.scenario)?;
 
     std::fs::create_dir_all(data_dir.join("logs")).with_context(|| format!("{} cannot be made", data_dir.display()))?;
@@ -100,8 +106,16 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     let ports = Ports::choose(options.port_base)?;
     let lab = Arc::new(Mutex::new(ports.lab_file(&options)?));
     let mut kept = Vec::new();
+    let (mistold, mut mistold_services) = mpsc::unbounded_channel();
     for service in STARTED {
-        kept.push(keep(service, environment(service, &ports, &options, &data_dir)?, &ports, &data_dir, &lab)?);
+        kept.push(keep(
+            service,
+            environment(service, &ports, &options, &data_dir)?,
+            &ports,
+            &data_dir,
+            &lab,
+            mistold.clone(),
+        )?);
     }
 
     let run = async {
@@ -115,6 +129,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
             Ok(()) => { shutdown.await; Ok(()) }
             Err(error) => Err(error),
         },
+        Some(service) = mistold_services.recv() => Err(last_words(&data_dir, service)),
         () = &mut shutdown => Ok(()),
     };
     anstream::eprintln!("ending: what is under way is finished, what waits is exported");
@@ -146,35 +161,54 @@ fn environment(
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
     let url = |service| anyhow::Ok(ports.of(service)?.url.to_string());
     let database = |name: &str| format!("sqlite://{}", data_dir.join(name).display());
+    let queue = std::env::var("INSUREWATCH_QUEUE_URL").unwrap_or_else(|_| database("queue.db"));
     let endpoint = options.otlp_endpoint.clone().unwrap_or_else(|| ports.otlp_http.url.to_string());
     let mut variables = vec![
         ("INSUREWATCH_SETTINGS", data_dir.join("active.toml").display().to_string()),
         ("OTEL_SERVICE_NAME", service.name().to_owned()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.trim_end_matches('/').to_owned()),
+        // A proxy that the environment names is for the world outside.
+        ("NO_PROXY", no_proxy()),
     ];
+    if options.otlp_endpoint.is_none() {
+        // Whatever protocol the environment names, the built-in store is asked as its endpoint is written.
+        variables.push(("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".to_owned()));
+        variables.push(("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", String::new()));
+    }
     if std::env::var_os("OTEL_BSP_SCHEDULE_DELAY").is_none() {
         variables.push(("OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS.to_owned()));
     }
     match service {
         ServeName::PythonApi => variables.push(("CLAIMS_URL", url(ServeName::Gateway)?)),
         ServeName::Gateway => variables.push(("UPSTREAM_URL", url(ServeName::JavaClaims)?)),
-        ServeName::JavaClaims => variables
-            .extend([("DATABASE_URL", database("claims.db")), ("POLICY_STORE_URL", url(ServeName::NodePolicyStore)?)]),
+        ServeName::JavaClaims => {
+            variables.push(("DATABASE_URL", database("claims.db")));
+            variables.push(("QUEUE_URL", queue.clone()));
+            variables.push(("POLICY_STORE_URL", url(ServeName::NodePolicyStore)?));
+        }
+        ServeName::ClaimsWorker => {
+            variables.push(("QUEUE_URL", queue.clone()));
+            variables.push(("FRAUD_PARTNER_URL", url(ServeName::FraudPartner)?));
+            variables.push(("CLAIMS_URL", url(ServeName::JavaClaims)?));
+        }
         ServeName::NodePolicyStore => variables.push(("DATABASE_URL", database("policies.db"))),
-        ServeName::Desk => variables.extend([
-            ("PYTHON_API_URL", url(ServeName::PythonApi)?),
-            ("GATEWAY_URL", url(ServeName::Gateway)?),
-            ("JAVA_CLAIMS_URL", url(ServeName::JavaClaims)?),
-            ("NODE_POLICY_STORE_URL", url(ServeName::NodePolicyStore)?),
-            (
-                "TEMPO_URL",
-                options.tempo.as_ref().map_or_else(|| url(ServeName::TraceStore), |url| Ok(url.to_string()))?,
-            ),
-            ("INSUREWATCH_TRAFFIC_PER_SECOND", options.traffic.to_string()),
-        ]),
-        ServeName::TraceStore | ServeName::TraceContextEcho => {}
+        ServeName::Desk => {
+            for service in Service::ALL {
+                let service = ServeName::of(*service);
+                variables.push((service.url_variable(), url(service)?));
+            }
+            let tempo = options.tempo.as_ref().map_or_else(|| url(ServeName::TraceStore), |url| Ok(url.to_string()));
+            variables.push(("TEMPO_URL", tempo?));
+            variables.push(("INSUREWATCH_TRAFFIC_PER_SECOND", options.traffic.to_string()));
+        }
+        ServeName::TraceStore | ServeName::FraudPartner | ServeName::TraceContextEcho => {}
     }
     Ok(variables)
+}
+
+fn no_proxy() -> String {
+    let named = std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy")).unwrap_or_default();
+    format!("{named}{}127.0.0.1,localhost", if named.is_empty() { "" } else { "," })
 }
 
 /// Starts a process, and starts it again whenever it ends without being told to.
@@ -184,6 +218,7 @@ fn keep(
     ports: &Ports,
     data_dir: &Path,
     lab: &SharedLab,
+    mistold: mpsc::UnboundedSender<ServeName>,
 ) -> anyhow::Result<Kept> {
     let log_path = log_path(data_dir, service);
     let log = OpenOptions::new().create(true).append(true).open(&log_path);
@@ -211,6 +246,10 @@ fn keep(
             };
             if started.elapsed() >= LIVED {
                 backoff = FIRST_BACKOFF;
+            }
+            if restarts == 0 && ended.as_ref().is_ok_and(|status| status.code() == Some(MISTOLD)) {
+                let _ = mistold.send(service);
+                return;
             }
             let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
             anstream::eprintln!("{} ended ({how}), starting it again; see {}", service.name(), log_path.display());
@@ -304,6 +343,13 @@ async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<De
     }
 }
 
+/// What a service said before it gave up.
+fn last_words(data_dir: &Path, service: ServeName) -> anyhow::Error {
+    let text = std::fs::read_to_string(log_path(data_dir, service)).unwrap_or_default();
+    let words = text.rfind("insurewatch: ").and_then(|at| text.get(at..)).unwrap_or(&text);
+    anyhow::anyhow!("{} cannot start: {}", service.name(), words.trim_start_matches("insurewatch: ").trim())
+}
+
 fn announce(lab: &SharedLab, data_dir: &Path, took: Duration) {
     let lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
     let rows = [
@@ -316,7 +362,7 @@ fn announce(lab: &SharedLab, data_dir: &Path, took: Duration) {
     for (what, value) in rows {
         anstream::println!("  {what:<21} {value}");
     }
-    anstream::println!("ready, in {:.1} s", took.as_secs_f64());
+    anstream::println!("ready, in {} ms", took.as_millis());
 }
 
 /// The lab's first sign of life: one claim, and the traces that became of it.

@@ -1,28 +1,42 @@
 //! Decides claims and keeps them: the stand-in for a Spring service.
 //!
 //! - [`Config`], [`app`]: the service
+//! - [`seams`]: what can be set while it runs
 //! - `policies`: asks node-policy-store
 //! - `store`: claims in SQLite; a claim that was answered with 201 survives the end of the process
+//! - `outbox`: the message about each claim, stored with it and published by a relay
+//! - `completion`: what happens once a claim is decided
 //!
-//! `POST /api/claims` accepts a claim, `GET /api/claims/{id}` reads it back.
+//! `POST /api/claims` accepts a claim, `GET /api/claims/{id}` reads it back, `PUT /api/claims/{id}/fraud-check` records
+//! what a fraud check found.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use claims_queue::Queue;
+use opentelemetry::trace::FutureExt;
 use reqwest::Url;
 use service::body::Body;
-use service::contract::{Claim, Decision, Policy, Submission};
+use service::contract::{Claim, Decision, FraudCheck, Policy, Submission};
 use service::{ClaimId, Problem};
-use telemetry::server::RouteSyntax;
+use telemetry::server::{RouteSyntax, Server};
+use tokio::sync::Notify;
 
+use crate::completion::Dispatcher;
+use crate::outbox::{Outbound, Relay};
 use crate::policies::Policies;
+use crate::seams::Seams;
 use crate::store::{Inserted, Store};
 
+mod completion;
+mod outbox;
 mod policies;
+pub mod seams;
 mod store;
 
 /// How long a call of another service may take.
@@ -35,6 +49,8 @@ pub struct Config {
     pub database_url: String,
     /// `POLICY_STORE_URL`: where node-policy-store answers.
     pub policy_store: Url,
+    /// The claims queue.
+    pub queue: Arc<dyn Queue>,
 }
 
 /// The service cannot start.
@@ -46,28 +62,40 @@ pub enum StartError {
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be built")]
     Client(#[from] reqwest::Error),
+    /// The dispatcher's thread cannot be started.
+    #[error("the dispatcher cannot be started")]
+    Dispatcher(#[from] std::io::Error),
 }
 
 #[derive(Clone, Debug)]
 struct Claims {
     policies: Policies,
     store: Store,
+    stored: Arc<Notify>,
+    completions: Dispatcher,
+    seams: Seams,
 }
 
-/// The service.
+/// The service, and its relay on a task of its own.
 ///
 /// # Errors
 /// The database cannot be opened.
-pub async fn app(config: &Config) -> Result<Router, StartError> {
+pub async fn app(config: &Config, seams: Seams) -> Result<Router, StartError> {
     let claims = Claims {
-        policies: Policies::new(telemetry::client::traced(CALL_TIMEOUT)?, config.policy_store.clone()),
+        policies: Policies::new(config.policy_store.clone(), CALL_TIMEOUT, seams.policy_client.clone())?,
         store: Store::open(&config.database_url).await?,
+        stored: Arc::default(),
+        completions: Dispatcher::start()?,
+        seams: seams.clone(),
     };
+    let relay = Relay { store: claims.store.clone(), queue: config.queue.clone(), stored: claims.stored.clone() };
+    tokio::spawn(relay.run());
     let routes = Router::new()
         .route("/api/claims", post(accept_claim))
         .route("/api/claims/{id}", get(read_claim))
+        .route("/api/claims/{id}/fraud-check", put(record_fraud_check))
         .with_state(claims);
-    Ok(service::serve::instrumented(routes, RouteSyntax::Spring))
+    Ok(service::serve::instrumented(routes, Server { syntax: RouteSyntax::Spring, caller: seams.caller }))
 }
 
 async fn accept_claim(
@@ -76,17 +104,10 @@ async fn accept_claim(
     Body(submission): Body<Submission>,
 ) -> Result<impl IntoResponse, Problem> {
     let claim_id = ClaimId::of(&headers)?;
-    let policy = claims.policies.look_up(&claim_id, &submission.policy_id).await?;
-    let decision = decide_claim(&policy, &submission);
-    let claim = Claim { claim_id, submission, decision };
-    let claim = match claims.store.insert(&claim).await.map_err(|error| Problem::internal(&error))? {
-        Inserted::Now => claim,
-        // The caller sent the same claim again.
-        Inserted::Before(kept) if kept.submission == claim.submission => kept,
-        Inserted::Before(_) => {
-            return Err(Problem::new(StatusCode::CONFLICT, "a different claim with this id was accepted before"));
-        }
-    };
+    let tenant = service::baggage::tenant();
+    let cx = service::baggage::with_members(&claims.seams.extra_baggage());
+    let claim = claims.accept(claim_id, submission).with_context(cx).await?;
+    tracing::info!(claim_id = %claim.claim_id, tenant, "claim accepted");
     let location = format!("/api/claims/{}", claim.claim_id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(claim)))
 }
@@ -96,9 +117,69 @@ fn decide_claim(policy: &Policy, submission: &Submission) -> Decision {
     policy.decide(submission)
 }
 
+#[tracing::instrument(skip_all, fields(insurewatch.claim.id = %claim.claim_id))]
+fn notify_claimant(claim: &Claim) {
+    tracing::info!(claim_id = %claim.claim_id, "claimant notified");
+}
+
 async fn read_claim(State(claims): State<Claims>, Path(id): Path<String>) -> Result<Json<Claim>, Problem> {
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, "there is no such claim");
-    let claim_id = id.parse::<ClaimId>().map_err(|_| unknown())?;
+    let claim_id = id.parse::<ClaimId>().map_err(|_| unknown_claim())?;
     let claim = claims.store.find(&claim_id).await.map_err(|error| Problem::internal(&error))?;
-    claim.map(Json).ok_or_else(unknown)
+    claim.map(Json).ok_or_else(unknown_claim)
+}
+
+/// The same finding twice is one finding: messages come at least once.
+async fn record_fraud_check(
+    State(claims): State<Claims>,
+    Path(id): Path<String>,
+    Body(check): Body<FraudCheck>,
+) -> Result<StatusCode, Problem> {
+    let claim_id = id.parse::<ClaimId>().map_err(|_| unknown_claim())?;
+    let tenant = service::baggage::tenant();
+    let broken = |error| Problem::internal(&error);
+    if claims.store.record(&claim_id, check).await.map_err(broken)? {
+        tracing::info!(%claim_id, tenant, "fraud check recorded");
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    claims.store.find(&claim_id).await.map_err(broken)?.ok_or_else(unknown_claim)?;
+    Err(Problem::new(StatusCode::CONFLICT, "another finding was recorded before"))
+}
+
+fn unknown_claim() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is no such claim")
+}
+
+// === impl Claims ===
+
+impl Claims {
+    async fn accept(&self, claim_id: ClaimId, submission: Submission) -> Result<Claim, Problem> {
+        let policy = self.look_up_policy(claim_id.clone(), submission.policy_id.clone()).await?;
+        let decision = decide_claim(&policy, &submission);
+        let claim = Claim { claim_id, submission, decision, fraud_check: None };
+        let outbound = Outbound::new(self.seams.outbox.get(), &claim).map_err(|error| Problem::internal(&error))?;
+        match self.store.insert(&claim, &outbound).await.map_err(|error| Problem::internal(&error))? {
+            Inserted::Now => {
+                self.stored.notify_one();
+                let decided = claim.clone();
+                self.completions.complete(self.seams.completion.get(), move || notify_claimant(&decided));
+                Ok(claim)
+            }
+            // The caller sent the same claim again.
+            Inserted::Before(kept) if kept.submission == claim.submission => Ok(kept),
+            Inserted::Before(_) => {
+                Err(Problem::new(StatusCode::CONFLICT, "a different claim with this id was accepted before"))
+            }
+        }
+    }
+
+    /// On the blocking pool, as a blocking client would be called.
+    async fn look_up_policy(&self, claim_id: ClaimId, policy_id: String) -> Result<Policy, Problem> {
+        #[tracing::instrument(skip_all, fields(insurewatch.claim.id = %claim_id))]
+        async fn look_up_policy(policies: Policies, claim_id: ClaimId, policy_id: String) -> Result<Policy, Problem> {
+            policies.look_up(&claim_id, &policy_id).await
+        }
+        let work = look_up_policy(self.policies.clone(), claim_id, policy_id);
+        let answer = service::spawn::on_pool(self.seams.lookup_pool.get(), work).await;
+        answer.map_err(|error| Problem::internal(&error))?
+    }
 }

@@ -1,26 +1,55 @@
 //! Asks node-policy-store.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use reqwest::Url;
-use reqwest_middleware::ClientWithMiddleware;
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use service::contract::Policy;
 use service::problem::{Chain, FieldError};
 use service::{ClaimId, Problem, claim_id};
+use telemetry::client::{Injection, Tracing};
+use telemetry::live::Live;
+
+use crate::seams::PolicyClient;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Policies {
-    client: ClientWithMiddleware,
+    clients: Clients,
+    chosen: Live<PolicyClient>,
     base: Url,
+}
+
+/// All on one pool of connections.
+#[derive(Clone, Debug)]
+struct Clients {
+    traced: ClientWithMiddleware,
+    hand_built: ClientWithMiddleware,
+    plain: ClientWithMiddleware,
 }
 
 // === impl Policies ===
 
 impl Policies {
-    pub(crate) fn new(client: ClientWithMiddleware, base: Url) -> Self {
-        Self { client, base }
+    pub(crate) fn new(base: Url, timeout: Duration, chosen: Live<PolicyClient>) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder().timeout(timeout).build()?;
+        let build = || ClientBuilder::new(client.clone());
+        let clients = Clients {
+            traced: build().with(Tracing::default()).build(),
+            hand_built: build().with(Tracing { injection: Injection::UpperCaseByHand }).build(),
+            plain: build().build(),
+        };
+        Ok(Self { clients, chosen, base })
     }
 
-    #[tracing::instrument(name = "look_up_policy", skip_all)]
+    fn client(&self) -> &ClientWithMiddleware {
+        match self.chosen.get() {
+            PolicyClient::Traced => &self.clients.traced,
+            PolicyClient::HandBuilt => &self.clients.hand_built,
+            PolicyClient::Plain => &self.clients.plain,
+        }
+    }
+
     pub(crate) async fn look_up(&self, claim_id: &ClaimId, policy_id: &str) -> Result<Policy, Problem> {
         let unavailable = |cause: &dyn std::error::Error| {
             tracing::warn!(cause = %Chain(cause), "the policy store did not answer");
@@ -30,7 +59,7 @@ impl Policies {
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["policies", policy_id]);
         }
-        let request = self.client.get(url).header(claim_id::HEADER, claim_id);
+        let request = self.client().get(url).header(claim_id::HEADER, claim_id);
         let response = request.send().await.map_err(|error| unavailable(&error))?;
         match response.status() {
             StatusCode::OK => response.json().await.map_err(|error| unavailable(&error)),

@@ -12,7 +12,7 @@ use service::contract::Policy;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, SqlitePool};
 use telemetry::db::{Statement, sqlite};
-use telemetry::server::RouteSyntax;
+use telemetry::server::{RouteSyntax, Server};
 
 /// What the service needs to start.
 #[derive(Clone, Debug)]
@@ -37,10 +37,12 @@ pub async fn app(config: &Config) -> Result<Router, StartError> {
     let pool =
         open(&config.database_url).await.map_err(|source| StartError { url: config.database_url.clone(), source })?;
     let routes = Router::new().route("/policies/{id}", get(policy)).with_state(pool);
-    Ok(service::serve::instrumented(routes, RouteSyntax::Express))
+    Ok(service::serve::instrumented(routes, Server::new(RouteSyntax::Express)))
 }
 
 async fn policy(State(pool): State<SqlitePool>, Path(policy_id): Path<String>) -> Result<Json<Policy>, Problem> {
+    let tenant = service::baggage::tenant();
+    tracing::debug!(tenant, policy_id, "policy asked for");
     match find_policy(&pool, &policy_id).await {
         Ok(Some(policy)) => Ok(Json(policy)),
         Ok(None) => Err(Problem::new(StatusCode::NOT_FOUND, "there is no such policy")),

@@ -1,5 +1,8 @@
 //! The front door of the chain: the stand-in for a Flask API.
 //!
+//! - [`Config`], [`app`]: the service
+//! - [`seams`]: what can be set while it runs
+//!
 //! `POST /claims` validates a claim, gives it an id and sends it on; `GET /claims/{id}` reads it back through the
 //! chain. It keeps nothing itself.
 
@@ -12,13 +15,22 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use opentelemetry::trace::FutureExt;
 use reqwest::Url;
+use reqwest_middleware::ClientBuilder;
 use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
 use service::body::Body;
 use service::contract::{Claim, Submission};
 use service::problem::Chain;
 use service::{ClaimId, Problem, claim_id};
-use telemetry::server::RouteSyntax;
+use telemetry::client::Tracing;
+use telemetry::server::{RouteSyntax, Server};
+
+use crate::legacy::LegacyB3;
+use crate::seams::Seams;
+
+mod legacy;
+pub mod seams;
 
 /// How long the claims service may take; longer than it waits for others itself.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,29 +48,44 @@ pub struct Config {
 struct Api {
     client: ClientWithMiddleware,
     claims: Url,
+    seams: Seams,
 }
 
 /// The service.
 ///
 /// # Errors
 /// The HTTP client cannot be built.
-pub fn app(config: &Config) -> Result<Router, reqwest::Error> {
-    let api = Api { client: telemetry::client::traced(CALL_TIMEOUT)?, claims: config.claims.clone() };
+pub fn app(config: &Config, seams: Seams) -> Result<Router, reqwest::Error> {
+    let client = reqwest::Client::builder().timeout(CALL_TIMEOUT).build()?;
+    let client =
+        ClientBuilder::new(client).with(LegacyB3(seams.claims_client.clone())).with(Tracing::default()).build();
+    let server = Server { syntax: RouteSyntax::Flask, caller: seams.caller.clone() };
+    let api = Api { client, claims: config.claims.clone(), seams };
     let routes = Router::new().route("/claims", post(submit)).route("/claims/{id}", get(read)).with_state(api);
-    Ok(service::serve::instrumented(routes, RouteSyntax::Flask))
+    Ok(service::serve::instrumented(routes, server))
 }
 
 async fn submit(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     // Minted first, so that a refused claim and its traces are found by it too.
-    let claim_id = ClaimId::mint(idempotency_key(request.headers())?);
+    let (key, refused) = match idempotency_key(request.headers()) {
+        Ok(key) => (key, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let claim_id = ClaimId::mint(key);
     claim_id.mark_span();
-    let answer = accept(&api, &claim_id, request).await;
+    let door = service::baggage::with_members(&api.seams.door_baggage.get());
+    let answer = match refused {
+        None => accept(&api, &claim_id, request).with_context(door).await,
+        Some(problem) => Err(problem),
+    };
     Ok(([(claim_id::HEADER, HeaderValue::from(&claim_id))], answer).into_response())
 }
 
 async fn accept(api: &Api, claim_id: &ClaimId, request: Request) -> Result<impl IntoResponse + use<>, Problem> {
+    let tenant = service::baggage::tenant();
     let submission = validate_input(request).await?;
     let claim = submit_claim(api, claim_id, &submission).await?;
+    service::spawn::task(api.seams.audit_task.get(), write_audit(claim.clone(), tenant));
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/claims/{claim_id}"))], Json(claim)))
 }
 
@@ -83,6 +110,13 @@ async fn validate_input(request: Request) -> Result<Submission, Problem> {
 async fn submit_claim(api: &Api, claim_id: &ClaimId, submission: &Submission) -> Result<Claim, Problem> {
     let request = api.client.post(api.url(&["api", "claims"])).header(claim_id::HEADER, claim_id).json(submission);
     claim(api.ask(request).await?).await
+}
+
+/// Nobody waits for it: the answer may be sent before it is done.
+#[tracing::instrument(skip_all, fields(insurewatch.claim.id = %claim.claim_id))]
+async fn write_audit(claim: Claim, tenant: Option<String>) {
+    let Claim { claim_id, decision, .. } = claim;
+    tracing::info!(%claim_id, tenant, ?decision, "claim accepted");
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {

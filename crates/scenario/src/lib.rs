@@ -3,7 +3,8 @@
 //! - [`topology`]: the services of the chain and the hops that a claim must take
 //! - [`expectation`]: the grammar for what the evidence must look like
 //! - [`schema`]: which settings each service takes; [`settings`]: the values that are set
-//! - [`file`]: one lesson, read from one file; [`catalogue`]: all of them
+//! - [`mod@file`]: one lesson, read from one file; [`catalogue`]: all of them
+//! - [`Catalogue::page`]: the page `docs/scenarios.md`
 //! - [`active`]: the one file of active settings that every service watches
 //! - [`problem`]: what is wrong with a file, by line and column
 //!
@@ -15,6 +16,7 @@ pub mod catalogue;
 mod document;
 pub mod expectation;
 pub mod file;
+mod page;
 pub mod problem;
 pub mod schema;
 pub mod settings;

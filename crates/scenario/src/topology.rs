@@ -21,9 +21,13 @@ pub enum Service {
     JavaClaims,
     /// Answers for policies, a stand-in for an Express service.
     NodePolicyStore,
+    /// Consumes the claims queue and has each claim checked for fraud.
+    ClaimsWorker,
+    /// A third party: exports nothing, remembers the headers that it was sent.
+    FraudPartner,
 }
 
-/// One directed call between two services that make spans.
+/// One directed call or message between two services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hop {
     /// Who calls.
@@ -44,7 +48,24 @@ pub struct Hop {
 pub enum CarrierKind {
     /// Request headers: a CLIENT span calls a SERVER span.
     Http,
+    /// Message attributes: a PRODUCER span sends to a CONSUMER span.
+    Queue,
 }
+
+/// A span inside a service that every submitted claim leaves, apart from the receivers of hops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InsideSpan {
+    /// Whose span.
+    pub service: Service,
+    /// Its name.
+    pub name: &'static str,
+}
+
+/// The spans that may come later than the answer, and so must be waited for.
+pub const LATE_SPANS: &[InsideSpan] = &[
+    InsideSpan { service: Service::PythonApi, name: "write_audit" },
+    InsideSpan { service: Service::JavaClaims, name: "notify_claimant" },
+];
 
 /// The hops that every submitted claim takes, in order.
 pub const HOPS: &[Hop] = &[
@@ -62,13 +83,41 @@ pub const HOPS: &[Hop] = &[
         carrier: CarrierKind::Http,
         receiver_span: "GET /policies/:id",
     },
+    Hop {
+        from: Service::JavaClaims,
+        to: Service::ClaimsWorker,
+        via: None,
+        carrier: CarrierKind::Queue,
+        receiver_span: "process claim",
+    },
+    Hop {
+        from: Service::ClaimsWorker,
+        to: Service::FraudPartner,
+        via: None,
+        carrier: CarrierKind::Http,
+        receiver_span: "POST /checks",
+    },
+    Hop {
+        from: Service::ClaimsWorker,
+        to: Service::JavaClaims,
+        via: None,
+        carrier: CarrierKind::Http,
+        receiver_span: "PUT /api/claims/{id}/fraud-check",
+    },
 ];
 
 // === impl Service ===
 
 impl Service {
     /// Every service, in the order in which a claim meets them.
-    pub const ALL: &[Self] = &[Self::PythonApi, Self::Gateway, Self::JavaClaims, Self::NodePolicyStore];
+    pub const ALL: &[Self] = &[
+        Self::PythonApi,
+        Self::Gateway,
+        Self::JavaClaims,
+        Self::NodePolicyStore,
+        Self::ClaimsWorker,
+        Self::FraudPartner,
+    ];
 
     /// The one spelling used everywhere.
     #[must_use]
@@ -78,13 +127,15 @@ impl Service {
             Self::Gateway => "gateway",
             Self::JavaClaims => "java-claims",
             Self::NodePolicyStore => "node-policy-store",
+            Self::ClaimsWorker => "claims-worker",
+            Self::FraudPartner => "fraud-partner",
         }
     }
 
     /// Whether the service carries an OpenTelemetry SDK and so has spans to show.
     #[must_use]
     pub const fn has_sdk(self) -> bool {
-        !matches!(self, Self::Gateway)
+        !matches!(self, Self::Gateway | Self::FraudPartner)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::Problem;
@@ -25,10 +24,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 }
 
 fn problem(rejection: &JsonRejection) -> Problem {
-    let status = match rejection.status() {
-        // A body of the wrong shape was read but cannot be accepted, a malformed one could not be read.
-        StatusCode::UNPROCESSABLE_ENTITY => StatusCode::UNPROCESSABLE_ENTITY,
-        other => other,
+    let text = rejection.body_text();
+    let detail = match rejection {
+        // What comes before the colon speaks of types, what comes after it of the body.
+        JsonRejection::JsonDataError(_) | JsonRejection::JsonSyntaxError(_) => {
+            text.split_once(": ").map_or(text.as_str(), |(_, what)| what)
+        }
+        _ => &text,
     };
-    Problem::new(status, rejection.body_text())
+    Problem::new(rejection.status(), detail)
 }

@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{SpanRef, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -45,7 +45,12 @@ impl ClaimId {
 
     /// Records the key on the active span.
     pub fn mark_span(&self) {
-        Context::current().span().set_attribute(KeyValue::new(ATTRIBUTE, self.0.clone()));
+        self.mark(&Context::current().span());
+    }
+
+    /// Records the key on a span.
+    pub fn mark(&self, span: &SpanRef<'_>) {
+        span.set_attribute(KeyValue::new(ATTRIBUTE, self.0.clone()));
     }
 
     /// The id that a caller within the chain sent; an answer of 400 if there is none or it is not one.

@@ -32,6 +32,37 @@ pub struct Claim {
     pub submission: Submission,
     /// What was decided.
     pub decision: Decision,
+    /// What the fraud check found; absent until it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fraud_check: Option<FraudCheck>,
+}
+
+/// What a fraud check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FraudCheck {
+    /// The finding.
+    pub finding: Finding,
+}
+
+/// The finding of a fraud check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finding {
+    /// Nothing speaks against the claim.
+    Clear,
+    /// A person should look at it.
+    Suspicious,
+}
+
+/// What fraud-partner is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FraudQuestion {
+    /// The claim.
+    pub claim_id: ClaimId,
+    /// What is claimed, in cents.
+    pub amount_cents: i64,
 }
 
 /// What became of a claim.

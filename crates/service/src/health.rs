@@ -37,8 +37,11 @@ pub struct Source {
     /// What it follows, as it changes.
     pub following: watch::Receiver<Following>,
     /// Counts spans; absent for a service without an SDK.
-    pub spans: Option<std::sync::Arc<dyn Fn() -> telemetry::SpanCounts + Send + Sync>>,
+    pub spans: Option<CountSpans>,
 }
+
+/// Tells what became of this process's spans.
+pub type CountSpans = std::sync::Arc<dyn Fn() -> telemetry::SpanCounts + Send + Sync>;
 
 /// The route; merged outside the server layer, since health polls make no spans.
 pub fn router(source: Source) -> Router {

@@ -1,20 +1,24 @@
 //! What the services of the chain share: how they listen, fail, tell their health, and speak of claims.
 //!
+//! - [`baggage`]: what the application puts into baggage and reads from it
 //! - [`contract`]: the bodies that travel between services
 //! - [`claim_id`]: the application key that joins a claim's traces
 //! - [`problem`]: errors as `application/problem+json`
 //! - [`body`]: JSON request bodies, with errors that name the field
 //! - [`health`]: `GET /healthz`
+//! - [`spawn`]: work that moves to another task or thread
 //! - [`serve`]: a listener, a router and a graceful end
 //!
 //! It knows no scenario and no single service.
 
+pub mod baggage;
 pub mod body;
 pub mod claim_id;
 pub mod contract;
 pub mod health;
 pub mod problem;
 pub mod serve;
+pub mod spawn;
 
 pub use claim_id::ClaimId;
 pub use problem::Problem;

@@ -84,7 +84,7 @@ impl std::fmt::Display for Problem {
 
 /// An error with all its sources on one line.
 #[derive(Debug)]
-pub struct Chain<'a>(pub &'a dyn std::error::Error);
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'a));
 
 // === impl Chain ===
 

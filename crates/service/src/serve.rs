@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Router, extract::DefaultBodyLimit};
-use telemetry::server::RouteSyntax;
+use telemetry::server::Server;
 use tokio::net::TcpListener;
 
 use crate::{Problem, claim_id};
@@ -17,7 +17,7 @@ const DRAIN_FOR: Duration = Duration::from_secs(5);
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Puts the layers of an instrumented service around its routes: the SERVER span outside, the claim's key inside it.
-pub fn instrumented(routes: Router, syntax: RouteSyntax) -> Router {
+pub fn instrumented(routes: Router, server: Server) -> Router {
     routes
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
@@ -25,7 +25,7 @@ pub fn instrumented(routes: Router, syntax: RouteSyntax) -> Router {
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(claim_id::mark))
-        .layer(from_fn_with_state(syntax, telemetry::server::trace))
+        .layer(from_fn_with_state(server, telemetry::server::trace))
 }
 
 /// Serves until `shutdown` resolves, then lets requests under way end, within some seconds.

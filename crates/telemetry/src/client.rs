@@ -3,27 +3,53 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::Extensions;
+use http::{Extensions, HeaderMap, HeaderValue};
+use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_semantic_conventions::attribute as semconv;
 use reqwest::{Request, Response, Url};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Error, Middleware, Next, Result};
 
-use crate::SCOPE;
 use crate::carrier::{HeaderInjector, recorded_headers};
+use crate::live::Live;
 use crate::server::{method_attributes, protocol_version, request_method};
+use crate::{SCOPE, baggage};
 
 /// The client middleware: a CLIENT span around each request, its context injected into the headers.
-#[derive(Clone, Copy, Debug)]
-pub struct Tracing;
+#[derive(Clone, Debug, Default)]
+pub struct Tracing {
+    /// How the context gets into the headers.
+    pub injection: Injection,
+}
+
+/// How the context gets into the headers of a request.
+#[derive(Clone, Debug, Default)]
+pub enum Injection {
+    /// By the process's propagator.
+    #[default]
+    Propagator,
+    /// By the process's propagator, with only those members of the baggage that may leave.
+    LimitedBaggage(Live<AllowedBaggage>),
+    /// By hand: a `traceparent` whose ids are formatted in upper case, which every receiver must reject.
+    UpperCaseByHand,
+}
+
+/// Which members of the baggage may leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedBaggage {
+    /// All.
+    All,
+    /// Those with these keys.
+    Only(Vec<String>),
+}
 
 /// An instrumented client; `timeout` bounds a whole request.
 ///
 /// # Errors
 /// The client cannot be built, which only a broken system causes.
 pub fn traced(timeout: Duration) -> std::result::Result<ClientWithMiddleware, reqwest::Error> {
-    Ok(ClientBuilder::new(reqwest::Client::builder().timeout(timeout).build()?).with(Tracing).build())
+    Ok(ClientBuilder::new(reqwest::Client::builder().timeout(timeout).build()?).with(Tracing::default()).build())
 }
 
 // === impl Tracing ===
@@ -38,9 +64,7 @@ impl Middleware for Tracing {
             .with_attributes(request_attributes(&request))
             .start(&tracer);
         let cx = Context::current_with_span(span);
-        global::get_text_map_propagator(|propagator| {
-            propagator.inject_context(&cx, &mut HeaderInjector(request.headers_mut()));
-        });
+        self.injection.inject(&cx, request.headers_mut());
         cx.span().set_attributes(recorded_headers(request.headers()));
 
         let result = next.run(request, extensions).with_context(cx.clone()).await;
@@ -66,6 +90,33 @@ impl Middleware for Tracing {
         }
         span.end();
         result
+    }
+}
+
+// === impl Injection ===
+
+impl Injection {
+    fn inject(&self, cx: &Context, headers: &mut HeaderMap) {
+        let inject = |cx: &Context, headers: &mut HeaderMap| {
+            global::get_text_map_propagator(|propagator| propagator.inject_context(cx, &mut HeaderInjector(headers)));
+        };
+        match self {
+            Self::Propagator => inject(cx, headers),
+            Self::LimitedBaggage(allowed) => match allowed.get() {
+                AllowedBaggage::All => inject(cx, headers),
+                AllowedBaggage::Only(keys) => {
+                    let members = baggage::members(cx, |key| keys.iter().any(|allowed| allowed == key));
+                    inject(&cx.with_baggage(members), headers);
+                }
+            },
+            Self::UpperCaseByHand => {
+                let span = cx.span().span_context().clone();
+                let value = format!("00-{}-{}-01", span.trace_id(), span.span_id()).to_uppercase();
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    headers.insert("traceparent", value);
+                }
+            }
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use opentelemetry::trace::TraceState;
+
 use crate::propagation::Names;
 
 /// Where settings come from: the process environment, a map in a test, or one laid over the other.
@@ -41,6 +43,8 @@ pub struct Config {
     pub extract: Names,
     /// `OTEL_TRACES_SAMPLER` and its argument.
     pub sampler: SamplerChoice,
+    /// `INSUREWATCH_VENDOR_TRACESTATE`: what the sampler of a tracing vendor writes on new roots.
+    pub vendor_tracestate: TraceState,
     /// `OTEL_EXPORTER_OTLP_*` and `OTEL_BSP_*`.
     pub export: Export,
 }
@@ -114,6 +118,7 @@ const PROTOCOLS: &str = "grpc, http/protobuf";
 const PAIRS: &str = "key=value,key=value with percent-encoded values";
 const SAMPLERS: &str =
     "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio";
+const TRACESTATE: &str = "a tracestate list such as vendor=value";
 const RATIO: &str = "a number from 0 to 1";
 
 macro_rules! live {
@@ -127,6 +132,7 @@ live! {
     "OTEL_PROPAGATORS": Names::ALLOWED,
     "INSUREWATCH_INJECT_PROPAGATORS": Names::ALLOWED,
     "INSUREWATCH_EXTRACT_PROPAGATORS": Names::ALLOWED,
+    "INSUREWATCH_VENDOR_TRACESTATE": TRACESTATE,
     "OTEL_TRACES_SAMPLER": SAMPLERS,
     "OTEL_TRACES_SAMPLER_ARG": RATIO,
     "OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT,
@@ -151,6 +157,12 @@ fn check(name: &str, value: &str) -> Result<(), String> {
 impl Environment for ProcessEnvironment {
     fn get(&self, name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+}
+
+impl<T: Environment + ?Sized> Environment for &T {
+    fn get(&self, name: &str) -> Option<String> {
+        (**self).get(name)
     }
 }
 
@@ -187,6 +199,10 @@ impl Config {
             inject: inject.unwrap_or_else(|| both.clone()),
             extract: extract.unwrap_or(both),
             sampler: SamplerChoice::read(env)?,
+            vendor_tracestate: read(env, "INSUREWATCH_VENDOR_TRACESTATE", TRACESTATE, |list| {
+                list.parse().map_err(|_| "not such a list".to_owned())
+            })?
+            .unwrap_or_default(),
             export: Export::read(env)?,
         })
     }
@@ -256,7 +272,11 @@ impl Export {
     }
 }
 
-fn read<T>(
+/// Reads one variable; `None` if it is unset.
+///
+/// # Errors
+/// What `parse` says of the value, together with what is allowed.
+pub fn read<T>(
     env: &impl Environment,
     variable: &'static str,
     allowed: &'static str,
@@ -282,10 +302,10 @@ fn http_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// The W3C Baggage form, which the [specification] prescribes for resource attributes and headers.
+/// Reads `key=value,key=value`, values percent-encoded: the W3C Baggage form, which the [specification] prescribes for resource attributes and headers.
 ///
 /// [specification]: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
-fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+pub fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     text.split(',')
         .map(str::trim)
         .filter(|pair| !pair.is_empty())

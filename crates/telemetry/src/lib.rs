@@ -2,19 +2,25 @@
 //!
 //! - [`config`]: what the `OTEL_*` variables say, checked
 //! - [`propagation`]: the wire formats; our own strict W3C propagator says *why* it rejected a header
+//! - [`baggage`]: which of its members go on
 //! - [`carrier`]: HTTP headers as carrier, and their record on spans
 //! - [`server`], [`client`], [`db`]: spans at the edges of a process, by the stable semantic conventions
+//! - [`messaging`]: messages as carrier
+//! - [`live`]: values that change while requests run
 //! - [`sdk`]: provider, sampler and exporter; live changes; flush at the end
 //! - [`logs`]: JSON lines with trace and span id
 //!
 //! It does no metrics and no log export, and it knows nothing of scenarios: a scenario only sets what an operator could.
 
+pub mod baggage;
 pub mod carrier;
 pub mod client;
 pub mod config;
 pub mod db;
 mod export;
+pub mod live;
 pub mod logs;
+pub mod messaging;
 pub mod propagation;
 mod sampler;
 pub mod sdk;

@@ -2,24 +2,30 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use opentelemetry::trace::{Link, SpanKind, TraceId};
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{Sampler, SamplingResult, ShouldSample};
 
-use crate::config::SamplerChoice;
+use crate::config::{Config, SamplerChoice};
 
 #[derive(Clone, Debug)]
-pub(crate) struct SwapSampler(Arc<RwLock<Box<dyn ShouldSample>>>);
+pub(crate) struct SwapSampler(Arc<RwLock<Choice>>);
+
+#[derive(Debug)]
+struct Choice {
+    sampler: Box<dyn ShouldSample>,
+    vendor_tracestate: TraceState,
+}
 
 // === impl SwapSampler ===
 
 impl SwapSampler {
-    pub(crate) fn new(choice: SamplerChoice) -> Self {
-        Self(Arc::new(RwLock::new(build(choice))))
+    pub(crate) fn new(config: &Config) -> Self {
+        Self(Arc::new(RwLock::new(Choice::new(config))))
     }
 
-    pub(crate) fn swap(&self, choice: SamplerChoice) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = build(choice);
+    pub(crate) fn swap(&self, config: &Config) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Choice::new(config);
     }
 }
 
@@ -33,8 +39,20 @@ impl ShouldSample for SwapSampler {
         attributes: &[KeyValue],
         links: &[Link],
     ) -> SamplingResult {
-        let sampler = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        sampler.should_sample(parent, trace_id, name, kind, attributes, links)
+        let Choice { sampler, vendor_tracestate } = &*self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut result = sampler.should_sample(parent, trace_id, name, kind, attributes, links);
+        if parent.is_none_or(|parent| !parent.span().span_context().is_valid()) {
+            result.trace_state = vendor_tracestate.clone();
+        }
+        result
+    }
+}
+
+// === impl Choice ===
+
+impl Choice {
+    fn new(config: &Config) -> Self {
+        Self { sampler: build(config.sampler), vendor_tracestate: config.vendor_tracestate.clone() }
     }
 }
 

@@ -87,7 +87,7 @@ impl Telemetry {
             if next.export != config.export {
                 sdk.processor.swap(&next.export)?;
             }
-            sdk.sampler.swap(next.sampler);
+            sdk.sampler.swap(&next);
         }
         global::set_text_map_propagator(Propagator::new(&next.inject, &next.extract));
         *config = next;
@@ -130,7 +130,7 @@ impl Sdk {
             config.resource_attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
         let resource =
             Resource::builder().with_attributes(attributes).with_service_name(config.service_name.clone()).build();
-        let sampler = SwapSampler::new(config.sampler);
+        let sampler = SwapSampler::new(config);
         let processor = SwapProcessor::new(&config.export)?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)

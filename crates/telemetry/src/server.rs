@@ -7,13 +7,17 @@ use axum::http::uri::Authority;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
-use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::trace::{FutureExt, Link, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_semantic_conventions::attribute as semconv;
 
-use crate::SCOPE;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
 use crate::carrier::{HeaderExtractor, recorded_headers};
+use crate::live::Live;
 use crate::propagation::w3c::TraceParent;
+use crate::{SCOPE, baggage};
 
 /// Tells the caller which trace its request became, whichever format the services speak among themselves. No level of
 /// Trace Context has it as a standard: it comes from an [editor's draft], which later moved to `Server-Timing`.
@@ -32,14 +36,36 @@ pub enum RouteSyntax {
     Express,
 }
 
-/// The server layer: `router.layer(axum::middleware::from_fn_with_state(syntax, server::trace))`.
+/// What the server layer needs to know of its service.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// How routes are written.
+    pub syntax: RouteSyntax,
+    /// What becomes of the caller's context.
+    pub caller: Live<CallerContext>,
+}
+
+/// What becomes of the context that a caller sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallerContext {
+    /// The SERVER span is its child.
+    #[default]
+    Joined,
+    /// A new trace begins, linked to it, and its baggage stays outside: a trust boundary.
+    Linked,
+    /// It is set as parent after the span has started, and the error is ignored.
+    SetTooLate,
+}
+
+/// The server layer: `router.layer(axum::middleware::from_fn_with_state(server, server::trace))`.
 ///
 /// Extracts the caller's context, runs the request inside a SERVER span, and answers with `traceresponse`. The span
 /// carries every trace header that arrived.
-pub async fn trace(State(syntax): State<RouteSyntax>, request: Request, next: Next) -> Response {
+pub async fn trace(State(server): State<Server>, request: Request, next: Next) -> Response {
     let caller = global::get_text_map_propagator(|propagator| {
         propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()))
     });
+    let syntax = server.syntax;
     let method = request_method(request.method());
     let route = request.extensions().get::<MatchedPath>().map(|path| syntax.write(path.as_str()));
     // Without a route the path stays out of the name: names are of low cardinality.
@@ -49,13 +75,7 @@ pub async fn trace(State(syntax): State<RouteSyntax>, request: Request, next: Ne
         (Some(route), None) => format!("HTTP {route}"),
         (None, None) => "HTTP".to_owned(),
     };
-    let tracer = global::tracer(SCOPE);
-    let span = tracer
-        .span_builder(name)
-        .with_kind(SpanKind::Server)
-        .with_attributes(request_attributes(&request, route))
-        .start_with_context(&tracer, &caller);
-    let cx = caller.with_span(span);
+    let Started { cx, bridged } = server.caller.get().start(name, request_attributes(&request, route), &caller);
 
     let mut response = next.run(request).with_context(cx.clone()).await;
 
@@ -70,7 +90,55 @@ pub async fn trace(State(syntax): State<RouteSyntax>, request: Request, next: Ne
         response.headers_mut().entry(TRACERESPONSE).or_insert(value);
     }
     span.end();
+    drop(bridged);
     response
+}
+
+// === impl Server ===
+
+impl Server {
+    /// A server whose SERVER spans join their callers' traces.
+    #[must_use]
+    pub fn new(syntax: RouteSyntax) -> Self {
+        Self { syntax, caller: Live::new(CallerContext::Joined) }
+    }
+}
+
+/// A SERVER span that has started.
+struct Started {
+    cx: Context,
+    /// Its side of the bridge from `tracing`, if it has one: the span ends with it.
+    bridged: Option<tracing::Span>,
+}
+
+// === impl CallerContext ===
+
+impl CallerContext {
+    /// Starts the SERVER span.
+    fn start(self, name: String, attributes: Vec<KeyValue>, caller: &Context) -> Started {
+        let tracer = global::tracer(SCOPE);
+        let builder = tracer.span_builder(name.clone()).with_kind(SpanKind::Server).with_attributes(attributes.clone());
+        let cx = match self {
+            Self::Joined => caller.with_span(builder.start_with_context(&tracer, caller)),
+            Self::Linked => {
+                let cx = Context::new();
+                let links = vec![Link::with_context(caller.span().span_context().clone())];
+                let links = links.into_iter().filter(|link| link.span_context.is_valid()).collect();
+                cx.with_span(builder.with_links(links).start_with_context(&tracer, &cx))
+            }
+            Self::SetTooLate => {
+                let outside = Context::new().with_baggage(baggage::members(caller, |_| true));
+                let _attached = outside.attach();
+                let span = tracing::info_span!("request", otel.name = name, otel.kind = "server");
+                // The context is asked for, which starts the span; only then the parent is set.
+                let cx = span.context();
+                let _ = span.set_parent(caller.clone());
+                cx.span().set_attributes(attributes);
+                return Started { cx, bridged: Some(span) };
+            }
+        };
+        Started { cx, bridged: None }
+    }
 }
 
 // === impl RouteSyntax ===

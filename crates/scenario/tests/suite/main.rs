@@ -7,4 +7,6 @@ mod catalogue;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod support;

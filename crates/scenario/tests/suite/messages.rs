@@ -112,7 +112,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         "[settings.python-api]",
         "[settings.python]",
         &[
-            "8:11: unknown service `python`; services are python-api, gateway, java-claims, node-policy-store; did you mean `python-api`?",
+            "8:11: unknown service `python`; services are python-api, gateway, java-claims, node-policy-store, claims-worker, fraud-partner; did you mean `python-api`?",
         ],
     ),
     (
@@ -143,7 +143,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         r#"where = "python-api -> java-claims""#,
         r#"where = "python-api -> gateway""#,
         &[
-            "12:9: `cause.where`: `python-api -> gateway` is neither a hop nor a service; hops are python-api -> java-claims, java-claims -> node-policy-store; services are python-api, gateway, java-claims, node-policy-store",
+            "12:9: `cause.where`: `python-api -> gateway` is neither a hop nor a service; hops are python-api -> java-claims, java-claims -> node-policy-store, java-claims -> claims-worker, claims-worker -> fraud-partner, claims-worker -> java-claims; services are python-api, gateway, java-claims, node-policy-store, claims-worker, fraud-partner",
         ],
     ),
     (
@@ -187,7 +187,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         r#"services = ["java-claims"]"#,
         r#"services = ["java"]"#,
         &[
-            "25:13: `fragments.services`: unknown value `java`; allowed: python-api, gateway, java-claims, node-policy-store",
+            "25:13: `fragments.services`: unknown value `java`; allowed: python-api, gateway, java-claims, node-policy-store, claims-worker, fraud-partner",
         ],
     ),
     (r#"services = ["java-claims"]"#, "", &["23:1: `fragments`: missing key `services`"]),
@@ -200,7 +200,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         r#"hop = "python-api -> java-claims""#,
         r#"hop = "java-claims -> python-api""#,
         &[
-            "28:7: `hops.hop`: unknown hop `java-claims -> python-api`; hops are python-api -> java-claims, java-claims -> node-policy-store",
+            "28:7: `hops.hop`: unknown hop `java-claims -> python-api`; hops are python-api -> java-claims, java-claims -> node-policy-store, java-claims -> claims-worker, claims-worker -> fraud-partner, claims-worker -> java-claims",
         ],
     ),
     (

@@ -229,8 +229,10 @@ impl TextMapPropagator for W3cPropagator {
         };
         let tracestate = Self::tracestate(extractor).unwrap_or_default();
         let state = TraceState::from_str(&tracestate).unwrap_or_default();
+        // The random flag stays with `Arrived`: B3 and X-Ray take its bit for a decision that nobody took yet.
+        let sampled = flags & TraceFlags::SAMPLED;
         cx.with_value(Arrived { trace_id, flags, tracestate })
-            .with_remote_span_context(SpanContext::new(trace_id, parent_id, flags, true, state))
+            .with_remote_span_context(SpanContext::new(trace_id, parent_id, sampled, true, state))
     }
 
     fn fields(&self) -> FieldIter<'_> {

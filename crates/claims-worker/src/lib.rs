@@ -1,0 +1,222 @@
+//! Consumes the claims queue: has each claim checked by fraud-partner and reports the finding to java-claims.
+//!
+//! - [`Config`], [`run`]: the worker
+//! - [`seams`]: what can be set while it runs
+//!
+//! A message comes at least once; reporting a finding twice is no second finding. It listens to nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use claims_queue::{Delivery, Queue, SettleError};
+use opentelemetry::Context;
+use opentelemetry::trace::{FutureExt, Status, TraceContextExt};
+use reqwest::Url;
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use service::contract::{Finding, FraudCheck, FraudQuestion};
+use service::problem::Chain;
+use service::{ClaimId, claim_id};
+use telemetry::client::{Injection, Tracing};
+use telemetry::messaging::{self, Attributes, Operation};
+use tokio::task::JoinSet;
+
+use crate::seams::{MessageContext, Seams};
+
+pub mod seams;
+
+const PROCESS: Operation =
+    Operation { name: "process claim", kind: "process", system: "insurewatch", destination: "claims" };
+const PROCESS_BATCH: Operation =
+    Operation { name: "process batch", kind: "process", system: "insurewatch", destination: "claims" };
+/// How long a call of another service may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+const BATCH: usize = 10;
+/// Also bounds how long the end waits for a last message.
+const WAIT: Duration = Duration::from_secs(1);
+/// At most so many messages are in hand.
+const MAX_UNDER_WAY: usize = 32;
+/// A message that could not be processed comes again after this, and that much later with each attempt.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+const QUEUE_BACKOFF: Duration = Duration::from_secs(1);
+
+/// What the worker needs to start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The claims queue.
+    pub queue: Arc<dyn Queue>,
+    /// `FRAUD_PARTNER_URL`: where the third party answers.
+    pub fraud_partner: Url,
+    /// `CLAIMS_URL`: where java-claims answers.
+    pub claims: Url,
+}
+
+#[derive(Clone, Debug)]
+struct Worker {
+    config: Config,
+    seams: Seams,
+    /// For calls that leave the company.
+    outside: ClientWithMiddleware,
+    inside: ClientWithMiddleware,
+}
+
+/// A message could not be processed.
+#[derive(Debug, thiserror::Error)]
+enum ProcessError {
+    #[error("the message cannot be read")]
+    Message(#[from] serde_json::Error),
+    #[error("{whom} did not answer")]
+    Call { whom: &'static str, source: reqwest_middleware::Error },
+    #[error("{whom} answered {status}")]
+    Answer { whom: &'static str, status: u16 },
+    #[error("{whom} answered something unreadable")]
+    Body { whom: &'static str, source: reqwest::Error },
+}
+
+/// Works until `shutdown` resolves, then finishes what is in hand.
+///
+/// # Errors
+/// The HTTP client cannot be built.
+pub async fn run(config: Config, seams: Seams, shutdown: impl Future<Output = ()>) -> Result<(), reqwest::Error> {
+    let client = reqwest::Client::builder().timeout(CALL_TIMEOUT).build()?;
+    let limited = Tracing { injection: Injection::LimitedBaggage(seams.outside_baggage.clone()) };
+    let worker = Worker {
+        outside: ClientBuilder::new(client.clone()).with(limited).build(),
+        inside: ClientBuilder::new(client).with(Tracing::default()).build(),
+        config,
+        seams,
+    };
+    let mut under_way = JoinSet::new();
+    let mut ending = false;
+    tokio::pin!(shutdown);
+    while !ending {
+        while under_way.try_join_next().is_some() {}
+        if under_way.len() >= MAX_UNDER_WAY {
+            under_way.join_next().await;
+            continue;
+        }
+        // Never dropped half way: what it has taken by then nobody else would get before its visibility timeout. And no
+        // span: whether anything comes is nobody's request.
+        let receiving = worker.config.queue.receive(BATCH, WAIT);
+        tokio::pin!(receiving);
+        let received = tokio::select! {
+            received = &mut receiving => received,
+            () = &mut shutdown => {
+                ending = true;
+                receiving.await
+            }
+        };
+        match received {
+            Ok(batch) => worker.clone().start(batch, &mut under_way),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "the queue did not answer");
+                tokio::time::sleep(QUEUE_BACKOFF).await;
+            }
+        }
+    }
+    while under_way.join_next().await.is_some() {}
+    Ok(())
+}
+
+// === impl Worker ===
+
+impl Worker {
+    fn start(self, batch: Vec<Delivery>, under_way: &mut JoinSet<()>) {
+        match self.seams.message_context.get() {
+            MessageContext::Extract => {
+                for delivery in batch {
+                    let parent = messaging::extract(&attributes(&delivery));
+                    under_way.spawn(self.clone().handle(delivery, parent));
+                }
+            }
+            MessageContext::Ignore => {
+                for delivery in batch {
+                    under_way.spawn(self.clone().handle(delivery, Context::new()));
+                }
+            }
+            MessageContext::LinkBatch if batch.is_empty() => {}
+            MessageContext::LinkBatch => drop(under_way.spawn(self.handle_batch(batch))),
+        }
+    }
+
+    /// One span for the batch, linked to every producer; each message's own is its child. Baggage has no place in a
+    /// link, so each message keeps that of its sender.
+    async fn handle_batch(self, batch: Vec<Delivery>) {
+        let senders: Vec<Context> = batch.iter().map(|delivery| messaging::extract(&attributes(delivery))).collect();
+        let links = senders.iter().map(|sender| sender.span().span_context().clone()).collect();
+        let batch_cx = messaging::consume_batch(PROCESS_BATCH, links, batch.len());
+        let mut under_way = JoinSet::new();
+        for (delivery, sender) in batch.into_iter().zip(senders) {
+            let parent = sender.with_remote_span_context(batch_cx.span().span_context().clone());
+            under_way.spawn(self.clone().handle(delivery, parent));
+        }
+        while under_way.join_next().await.is_some() {}
+        batch_cx.span().end();
+    }
+
+    async fn handle(self, delivery: Delivery, parent: Context) {
+        let cx = messaging::consume(PROCESS, &delivery.message.id, &attributes(&delivery), &parent);
+        let processed = self.process(&delivery).with_context(cx.clone()).await;
+        if let Err(error) = &processed {
+            cx.span().set_status(Status::error(error.to_string()));
+        }
+        cx.span().end();
+        let queue = &self.config.queue;
+        let settled = match &processed {
+            Ok(()) => queue.ack(&delivery).await,
+            Err(error) => {
+                tracing::warn!(error = %Chain(error), attempt = delivery.attempt, "a message could not be processed");
+                queue.release(&delivery, RETRY_AFTER * delivery.attempt).await
+            }
+        };
+        match settled {
+            Ok(()) | Err(SettleError::NotHeld) => {}
+            Err(error) => tracing::warn!(error = %Chain(&error), "a message may come again"),
+        }
+    }
+
+    async fn process(&self, delivery: &Delivery) -> Result<(), ProcessError> {
+        let question: FraudQuestion = serde_json::from_str(&delivery.message.body)?;
+        question.claim_id.mark_span();
+        let tenant = service::baggage::tenant();
+        let finding = self.ask_partner(&question).await?;
+        self.report(&question.claim_id, FraudCheck { finding }).await?;
+        tracing::info!(claim_id = %question.claim_id, tenant, "claim checked");
+        Ok(())
+    }
+
+    async fn ask_partner(&self, question: &FraudQuestion) -> Result<Finding, ProcessError> {
+        let whom = "fraud-partner";
+        let url = path(&self.config.fraud_partner, &["checks"]);
+        let request = self.outside.post(url).header(claim_id::HEADER, &question.claim_id).json(question);
+        let response = request.send().await.map_err(|source| ProcessError::Call { whom, source })?;
+        if !response.status().is_success() {
+            return Err(ProcessError::Answer { whom, status: response.status().as_u16() });
+        }
+        let check: FraudCheck = response.json().await.map_err(|source| ProcessError::Body { whom, source })?;
+        Ok(check.finding)
+    }
+
+    async fn report(&self, claim_id: &ClaimId, check: FraudCheck) -> Result<(), ProcessError> {
+        let whom = "java-claims";
+        let url = path(&self.config.claims, &["api", "claims", claim_id.as_str(), "fraud-check"]);
+        let request = self.inside.put(url).header(claim_id::HEADER, claim_id).json(&check);
+        let response = request.send().await.map_err(|source| ProcessError::Call { whom, source })?;
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(ProcessError::Answer { whom, status: status.as_u16() }),
+        }
+    }
+}
+
+fn attributes(delivery: &Delivery) -> Attributes {
+    let attributes = &delivery.message.attributes;
+    attributes.iter().map(|(name, attribute)| (name.clone(), attribute.string_value.clone())).collect()
+}
+
+fn path(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}

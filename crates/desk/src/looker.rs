@@ -1,0 +1,61 @@
+//! Gathers the evidence of a claim: its spans, and what the third party remembers of it.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use evidence::headers::TraceHeaders;
+use evidence::{ClaimEvidence, Collected, Patience, TraceId, TraceSource};
+use reqwest::{Client, Url};
+use serde::Deserialize;
+use service::Problem;
+
+#[derive(Debug)]
+pub(crate) struct Looker {
+    source: TraceSource,
+    client: Client,
+    fraud_partner: Option<Url>,
+}
+
+/// What the third party tells of a claim.
+#[derive(Debug, Deserialize)]
+struct Record {
+    headers: BTreeMap<String, Vec<String>>,
+}
+
+// === impl Looker ===
+
+impl Looker {
+    pub(crate) fn new(trace_source: &Url, client: Client, fraud_partner: Option<Url>) -> Self {
+        Self { source: TraceSource::new(trace_source.as_str(), client.clone()), client, fraud_partner }
+    }
+
+    /// Waits for a claim's spans, with patience, and asks for the third party's record.
+    pub(crate) async fn collect(&self, claim_id: &str, since_unix_seconds: u64, patience: &Patience) -> Collected {
+        let collected = evidence::collect(&self.source, claim_id, since_unix_seconds, patience).await;
+        collected.with_third_party(self.record(claim_id).await)
+    }
+
+    /// The claim that a trace belongs to, or else the trace alone.
+    pub(crate) async fn claim_of(&self, trace_id: TraceId) -> Result<Result<String, Collected>, Problem> {
+        let trace = self.source.trace(trace_id).await.map_err(|error| {
+            tracing::warn!(%error, "the trace store could not be asked");
+            Problem::unavailable("the trace store")
+        })?;
+        let spans = trace.map(|trace| trace.spans).unwrap_or_default();
+        if let Some(claim_id) = spans.iter().find_map(|span| span.claim_id()) {
+            return Ok(Ok(claim_id.to_owned()));
+        }
+        if spans.is_empty() {
+            return Err(Problem::new(StatusCode::NOT_FOUND, "no trace with this id has arrived"));
+        }
+        let evidence = ClaimEvidence::from_spans(String::new(), spans);
+        Ok(Err(Collected { evidence, complete: true, ..Collected::default() }))
+    }
+
+    async fn record(&self, claim_id: &str) -> Option<TraceHeaders> {
+        let mut url = self.fraud_partner.clone()?;
+        url.path_segments_mut().ok()?.pop_if_empty().extend(["checks", claim_id]);
+        let record: Record = self.client.get(url).send().await.ok()?.error_for_status().ok()?.json().await.ok()?;
+        Some(record.headers.into_iter().collect())
+    }
+}

@@ -1,0 +1,102 @@
+//! The outbox: what is to be published is stored with the claim, in one transaction, and published by a relay.
+//!
+//! So a claim is never accepted without its message, nor a message sent for a claim that was rolled back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use claims_queue::{Attribute, Message, Queue};
+use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt;
+use service::contract::{Claim, FraudQuestion};
+use service::problem::Chain;
+use telemetry::messaging::{self, Attributes, Operation};
+use tokio::sync::Notify;
+
+use crate::seams::OutboxAttributes;
+use crate::store::{Store, Waiting};
+
+const SEND: Operation = Operation { name: "send claims", kind: "send", system: "insurewatch", destination: "claims" };
+/// A message is published at once; the pause only bounds how long one waits that a dead predecessor left.
+const PAUSE: Duration = Duration::from_millis(500);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+const BATCH: usize = 50;
+
+/// A message about a claim, with the PRODUCER span that sends it.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) body: String,
+    /// Absent: the row keeps none.
+    pub(crate) attributes: Option<Attributes>,
+    pub(crate) cx: Context,
+}
+
+/// Publishes what the outbox holds.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pub(crate) store: Store,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) stored: Arc<Notify>,
+}
+
+// === impl Outbound ===
+
+impl Outbound {
+    pub(crate) fn new(mode: OutboxAttributes, claim: &Claim) -> Result<Self, serde_json::Error> {
+        let question = FraudQuestion { claim_id: claim.claim_id.clone(), amount_cents: claim.submission.amount_cents };
+        let body = serde_json::to_string(&question)?;
+        let cx = messaging::produce(SEND, claim.claim_id.as_str());
+        claim.claim_id.mark(&cx.span());
+        let mut attributes = Attributes::new();
+        if mode == OutboxAttributes::Stored {
+            messaging::inject(&cx, &mut attributes);
+        }
+        Ok(Self { body, attributes: (mode != OutboxAttributes::FromRelay).then_some(attributes), cx })
+    }
+}
+
+// === impl Relay ===
+
+impl Relay {
+    /// Runs until the process ends; makes no spans.
+    pub(crate) async fn run(self) {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            match self.publish_waiting().await {
+                Ok(0) => {
+                    let _ = tokio::time::timeout(PAUSE, self.stored.notified()).await;
+                }
+                Ok(_) => backoff = FIRST_BACKOFF,
+                Err(error) => {
+                    tracing::warn!(error = %Chain(error.as_ref()), "messages wait in the outbox");
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(MAX_BACKOFF);
+                }
+            }
+        }
+    }
+
+    async fn publish_waiting(&self) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
+        let waiting = self.store.waiting(BATCH).await?;
+        for row in &waiting {
+            // Published before it is forgotten: the queue knows an id that comes twice.
+            self.queue.publish(&message(row)).await?;
+            self.store.published(row.number).await?;
+        }
+        Ok(waiting.len())
+    }
+}
+
+fn message(row: &Waiting) -> Message {
+    let attributes = row.attributes.clone().unwrap_or_else(|| {
+        let mut own = Attributes::new();
+        messaging::inject(&Context::current(), &mut own);
+        own
+    });
+    Message {
+        id: row.claim_id.clone(),
+        body: row.body.clone(),
+        attributes: attributes.into_iter().map(|(name, value)| (name, Attribute::string(value))).collect(),
+    }
+}

@@ -1,0 +1,119 @@
+//! PRODUCER and CONSUMER spans, by the [messaging conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/)
+//! (still in development; pinned by the version of the conventions' crate).
+//!
+//! A message has no headers of its own: its attributes, names with string values, are the carrier.
+
+use std::collections::BTreeMap;
+
+use opentelemetry::propagation::{Extractor, Injector};
+use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, Tracer};
+use opentelemetry::{Array, Context, KeyValue, StringValue, Value, global};
+use opentelemetry_semantic_conventions::attribute as semconv;
+
+use crate::SCOPE;
+use crate::carrier::TRACE_HEADERS;
+
+/// The carrier of a message: attribute names with string values.
+pub type Attributes = BTreeMap<String, String>;
+
+/// What is done with a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// The span's name.
+    pub name: &'static str,
+    /// `send`, `receive` or `process`.
+    pub kind: &'static str,
+    /// The messaging system.
+    pub system: &'static str,
+    /// The queue.
+    pub destination: &'static str,
+}
+
+struct Inject<'a>(&'a mut Attributes);
+struct Extract<'a>(&'a Attributes);
+
+/// Starts a PRODUCER span in the current context.
+#[must_use]
+pub fn produce(operation: Operation, message_id: &str) -> Context {
+    let current = Context::current();
+    start(operation, SpanKind::Producer, message_attribute(message_id), Vec::new(), &current)
+}
+
+/// Starts a CONSUMER span for one message, under `parent`, with the message's trace attributes on record.
+#[must_use]
+pub fn consume(operation: Operation, message_id: &str, attributes: &Attributes, parent: &Context) -> Context {
+    let cx = start(operation, SpanKind::Consumer, message_attribute(message_id), Vec::new(), parent);
+    record(&cx, attributes);
+    cx
+}
+
+/// Starts a CONSUMER span for a batch, a root that is linked to whoever sent each message.
+#[must_use]
+pub fn consume_batch(operation: Operation, senders: Vec<SpanContext>, messages: usize) -> Context {
+    let count = i64::try_from(messages).unwrap_or(i64::MAX);
+    let links = senders.into_iter().filter(SpanContext::is_valid).map(Link::with_context).collect();
+    let batch = vec![KeyValue::new(semconv::MESSAGING_BATCH_MESSAGE_COUNT, count)];
+    start(operation, SpanKind::Consumer, batch, links, &Context::new())
+}
+
+/// Writes `cx` into the attributes of a message, and what was written onto `cx`'s span.
+pub fn inject(cx: &Context, attributes: &mut Attributes) {
+    global::get_text_map_propagator(|propagator| propagator.inject_context(cx, &mut Inject(attributes)));
+    record(cx, attributes);
+}
+
+/// Reads the sender's context from the attributes of a message.
+#[must_use]
+pub fn extract(attributes: &Attributes) -> Context {
+    global::get_text_map_propagator(|propagator| propagator.extract_with_context(&Context::new(), &Extract(attributes)))
+}
+
+fn start(operation: Operation, kind: SpanKind, more: Vec<KeyValue>, links: Vec<Link>, parent: &Context) -> Context {
+    let mut attributes = vec![
+        KeyValue::new(semconv::MESSAGING_SYSTEM, operation.system),
+        KeyValue::new(semconv::MESSAGING_DESTINATION_NAME, operation.destination),
+        KeyValue::new(semconv::MESSAGING_OPERATION_NAME, operation.name),
+        KeyValue::new(semconv::MESSAGING_OPERATION_TYPE, operation.kind),
+    ];
+    attributes.extend(more);
+    let tracer = global::tracer(SCOPE);
+    let builder = tracer.span_builder(operation.name).with_kind(kind).with_attributes(attributes).with_links(links);
+    parent.with_span(builder.start_with_context(&tracer, parent))
+}
+
+fn message_attribute(message_id: &str) -> Vec<KeyValue> {
+    vec![KeyValue::new(semconv::MESSAGING_MESSAGE_ID, message_id.to_owned())]
+}
+
+/// As `messaging.header.<name>`, a string array like its HTTP sibling.
+fn record(cx: &Context, attributes: &Attributes) {
+    let span = cx.span();
+    for name in TRACE_HEADERS {
+        if let Some(value) = attributes.get(*name) {
+            let value = Value::Array(Array::String(vec![StringValue::from(value.clone())]));
+            span.set_attribute(KeyValue::new(format!("messaging.header.{name}"), value));
+        }
+    }
+}
+
+// === impl Inject ===
+
+impl Injector for Inject<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if !value.is_empty() {
+            self.0.insert(key.to_owned(), value);
+        }
+    }
+}
+
+// === impl Extract ===
+
+impl Extractor for Extract<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
