@@ -1,0 +1,168 @@
+//! Every file of `scenarios/`: its fault is seen and diagnosed while it is set, nothing tells it, each of its fixes heals
+//! it, and a healthy chain does not show it. A new scenario needs nothing here.
+
+use std::sync::Mutex;
+use std::thread;
+
+use desk::api::{HEALTHY, ScenarioBrief};
+use evidence::diagnose::CellStatus;
+use evidence::{ClaimEvidence, Diagnosis, Finding, Mismatch, holds};
+use scenario::Settings;
+use scenario::expectation::Expectation;
+use scenario::file::{Cause, Step};
+use serde::Deserialize;
+
+use crate::lab::{Lab, WHOLE, shapes};
+use crate::silence::Telling;
+
+/// Each has a lab of its own, in which it mostly waits.
+const WORKERS: usize = 4;
+
+/// `GET /api/scenarios/{id}/answer`, as far as it is proved here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) id: String,
+    pub(crate) settings: Settings,
+    control: bool,
+    fault: Option<Fault>,
+    healed: Option<Expectation>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Fault {
+    cause: Cause,
+    fixes: Vec<Fix>,
+    broken: Expectation,
+}
+
+#[derive(Debug, Deserialize)]
+struct Fix {
+    text: String,
+    settings: Settings,
+}
+
+/// What the healthy chain shows.
+struct Healthy {
+    expectation: Expectation,
+    probes: Vec<ClaimEvidence>,
+}
+
+#[test]
+fn every_scenario_is_seen_broken_and_healed() {
+    let answers = answers(&Lab::start());
+    assert!(answers.iter().any(|answer| answer.id == HEALTHY), "the catalogue says what healthy is");
+    let telling = Telling::of(&answers);
+    let lessons: Vec<_> = answers.into_iter().filter(|answer| answer.id != HEALTHY).collect();
+    let lessons = Mutex::new(lessons.into_iter());
+    let next = || lessons.lock().unwrap().next();
+    let wrong = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                let lab = Lab::start();
+                let healthy = Healthy::see(&lab);
+                while let Some(lesson) = next() {
+                    let said = prove(&lab, lesson, &healthy, &telling);
+                    wrong.lock().unwrap().extend(said.err());
+                }
+                telling.assert_untold(&lab);
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "diagnose must find every cause: {wrong:#?}");
+}
+
+/// Every scenario with its answer.
+pub(crate) fn answers(lab: &Lab) -> Vec<Answer> {
+    let briefs: Vec<ScenarioBrief> = lab.get("api/scenarios");
+    briefs.iter().map(|brief| lab.get(&format!("api/scenarios/{}/answer", brief.id))).collect()
+}
+
+/// Proves all of one scenario; what `diagnose` gets wrong is returned, so that one run tells it of every scenario.
+fn prove(lab: &Lab, lesson: Answer, healthy: &Healthy, telling: &Telling) -> Result<(), String> {
+    let Answer { id, control, fault, healed, .. } = &lesson;
+    let (id, control) = (id.as_str(), *control);
+    let Fault { cause, fixes, broken } =
+        fault.as_ref().unwrap_or_else(|| panic!("{id} is not healthy, so it has a fault"));
+    let healed = healed.as_ref().unwrap_or(&healthy.expectation);
+    assert!(control || !fixes.is_empty(), "{id} is a fault, so there is a way to mend it");
+
+    for evidence in &healthy.probes {
+        assert!(!holds(broken, evidence).is_empty(), "{id}: a healthy chain shows the fault too");
+    }
+
+    lab.cli(&["scenario", "use", id]).ended(0, "every service follows");
+    let (code, report, probes) = lab.check(Some(id));
+    assert_eq!(code, i32::from(!control), "{id}: a fault ends check with 1, a control with 0: {report:#?}");
+    for evidence in &probes {
+        assert_holds(broken, evidence, &format!("{id}, broken"));
+        telling.assert_untold_by(evidence.spans(), id);
+    }
+    telling.assert_untold_at_the_door(lab, id);
+    let diagnosed = diagnosed(lab, cause, control).map_err(|wrong| format!("{id}: {wrong}"));
+
+    for Fix { text, settings } in fixes {
+        lab.cli(&["scenario", "use", id]).ended(0, "each fix is complete by itself, so it starts from the fault");
+        for (service, key, value) in settings.iter() {
+            lab.cli(&["scenario", "set", service.name(), &format!("{key}={value}")]).ended(0, "every service follows");
+        }
+        let (code, report, probes) = lab.check(Some(id));
+        assert_eq!(code, 0, "{id}, mended by `{text}`: {report:#?}");
+        for evidence in &probes {
+            assert_holds(healed, evidence, &format!("{id}, mended by `{text}`"));
+            assert!(!holds(broken, evidence).is_empty(), "{id}, mended by `{text}`: the fault is seen still");
+        }
+    }
+    diagnosed
+}
+
+/// Whether `diagnose` says the cause: first of all, or, where it says that it infers, as another cause of the same
+/// evidence. What only looks broken is nobody's fault.
+fn diagnosed(lab: &Lab, cause: &Cause, control: bool) -> Result<(), String> {
+    let answer = lab.cli(&["diagnose", "--json"]);
+    let Diagnosis { first, sentence, outcome, .. } = answer.json();
+    let expected = (cause.place.to_string(), cause.step);
+    let right = match &first {
+        None => control && answer.code == 0,
+        Some(finding) => !control && answer.code == 1 && says(finding, &expected),
+    };
+    if right { Ok(()) } else { Err(format!("not {expected:?} but {outcome:?}: {sentence} {first:#?}")) }
+}
+
+fn says(finding: &Finding, cause: &(String, Option<Step>)) -> bool {
+    let first = (&finding.place, finding.step) == (&cause.0, cause.1);
+    let others = finding.alternatives.iter().any(|other| (&other.place, other.step) == (&cause.0, cause.1));
+    first || (finding.inferred && others)
+}
+
+fn assert_holds(expectation: &Expectation, evidence: &ClaimEvidence, what: &str) {
+    let mismatches: Vec<_> = holds(expectation, evidence).iter().map(Mismatch::to_string).collect();
+    assert!(mismatches.is_empty(), "{what}: {mismatches:#?}\nseen: {:#?}", shapes(evidence));
+}
+
+// === impl Healthy ===
+
+impl Healthy {
+    fn see(lab: &Lab) -> Self {
+        let answer: Answer = lab.get(&format!("api/scenarios/{HEALTHY}/answer"));
+        assert!(answer.fault.is_none(), "nothing is wrong with the healthy chain");
+        let expectation = answer.healed.expect("the healthy scenario says what healthy is");
+        lab.cli(&["scenario", "use", HEALTHY]).ended(0, "every service follows");
+        let (code, report, probes) = lab.check(Some(HEALTHY));
+        assert_eq!(code, 0, "the healthy chain is healthy: {report:#?}");
+        for evidence in &probes {
+            assert_holds(&expectation, evidence, "the healthy chain");
+            assert_eq!(shapes(evidence), [WHOLE], "one claim, one trace");
+        }
+        let answer = lab.cli(&["diagnose", "--json"]).ended(0, "there is nothing to find");
+        let Diagnosis { first, hops, inside, .. } = answer.json();
+        assert_eq!(first, None, "nobody is blamed");
+        let cells = hops.iter().flat_map(|hop| [&hop.injected, &hop.survived, &hop.extracted, &hop.used]);
+        for cell in cells.chain(inside.iter().map(|inside| &inside.used)) {
+            let fine = matches!(cell.status, CellStatus::Ok | CellStatus::NotApplicable);
+            assert!(fine, "every step of a healthy claim is known to succeed: {cell:?}");
+        }
+        Self { expectation, probes }
+    }
+}

@@ -1,0 +1,136 @@
+//! No telemetry gives the answer away: spans, the services' logs, the front door's answers, `/healthz`.
+//!
+//! The desk's own API and the file of active settings are not telemetry: they are for whoever wants to know.
+
+use std::collections::BTreeSet;
+
+use evidence::TraceSource;
+use evidence::span::Span;
+use scenario::Service;
+use serde_json::{Value, json};
+
+use crate::lab::Lab;
+use crate::scenarios::Answer;
+
+/// Words of the source: module paths, file names, crates.
+const SOURCE: [&str; 7] = ["::", ".rs", "src/", "python_api", "java_claims", "claims_worker", "node_policy_store"];
+/// Beginnings of keys that say where in the source, or on which thread, something ran.
+const PLACES: [&str; 9] =
+    ["code.", "thread", "busy_ns", "idle_ns", "target", "filename", "line_number", "module_path", "file"];
+
+/// The words that would tell which scenario holds.
+#[derive(Debug)]
+pub(crate) struct Telling(BTreeSet<String>);
+
+// === impl Telling ===
+
+impl Telling {
+    /// Every scenario's id, every setting's name, and those of its values that are words of ours.
+    pub(crate) fn of(answers: &[Answer]) -> Self {
+        let mut words = BTreeSet::from(["scenario".to_owned(), "fault".to_owned()]);
+        for Answer { id, settings, .. } in answers {
+            words.insert(id.clone());
+            for (_, key, value) in settings.iter() {
+                words.insert(key.to_owned());
+                // Lists, URLs, numbers and pairs travel as what they are; `none` or `own` could mean anything.
+                let plain = value.chars().all(|char| char.is_ascii_lowercase() || "-_0123456789".contains(char));
+                if plain && value.contains(['-', '_']) {
+                    words.insert(value.to_owned());
+                }
+            }
+        }
+        let known = ["hand-built", "from-relay", "late-parent", "with-legacy-b3", "link-batch", "COMPLETION_CONTEXT"];
+        assert!(known.iter().all(|word| words.contains(*word)), "the catalogue is read rightly: {words:?}");
+        Self(words)
+    }
+
+    /// The words as they would stand in a text: not as a part of longer ones.
+    fn told<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let whole: BTreeSet<_> =
+            text.split(|char: char| !char.is_ascii_alphanumeric() && !"-_".contains(char)).collect();
+        let words = self.0.iter().map(String::as_str).filter(move |word| whole.contains(word));
+        words.chain(SOURCE.into_iter().filter(move |word| text.contains(word)))
+    }
+
+    fn assert_untold_in(&self, text: &str, what: &str) {
+        let told: Vec<_> = self.told(text).collect();
+        assert!(told.is_empty(), "{what}: {told:?} gives the answer away: {text}");
+    }
+
+    pub(crate) fn assert_untold_by<'a>(&self, spans: impl Iterator<Item = &'a Span>, what: &str) {
+        for span in spans {
+            let Span { service, name, .. } = span;
+            // All of it.
+            let text = json!(span).to_string();
+            self.assert_untold_in(&text, &format!("{what}: {service} {name}"));
+            let events = span.events.iter().flat_map(|event| event.attributes.keys());
+            for key in span.attributes.keys().chain(span.resource.keys()).chain(events) {
+                assert_no_place(key, &text);
+            }
+        }
+    }
+
+    /// What a caller is answered, with every header, and what each service says of its health.
+    pub(crate) fn assert_untold_at_the_door(&self, lab: &Lab, what: &str) {
+        let claim = json!({
+            "policy_id": "POL-1001", "claimant": "Ada Lovelace", "incident_date": "2025-06-15",
+            "amount_cents": 125_000, "description": "hail",
+        });
+        let accepted = lab.client.post(format!("{}claims", lab.file.front_door)).json(&claim).send().unwrap();
+        let refused = lab.client.get(format!("{}claims/nothing", lab.file.front_door)).send().unwrap();
+        for response in [accepted, refused] {
+            let headers = format!("{:?}", response.headers());
+            self.assert_untold_in(&headers, &format!("{what}: the front door's headers"));
+            self.assert_untold_in(&response.text().unwrap(), &format!("{what}: the front door's answer"));
+        }
+        for service in Service::ALL {
+            let url = format!("{}healthz", lab.file.process(service.name()).url);
+            let health = lab.client.get(url).send().unwrap().text().unwrap();
+            self.assert_untold_in(&health, &format!("{what}: the health of {service}"));
+        }
+    }
+
+    /// Everything that was written since the lab began: every span in the store, and the services' logs.
+    pub(crate) fn assert_untold(&self, lab: &Lab) {
+        let query = [("q", "{}"), ("limit", "10000")];
+        let found: Value =
+            lab.client.get(format!("{}api/search", lab.file.traces)).query(&query).send().unwrap().json().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let source = TraceSource::new(&lab.file.traces, reqwest::Client::new());
+        let traces = found["traces"].as_array().unwrap();
+        assert!(!traces.is_empty(), "claims were sent");
+        for trace in traces {
+            let id = trace["traceID"].as_str().unwrap().parse().unwrap();
+            let trace = runtime.block_on(source.trace(id)).unwrap().expect("what was found can be fetched");
+            self.assert_untold_by(trace.spans.iter(), "in the store");
+        }
+        for service in Service::ALL {
+            let log = std::fs::read_to_string(lab.data_dir().join(format!("logs/{service}.jsonl"))).unwrap();
+            for line in log.lines() {
+                self.assert_untold_in(line, &format!("the log of {service}"));
+                let fields: Value = serde_json::from_str(line).unwrap();
+                fields.as_object().unwrap().keys().for_each(|key| assert_no_place(key, line));
+            }
+        }
+    }
+}
+
+fn assert_no_place(key: &str, text: &str) {
+    assert!(!PLACES.iter().any(|word| key.starts_with(word)), "`{key}` can give the answer away: {text}");
+}
+
+#[test]
+fn what_would_tell_is_found() {
+    let telling = Telling(["thread-pool", "fault", "link-batch"].map(str::to_owned).into());
+    let table = [
+        (r#"{"mode":"link-batch"}"#, vec!["link-batch"], "a value of a setting"),
+        ("scenario=thread-pool,x", vec!["thread-pool"], "an id"),
+        ("insurewatch::seams", vec!["::"], "a module path"),
+        ("lib.rs:12", vec![".rs"], "a file"),
+        ("default, thread-pools, my-thread-pool", vec![], "parts of other words say nothing"),
+        ("POST /claims", vec![], "a span's name"),
+    ];
+    for (text, told, why) in table {
+        assert_eq!(telling.told(text).collect::<Vec<_>>(), told, "{why}: {text}");
+    }
+}
