@@ -35,8 +35,10 @@ const BATCH: usize = 10;
 const WAIT: Duration = Duration::from_secs(1);
 /// At most so many messages are in hand.
 const MAX_UNDER_WAY: usize = 32;
-/// A message that could not be processed comes again after this, and that much later with each attempt.
+/// A message that could not be processed comes again after this, and each time [`RETRY_FACTOR`] times as late: with the
+/// five attempts of the queue, an outage of half a minute costs no message.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+const RETRY_FACTOR: u32 = 4;
 const QUEUE_BACKOFF: Duration = Duration::from_secs(1);
 
 /// What the worker needs to start.
@@ -165,7 +167,7 @@ impl Worker {
             Ok(()) => queue.ack(&delivery).await,
             Err(error) => {
                 tracing::warn!(error = %Chain(error), attempt = delivery.attempt, "a message could not be processed");
-                queue.release(&delivery, RETRY_AFTER * delivery.attempt).await
+                queue.release(&delivery, retry_after(delivery.attempt)).await
             }
         };
         match settled {
@@ -206,6 +208,10 @@ impl Worker {
             status => Err(ProcessError::Answer { whom, status: status.as_u16() }),
         }
     }
+}
+
+fn retry_after(attempt: u32) -> Duration {
+    RETRY_AFTER.saturating_mul(RETRY_FACTOR.saturating_pow(attempt.saturating_sub(1)))
 }
 
 fn attributes(delivery: &Delivery) -> Attributes {
