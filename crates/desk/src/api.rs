@@ -1,12 +1,15 @@
 //! What goes in and out of the desk, as JSON.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use evidence::{Collected, HopRow, Verdict};
+use evidence::{Collected, HopRow, Outcome, Verdict};
+use scenario::file::Step;
 use scenario::{Group, Scenario, Settings};
 use serde::{Deserialize, Serialize};
 use service::Problem;
+use utoipa::ToSchema;
 
 /// The scenario in which nothing is set.
 pub const HEALTHY: &str = "healthy";
@@ -14,7 +17,7 @@ pub const HEALTHY: &str = "healthy";
 pub const MAX_PER_SECOND: f64 = 1000.0;
 
 /// `GET /api/lab`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Lab {
     /// Where claims go in.
     pub front_door: String,
@@ -27,7 +30,7 @@ pub struct Lab {
 }
 
 /// A service as its `/healthz` tells it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStatus {
     /// Its name.
     pub service: String,
@@ -40,17 +43,19 @@ pub struct ServiceStatus {
     pub refused: Option<String>,
     /// What became of its spans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub spans: Option<serde_json::Value>,
 }
 
 /// `GET /api/scenarios` and `GET /api/scenarios/{id}`: a lesson without its answer, which settings and hints are too.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ScenarioBrief {
     /// Its id.
     pub id: String,
     /// Its title.
     pub title: String,
     /// The chapter that it belongs to.
+    #[schema(value_type = String)]
     pub group: Group,
     /// What it teaches.
     pub topic: String,
@@ -61,14 +66,18 @@ pub struct ScenarioBrief {
 }
 
 /// `GET /api/settings`, and the answer to every change of them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The newest generation.
     pub generation: u64,
     /// The scenario that was chosen last, if any.
     pub scenario: Option<String>,
     /// What is set beyond each service's environment.
+    #[schema(value_type = HashMap<String, HashMap<String, String>>)]
     pub settings: Settings,
+    /// Whether scenario and settings are hidden, because a drill is on.
+    #[serde(default)]
+    pub masked: bool,
     /// Whether every service follows the newest generation.
     pub settled: bool,
     /// Every service.
@@ -76,7 +85,7 @@ pub struct Status {
 }
 
 /// `POST /api/settings/use`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UseRequest {
     /// The scenario.
@@ -84,7 +93,7 @@ pub struct UseRequest {
 }
 
 /// `POST /api/settings/set`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetRequest {
     /// Whose setting.
@@ -96,11 +105,12 @@ pub struct SetRequest {
 }
 
 /// `POST /api/claims`; answered by lines of [`ClaimEvent`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimsRequest {
     /// How many.
     #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 100_000)]
     pub count: u64,
     /// How many per second; absent: one after the other.
     #[serde(default)]
@@ -114,7 +124,7 @@ pub struct ClaimsRequest {
 }
 
 /// A line of the answer to `POST /api/claims`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClaimEvent {
     /// A claim was answered.
@@ -129,7 +139,7 @@ pub enum ClaimEvent {
 }
 
 /// A claim that was sent, and its answer.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct SentClaim {
     /// Its id; absent if no answer told it.
     pub claim_id: Option<String>,
@@ -147,23 +157,27 @@ pub struct SentClaim {
 }
 
 /// `GET /api/claims/{claim id, trace id, or last}?wait_ms=`
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct LookQuery {
+    /// How long to wait for spans, in milliseconds; at most 30000.
     wait_ms: Option<u64>,
 }
 
 /// What is known of a claim.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ClaimReport {
     /// Its traces.
     #[serde(flatten)]
+    #[schema(value_type = Object)]
     pub collected: Collected,
     /// What each hop sent and received.
+    #[schema(value_type = Vec<Object>)]
     pub ledger: Vec<HopRow>,
 }
 
 /// `POST /api/checks`; answered by lines of [`CheckEvent`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {
     /// A scenario whose healed expectation must hold too.
@@ -172,7 +186,7 @@ pub struct CheckRequest {
 }
 
 /// A line of the answer to `POST /api/checks`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckEvent {
     /// What is being done.
@@ -182,10 +196,11 @@ pub enum CheckEvent {
 }
 
 /// What a check found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CheckReport {
     /// The verdict.
     #[serde(flatten)]
+    #[schema(value_type = Object)]
     pub verdict: Verdict,
     /// The claims that were sent for it.
     pub probes: Vec<SentClaim>,
@@ -196,7 +211,7 @@ pub struct CheckReport {
 }
 
 /// `POST /api/hint`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Hint {
     /// Which hint it is, from 1.
     pub number: usize,
@@ -207,7 +222,7 @@ pub struct Hint {
 }
 
 /// `GET /api/traffic`
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Traffic {
     /// Claims per second; 0 for none.
     pub per_second: f64,
@@ -218,11 +233,163 @@ pub struct Traffic {
 }
 
 /// `POST /api/traffic`
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrafficRequest {
     /// Claims per second; 0 for none.
+    #[schema(minimum = 0, maximum = 1000)]
     pub per_second: f64,
+}
+
+/// A line of the answer to `GET /api/claims`: a claim that was sent, and what was seen of it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClaimRow {
+    /// The claim and its answer.
+    #[serde(flatten)]
+    pub claim: SentClaim,
+    /// When it was sent, in milliseconds since the Unix epoch.
+    pub sent_unix_ms: u64,
+    /// What one look, some two seconds after the answer, saw of it; absent before that.
+    pub seen: Option<Seen>,
+}
+
+/// What was seen of a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Seen {
+    /// Into how many traces it fell.
+    pub traces: usize,
+    /// Who has spans in them.
+    pub services: Vec<String>,
+    /// The service of each span without a parent.
+    pub roots: Vec<String>,
+    /// Whether it is one whole trace, in which every hop's parent is its sender.
+    pub whole: bool,
+}
+
+/// `GET /api/scoreboard`: the claims of the last minutes that were looked at.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct Scoreboard {
+    /// How far it looks back, in seconds.
+    pub window_s: u64,
+    /// How many claims were looked at.
+    pub claims: usize,
+    /// How many of them are whole.
+    pub whole: usize,
+    /// How many claims fell into each number of traces.
+    #[schema(value_type = HashMap<String, usize>)]
+    pub by_traces: BTreeMap<usize, usize>,
+    /// How many spans without a parent each service has.
+    pub roots: BTreeMap<String, usize>,
+}
+
+/// `GET /api/events`: counters that grow when something changed, so that a reader knows what to ask for again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Pulse {
+    /// Claims that were answered.
+    pub claims: u64,
+    /// Claims that were looked at.
+    pub looks: u64,
+    /// Changes of the settings.
+    pub settings: u64,
+    /// The generation of the settings.
+    pub generation: u64,
+    /// Changes of the drill, and hints.
+    pub drill: u64,
+    /// What is sent continuously.
+    pub traffic: Traffic,
+}
+
+/// `POST /api/drill`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrillRequest {
+    /// The scenarios to choose from; absent: all that the leader allows.
+    #[serde(default)]
+    pub scenarios: Option<Vec<String>>,
+}
+
+/// `POST /api/drill/answer`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrillAnswer {
+    /// The hop, written `from -> to`, or the service.
+    pub place: String,
+    /// The first step that fails: `inject`, `transit`, `extract` or `use`; absent if all four succeed.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub step: Option<Step>,
+}
+
+/// `GET /api/drill`
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DrillStatus {
+    /// The drill that is on.
+    pub current: Option<CurrentDrill>,
+    /// How the last drill ended.
+    pub last: Option<EndedDrill>,
+    /// All drills so far.
+    pub record: DrillRecord,
+    /// The scenarios that a drill may choose from.
+    pub scenarios: Vec<String>,
+}
+
+/// A drill that is on. Which scenario it is, nobody is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CurrentDrill {
+    /// When it began, in milliseconds since the Unix epoch.
+    pub started_unix_ms: u64,
+    /// Wrong answers so far.
+    pub wrong_answers: u32,
+    /// Hints so far.
+    pub hints: u32,
+}
+
+/// A drill that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndedDrill {
+    /// Which scenario it was.
+    pub scenario: String,
+    /// Whether it was answered rightly.
+    pub solved: bool,
+    /// How it ended, in a sentence.
+    pub ending: String,
+    /// Its score, from 10 to 100; 0 if it was not solved.
+    pub score: u32,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// Wrong answers.
+    pub wrong_answers: u32,
+    /// Hints.
+    pub hints: u32,
+}
+
+/// What all drills come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct DrillRecord {
+    /// How many were solved.
+    pub solved: u32,
+    /// How many ended in another way.
+    pub not_solved: u32,
+    /// The sum of scores.
+    pub score: u32,
+    /// How many were solved in a row.
+    pub streak: u32,
+    /// The longest row.
+    pub best_streak: u32,
+    /// The shortest time to a diagnosis, in milliseconds.
+    pub best_ms: Option<u64>,
+}
+
+/// What an answer was found to be.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Judgement {
+    /// Whether it is right.
+    pub right: bool,
+    /// What speaks for or against it, one sentence each.
+    pub evidence: Vec<String>,
+    /// Where the drill stands now.
+    pub drill: DrillStatus,
 }
 
 fn one() -> u64 {
@@ -264,6 +431,54 @@ impl TrafficRequest {
     }
 }
 
+// === impl Hint ===
+
+impl Hint {
+    /// A hint by its number, from 1.
+    pub(crate) fn of(scenario: &Scenario, number: usize) -> Self {
+        let hint = number.checked_sub(1).and_then(|at| scenario.hints.get(at)).cloned();
+        let text =
+            hint.unwrap_or_else(|| "Nothing is broken on purpose here, so there is nothing to hint at.".to_owned());
+        Self { number, of: scenario.hints.len(), text }
+    }
+}
+
+// === impl Status ===
+
+impl Status {
+    /// What may be told of it while a drill is on.
+    pub(crate) fn masked(self) -> Self {
+        let services = self.services.into_iter().map(ServiceStatus::masked).collect();
+        Self { scenario: None, settings: Settings::default(), masked: true, services, ..self }
+    }
+}
+
+// === impl ServiceStatus ===
+
+impl ServiceStatus {
+    /// The words of a refusal name settings, and lost spans name an exporter.
+    pub(crate) fn masked(self) -> Self {
+        let refused = self.refused.map(|_| "what it refuses is hidden while a drill is on".to_owned());
+        Self { refused, spans: None, ..self }
+    }
+}
+
+// === impl CheckReport ===
+
+impl CheckReport {
+    /// Only healthy or broken, as long as a drill is on.
+    pub(crate) fn masked(mut self) -> Self {
+        let (outcome, sentence) = match self.verdict.outcome {
+            Outcome::Healthy | Outcome::NotAPropagationBreak => (Outcome::Healthy, "Healthy."),
+            Outcome::Broken | Outcome::Leaking => (Outcome::Broken, "Broken."),
+            Outcome::CannotTell => (Outcome::CannotTell, "Cannot tell."),
+        };
+        let claims = Vec::new();
+        self.verdict = Verdict { outcome, sentence: sentence.to_owned(), claims, evidence: Vec::new() };
+        self
+    }
+}
+
 // === impl SentClaim ===
 
 impl SentClaim {
@@ -277,6 +492,9 @@ impl SentClaim {
 // === impl LookQuery ===
 
 impl LookQuery {
+    /// One look.
+    pub(crate) const AT_ONCE: Self = Self { wait_ms: Some(0) };
+
     /// At most half a minute.
     pub(crate) fn wait(self) -> Option<Duration> {
         self.wait_ms.map(|millis| Duration::from_millis(millis.min(30_000)))

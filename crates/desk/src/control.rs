@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -30,6 +31,8 @@ pub(crate) struct Control {
     active: Mutex<PathBuf>,
     /// How many hints were given, and of which scenario.
     hints: Mutex<(String, usize)>,
+    /// When a scenario was switched to last, in milliseconds since the Unix epoch.
+    switched_unix_ms: AtomicU64,
 }
 
 // === impl Control ===
@@ -42,7 +45,26 @@ impl Control {
         catalogue: Catalogue,
         schema: Arc<Schema>,
     ) -> Self {
-        Self { client, services, catalogue, schema, active: Mutex::new(active), hints: Mutex::default() }
+        // Nobody switches between the start of the lab and that of its desk.
+        let switched =
+            std::fs::metadata(&active).and_then(|it| it.modified()).ok().map_or_else(crate::unix_millis, millis);
+        Self {
+            client,
+            services,
+            catalogue,
+            schema,
+            active: Mutex::new(active),
+            hints: Mutex::default(),
+            switched_unix_ms: AtomicU64::new(switched),
+        }
+    }
+
+    pub(crate) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    pub(crate) fn switched_unix_ms(&self) -> u64 {
+        self.switched_unix_ms.load(Relaxed)
     }
 
     pub(crate) fn catalogue(&self) -> &Catalogue {
@@ -62,11 +84,28 @@ impl Control {
 
     pub(crate) async fn use_scenario(&self, id: &str) -> Result<Status, Problem> {
         let scenario = self.find(id)?;
-        self.change(|active| {
-            active.scenario = Some(scenario.id.clone());
-            active.settings = scenario.settings.clone();
-        })
-        .await
+        self.switch(scenario, Some(scenario.id.clone())).await
+    }
+
+    /// Sets what a scenario sets, but names none.
+    pub(crate) async fn use_hidden(&self, id: &str) -> Result<Status, Problem> {
+        self.switch(self.find(id)?, None).await
+    }
+
+    /// Says which scenario holds, and changes nothing else.
+    pub(crate) async fn name_scenario(&self, id: &str) -> Result<Status, Problem> {
+        self.change(|active| active.scenario = Some(id.to_owned())).await
+    }
+
+    async fn switch(&self, scenario: &Scenario, name: Option<String>) -> Result<Status, Problem> {
+        let status = self
+            .change(|active| {
+                active.scenario = name;
+                active.settings = scenario.settings.clone();
+            })
+            .await?;
+        self.switched_unix_ms.store(crate::unix_millis(), Relaxed);
+        Ok(status)
     }
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Status, Problem> {
@@ -86,18 +125,14 @@ impl Control {
         self.find(active.scenario.as_deref().unwrap_or(crate::api::HEALTHY))
     }
 
-    /// The next hint for the scenario that holds; the last one again when all were given.
-    pub(crate) async fn next_hint(&self) -> Result<Hint, Problem> {
-        let scenario = self.current().await?;
+    /// The next hint for a scenario; the last one again when all were given.
+    pub(crate) async fn next_hint(&self, scenario: &Scenario) -> Hint {
         let mut given = self.hints.lock().await;
         if given.0 != scenario.id {
             *given = (scenario.id.clone(), 0);
         }
         given.1 = (given.1 + 1).min(scenario.hints.len());
-        let hint = given.1.checked_sub(1).and_then(|last| scenario.hints.get(last)).cloned();
-        let text =
-            hint.unwrap_or_else(|| "Nothing is broken on purpose here, so there is nothing to hint at.".to_owned());
-        Ok(Hint { number: given.1, of: scenario.hints.len(), text })
+        Hint::of(scenario, given.1)
     }
 
     pub(crate) async fn services(&self) -> Vec<ServiceStatus> {
@@ -139,6 +174,7 @@ impl Control {
             settled: services.iter().all(follows),
             scenario: active.scenario,
             settings: active.settings,
+            masked: false,
             services,
         }
     }
@@ -157,4 +193,9 @@ impl Control {
             spans: health.and_then(|health| health.spans),
         }
     }
+}
+
+fn millis(time: std::time::SystemTime) -> u64 {
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or_default()
 }

@@ -1,8 +1,7 @@
-//! Sends claims through the front door, singly or as traffic, and remembers the newest.
+//! Sends claims through the front door, singly or as traffic.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Url};
@@ -14,13 +13,15 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{ClaimEvent, ClaimsRequest, SentClaim, Traffic};
+use crate::events::Pulses;
+use crate::observer::Observer;
 
 /// How long an answer may take; longer than the services wait for each other.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many claims are remembered.
-const REMEMBERED: usize = 1000;
 /// At the most so many claims are under way at once; the rate suffers before the lab does.
 const MAX_UNDER_WAY: usize = 256;
+/// The time between two claims of the slowest traffic; rates close to 0 would ask for more than a clock can hold.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Door(Arc<Inner>);
@@ -31,7 +32,8 @@ struct Inner {
     front_door: Url,
     claims: Url,
     number: AtomicU64,
-    newest: Mutex<VecDeque<SentClaim>>,
+    observer: Observer,
+    pulses: Pulses,
     rate: watch::Sender<f64>,
     accepted: AtomicU64,
     failed: AtomicU64,
@@ -48,7 +50,7 @@ pub(crate) struct Caller {
 
 impl Door {
     /// Must be called within a Tokio runtime, which carries the traffic.
-    pub(crate) fn new(front_door: &Url) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(front_door: &Url, observer: Observer, pulses: Pulses) -> Result<Self, reqwest::Error> {
         let client = Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build()?;
         let mut claims = front_door.clone();
         if let Ok(mut path) = claims.path_segments_mut() {
@@ -60,7 +62,8 @@ impl Door {
             front_door: front_door.clone(),
             claims,
             number: AtomicU64::default(),
-            newest: Mutex::default(),
+            observer,
+            pulses,
             rate,
             accepted: AtomicU64::default(),
             failed: AtomicU64::default(),
@@ -75,20 +78,13 @@ impl Door {
 
     pub(crate) fn set_traffic(&self, per_second: f64) {
         self.0.rate.send_replace(per_second);
+        let traffic = self.traffic();
+        self.0.pulses.beat(|pulse| pulse.traffic = traffic);
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
         let Inner { rate, accepted, failed, .. } = &*self.0;
         Traffic { per_second: *rate.borrow(), accepted: accepted.load(Relaxed), failed: failed.load(Relaxed) }
-    }
-
-    pub(crate) fn last(&self) -> Option<SentClaim> {
-        self.0.newest.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
-    }
-
-    pub(crate) fn sent(&self, claim_id: &str) -> Option<SentClaim> {
-        let newest = self.0.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.iter().rev().find(|sent| sent.claim_id.as_deref() == Some(claim_id)).cloned()
     }
 
     /// Sends as many claims as asked for; stops when nobody listens any more.
@@ -125,7 +121,7 @@ impl Door {
         let _ = events.send(ClaimEvent::Done { accepted, failed }).await;
     }
 
-    /// Sends one claim and remembers it.
+    /// Sends one claim, which the observer then looks at.
     pub(crate) async fn submit(&self, caller: &Caller) -> SentClaim {
         let began = Instant::now();
         let mut sent = self.post(caller).await;
@@ -133,12 +129,10 @@ impl Door {
         let count = if sent.accepted() { &self.0.accepted } else { &self.0.failed };
         count.fetch_add(1, Relaxed);
         if sent.claim_id.is_some() {
-            let mut newest = self.0.newest.lock().unwrap_or_else(PoisonError::into_inner);
-            if newest.len() == REMEMBERED {
-                newest.pop_front();
-            }
-            newest.push_back(sent.clone());
+            self.0.observer.sent(&sent);
         }
+        let traffic = self.traffic();
+        self.0.pulses.beat(|pulse| pulse.traffic = traffic);
         sent
     }
 
@@ -217,8 +211,23 @@ impl Door {
 }
 
 fn ticks(per_second: f64) -> tokio::time::Interval {
-    let mut ticks = interval(Duration::from_secs_f64(1.0 / per_second));
+    let pause = Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
+    let mut ticks = interval(pause);
     // A late tick is made up for, so that the rate holds on average.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_rate_is_too_low_or_too_high() {
+        for (per_second, pause) in
+            [(f64::MIN_POSITIVE, LONGEST_PAUSE), (0.5, Duration::from_secs(2)), (1000.0, Duration::from_millis(1))]
+        {
+            assert_eq!(ticks(per_second).period(), pause, "{per_second} per second");
+        }
+    }
 }

@@ -8,12 +8,26 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use service::Problem;
 
 const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+const SECURITY_HEADERS: [(&str, &str); 6] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+         frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    // Not `no-referrer`: with it a form of the desk's own would send `Origin: null`.
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+];
 
 /// The layer: refuses with 403 what does not come from loopback names, `allowed` names, or, if it writes, from here.
 pub async fn same_site(State(allowed): State<Arc<[String]>>, request: Request, next: Next) -> Response {
@@ -34,17 +48,33 @@ fn refusal(request: &Request, allowed: &[String]) -> Option<&'static str> {
     if !LOOPBACK.contains(&name) && !allowed.iter().any(|allowed| allowed == name) {
         return Some("the desk does not answer under this host name");
     }
+    let site = text(headers, HeaderName::from_static("sec-fetch-site"));
     if request.method().is_safe() {
-        return None;
+        // A link to a page may stand anywhere; what programs read, another site's page need not load.
+        let foreign = site.is_some_and(|site| site == "cross-site") && !is_page(request.uri().path());
+        return foreign.then_some("a page of another site may not read this");
     }
     let same_origin = text(headers, header::ORIGIN).is_none_or(|origin| {
         origin
             .split_once("://")
             .is_some_and(|(_, asked)| asked.parse::<Authority>().is_ok_and(|asked| asked == authority))
     });
-    let same_site = text(headers, HeaderName::from_static("sec-fetch-site"))
-        .is_none_or(|site| site == "same-origin" || site == "none");
+    let same_site = site.is_none_or(|site| site == "same-origin" || site == "none");
     (!same_origin || !same_site).then_some("a page of another site may not change anything here")
+}
+
+fn is_page(path: &str) -> bool {
+    path == "/" || path == "/login" || path.starts_with("/claims/")
+}
+
+/// The layer that tells browsers what the desk's pages may do: load from here, and nothing else
+/// ([CSP](https://www.w3.org/TR/CSP3/)).
+pub async fn headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -80,6 +110,7 @@ mod tests {
             ("POST", &[("host", "127.0.0.1:7700"), ("origin", "http://127.0.0.1:8000")], false, "another port"),
             ("POST", &[("host", "127.0.0.1:7700"), ("origin", "null")], false, "an opaque origin"),
             ("POST", &[("host", "127.0.0.1:7700"), ("sec-fetch-site", "cross-site")], false, "another site"),
+            ("GET", &[("host", "127.0.0.1:7700"), ("sec-fetch-site", "cross-site")], false, "another site, reading"),
             ("DELETE", &[("host", "127.0.0.1:7700"), ("sec-fetch-site", "same-site")], false, "a neighbour"),
         ];
         for (method, headers, allowed, why) in table {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use evidence::headers::TraceHeaders;
-use evidence::{ClaimEvidence, Collected, Patience, TraceId, TraceSource};
+use evidence::{ClaimEvidence, Collected, Patience, Span, TraceId, TraceSource};
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use service::Problem;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Looker {
     source: TraceSource,
     client: Client,
@@ -37,11 +37,7 @@ impl Looker {
 
     /// The claim that a trace belongs to, or else the trace alone.
     pub(crate) async fn claim_of(&self, trace_id: TraceId) -> Result<Result<String, Collected>, Problem> {
-        let trace = self.source.trace(trace_id).await.map_err(|error| {
-            tracing::warn!(%error, "the trace store could not be asked");
-            Problem::unavailable("the trace store")
-        })?;
-        let spans = trace.map(|trace| trace.spans).unwrap_or_default();
+        let spans = self.spans(trace_id).await?;
         if let Some(claim_id) = spans.iter().find_map(|span| span.claim_id()) {
             return Ok(Ok(claim_id.to_owned()));
         }
@@ -50,6 +46,15 @@ impl Looker {
         }
         let evidence = ClaimEvidence::from_spans(String::new(), spans);
         Ok(Err(Collected { evidence, complete: true, ..Collected::default() }))
+    }
+
+    /// The spans of a trace; none if it is not there.
+    pub(crate) async fn spans(&self, trace_id: TraceId) -> Result<Vec<Span>, Problem> {
+        let trace = self.source.trace(trace_id).await.map_err(|error| {
+            tracing::warn!(%error, "the trace store could not be asked");
+            Problem::unavailable("the trace store")
+        })?;
+        Ok(trace.map(|trace| trace.spans).unwrap_or_default())
     }
 
     async fn record(&self, claim_id: &str) -> Option<TraceHeaders> {

@@ -47,6 +47,9 @@ pub(crate) enum Command {
     ///
     /// Without a claim, probes are sent. Exit codes as for check.
     Diagnose(Diagnose),
+    /// A hidden random scenario, with the clock running
+    #[command(subcommand)]
+    Drill(Drill),
     /// The next hint for the scenario that holds
     Hint(Json),
     /// The whole answer of the scenario that holds
@@ -206,10 +209,48 @@ pub(crate) struct Diagnose {
     pub(crate) json: Json,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Drill {
+    /// Hide a scenario; settings read as hidden from now on, and check says only healthy or broken
+    Start {
+        /// Choose from these only; may be given more than once
+        #[arg(long = "scenario", value_name = "ID")]
+        scenarios: Vec<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Say where the first step fails; exit code 0 if that is right, 1 if not
+    Answer {
+        /// A hop, such as 'python-api -> java-claims', or a service
+        place: String,
+        /// The first of the four steps that fails there
+        step: DrillStep,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// The clock, and the score so far
+    Status(Json),
+}
+
+/// A step of the diagnosis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DrillStep {
+    /// 1: the sender does not inject
+    Inject,
+    /// 2: the headers do not survive transit
+    Transit,
+    /// 3: the receiver does not extract
+    Extract,
+    /// 4: what was extracted is not used
+    Use,
+    /// All four succeed
+    None,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Healthcheck {
     /// The service's address
-    #[arg(default_value = "http://127.0.0.1:7700/api/lab")]
+    #[arg(default_value = "http://127.0.0.1:7700/healthz")]
     pub(crate) url: reqwest::Url,
 }
 

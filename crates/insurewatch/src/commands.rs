@@ -17,10 +17,10 @@ use serde::Serialize;
 use crate::cli;
 use crate::lab::Desk;
 
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 const UNSURE: Style = AnsiColor::Yellow.on_default().bold();
 
 pub(crate) async fn scenario(lab: &cli::Lab, command: cli::Scenario) -> anyhow::Result<ExitCode> {
@@ -335,6 +335,9 @@ fn print_status(status: &Status, json: cli::Json) -> anyhow::Result<ExitCode> {
     } else {
         let scenario = status.scenario.as_deref().unwrap_or("-");
         anstream::println!("scenario {BOLD}{scenario}{BOLD:#}, generation {}", status.generation);
+        if status.masked {
+            anstream::println!("  {DIM}a drill is on, so settings are hidden{DIM:#}");
+        }
         for (service, key, value) in status.settings.iter() {
             anstream::println!("  {service:<18} {key}={value}");
         }
@@ -366,13 +369,13 @@ impl ServiceLine {
     }
 }
 
-fn print_json(value: &impl Serialize) -> anyhow::Result<ExitCode> {
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<ExitCode> {
     anstream::println!("{}", serde_json::to_string_pretty(value)?);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Breaks a paragraph at the terminal's width, at most 100 columns.
-fn print_wrapped(bullet: &str, text: &str) {
+pub(crate) fn print_wrapped(bullet: &str, text: &str) {
     let width = console::Term::stdout().size_checked().map_or(100, |(_, columns)| usize::from(columns)).clamp(40, 100);
     let indent = " ".repeat(bullet.len());
     let mut line = bullet.to_owned();
@@ -395,7 +398,7 @@ async fn switching<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::
     waiting("waiting until every service follows", work).await
 }
 
-async fn waiting<T>(what: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) async fn waiting<T>(what: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let spinner = spinner(what);
     let result = work.await;
     spinner.finish_and_clear();

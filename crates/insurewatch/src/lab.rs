@@ -142,6 +142,9 @@ impl Desk {
 
     async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> anyhow::Result<Response> {
         let mut request = self.client.request(method, self.url.join(path)?);
+        if let Ok(token) = std::env::var("INSUREWATCH_DESK_TOKEN") {
+            request = request.bearer_auth(token);
+        }
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -3,7 +3,7 @@
 //! - `cli`: the commands and their options
 //! - `up`: the supervisor that runs the whole lab, each service a process of its own
 //! - `serve`, `process`: one service
-//! - `commands`: thin clients of the desk
+//! - `commands`, `drill`: thin clients of the desk
 //! - `schema`: what may be set, gathered from the crates that know it
 //!
 //! Everything else lives in the libraries beside this one.
@@ -16,6 +16,7 @@ use crate::cli::{Cli, Command};
 
 mod cli;
 mod commands;
+mod drill;
 mod echo;
 mod lab;
 mod process;
@@ -44,6 +45,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Trace(options) => commands::trace(&cli.lab, options).await,
         Command::Check(options) => commands::check(&cli.lab, options).await,
         Command::Diagnose(options) => commands::diagnose(&cli.lab, options).await,
+        Command::Drill(command) => drill::drill(&cli.lab, command).await,
         Command::Hint(json) => commands::hint(&cli.lab, json).await,
         Command::Reveal(json) => commands::reveal(&cli.lab, json).await,
         Command::Healthcheck(options) => commands::healthcheck(options).await,

@@ -1,7 +1,7 @@
 //! One service: what it is built from, read from the environment.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::Router;
 use claims_queue::Queue;
 use futures_util::FutureExt;
 use reqwest::Url;
-use scenario::{Catalogue, Service};
+use scenario::{Active, Catalogue, Scenario, Service};
 use telemetry::Telemetry;
 use telemetry::config::ProcessEnvironment;
 
@@ -94,7 +94,10 @@ pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
         }
         ServeName::Desk => {
             telemetry::logs::init(name.name(), None).context("logs cannot be set up")?;
-            service::serve::run(bind(listen).await?, desk::app(desk_config()?)?, shutdown).await?;
+            let config = desk_config()?;
+            let published = std::env::var("INSUREWATCH_PUBLISHED_ON_LOOPBACK").is_ok_and(|value| value == "1");
+            desk::token::check_exposure(listen, config.token.as_ref(), published)?;
+            service::serve::run(bind(listen).await?, desk::app(config)?, shutdown).await?;
         }
         ServeName::TraceStore => {
             telemetry::logs::init(name.name(), None).context("logs cannot be set up")?;
@@ -124,18 +127,39 @@ fn desk_config() -> anyhow::Result<desk::Config> {
         let name = ServeName::of(*service);
         Ok((*service, url(name.url_variable(), name)?))
     });
-    let hosts = std::env::var("INSUREWATCH_ALLOWED_HOSTS").unwrap_or_default();
+    let list = |name: &str| -> Vec<String> {
+        let list = std::env::var(name).unwrap_or_default();
+        list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    };
     let active = std::env::var_os("INSUREWATCH_SETTINGS").map_or_else(|| "active.toml".into(), PathBuf::from);
+    let catalogue = catalogue()?;
+    if let Some(id) = variable::<String>("INSUREWATCH_SCENARIO", "the id of a scenario")? {
+        begin(&active, catalogue.get(&id)?)?;
+    }
     Ok(desk::Config {
         services: services.collect::<anyhow::Result<_>>()?,
         trace_source: url("TEMPO_URL", ServeName::TraceStore)?,
         active,
-        catalogue: catalogue()?,
+        catalogue,
         schema: Arc::new(schema()),
-        allowed_hosts: hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
+        allowed_hosts: list("INSUREWATCH_ALLOWED_HOSTS"),
+        token: std::env::var("INSUREWATCH_DESK_TOKEN").ok().and_then(|token| desk::token::Token::new(&token)),
+        drills: list("INSUREWATCH_DRILLS"),
+        grafana: variable("INSUREWATCH_GRAFANA_URL", "an http:// URL")?,
         lock_reveal: variable("INSUREWATCH_LOCK_REVEAL", "true or false")?.unwrap_or(false),
         traffic_per_second: variable("INSUREWATCH_TRAFFIC_PER_SECOND", "a number")?.unwrap_or(0.0),
     })
+}
+
+/// Writes the settings that a lab begins with; whoever follows the file already sees a new generation.
+pub(crate) fn begin(path: &Path, scenario: &Scenario) -> anyhow::Result<()> {
+    let before = Active::load(path, &schema()).unwrap_or_default();
+    let active = Active {
+        generation: before.generation + 1,
+        scenario: Some(scenario.id.clone()),
+        settings: scenario.settings.clone(),
+    };
+    Ok(active.write(path)?)
 }
 
 /// A variable that names another service's URL; by default it is on this machine, at its usual port.

@@ -1,0 +1,90 @@
+// Asks for parts of the page again when the desk says that something changed.
+
+const PAUSE_MS = 500;
+
+/** Puts HTML that the desk rendered, and so escaped, into an element; open details and focus stay. */
+export function replace(target, html) {
+  const open = [...target.querySelectorAll("details[open][id]")].map((details) => details.id);
+  const focused = target.contains(document.activeElement) ? document.activeElement.id : "";
+  const typed = [...target.querySelectorAll("input[id]:not([type=hidden]), select[id]")].map((field) => [field.id, field.value]);
+  target.replaceChildren(fragment(html));
+  for (const id of open) {
+    document.getElementById(id)?.setAttribute("open", "");
+  }
+  for (const [id, value] of typed) {
+    const field = document.getElementById(id);
+    if (field) field.value = value;
+  }
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  tick();
+}
+
+/** Scripts in it never run. */
+export function fragment(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content;
+}
+
+const under_way = new Set();
+const again = new Set();
+
+/** One request at a time for each part; what changes meanwhile is asked for afterwards. */
+export async function refresh(part) {
+  if (under_way.has(part)) {
+    again.add(part);
+    return;
+  }
+  under_way.add(part);
+  try {
+    const response = await fetch(part.dataset.part);
+    const html = await response.text();
+    if (response.ok && part.innerHTML !== html) replace(part, html);
+  } catch {
+    // The connection's own sign says it.
+  }
+  await new Promise((done) => setTimeout(done, PAUSE_MS));
+  under_way.delete(part);
+  if (again.delete(part)) refresh(part);
+}
+
+const parts = () => document.querySelectorAll("[data-part]");
+
+export function refreshAll() {
+  parts().forEach(refresh);
+}
+
+let last = null;
+
+function beat(pulse) {
+  const changed = (key) => last === null || last[key] !== pulse[key];
+  for (const part of parts()) {
+    if (part.dataset.on.split(" ").some(changed)) refresh(part);
+  }
+  const traffic = document.getElementById("traffic");
+  if (traffic) traffic.textContent = `${pulse.traffic.accepted} accepted, ${pulse.traffic.failed} failed`;
+  last = pulse;
+}
+
+function tick() {
+  for (const clock of document.querySelectorAll(".clock")) {
+    const seconds = Math.max(0, Math.floor((Date.now() - Number(clock.dataset.since)) / 1000));
+    clock.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  }
+}
+
+export function listen() {
+  const sign = document.getElementById("connection");
+  const say = (text) => {
+    if (sign.textContent !== text) sign.textContent = text;
+  };
+  const events = new EventSource("/api/events");
+  events.addEventListener("open", () => {
+    // After a break anything may have changed.
+    last = null;
+    say("live");
+  });
+  events.addEventListener("error", () => say("no connection to the desk"));
+  events.addEventListener("pulse", (event) => beat(JSON.parse(event.data)));
+  setInterval(tick, 1000);
+}

@@ -1,0 +1,296 @@
+//! A hidden scenario, the clock, the score, and the file that keeps them.
+//!
+//! The file lies beside the active settings, so that a desk that starts again neither loses a drill nor shows what it
+//! hides. While a drill is on, the file of active settings names no scenario.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{fs, io};
+
+use axum::http::StatusCode;
+use scenario::Catalogue;
+use serde::{Deserialize, Serialize};
+use service::Problem;
+
+use crate::api::{CurrentDrill, DrillRecord, DrillStatus, EndedDrill, HEALTHY};
+
+const FULL_SCORE: u32 = 100;
+const LEAST_SCORE: u32 = 10;
+const WRONG_ANSWER_COSTS: u32 = 20;
+const HINT_COSTS: u32 = 10;
+
+#[derive(Debug)]
+pub(crate) struct Drills {
+    path: PathBuf,
+    /// What a drill may choose from.
+    allowed: Vec<String>,
+    book: Mutex<Book>,
+}
+
+/// The file's content.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Book {
+    hidden: Option<Hidden>,
+    last: Option<EndedDrill>,
+    record: DrillRecord,
+}
+
+/// A drill that is on, with the scenario that it hides.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Hidden {
+    pub(crate) scenario: String,
+    #[serde(flatten)]
+    pub(crate) drill: CurrentDrill,
+}
+
+/// How a drill ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Solved,
+    Diagnosed,
+    Revealed,
+    Abandoned,
+}
+
+/// The drills cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum DrillError {
+    /// The leader's set names no such scenario.
+    #[error("the drill set is wrong: {0}")]
+    Set(#[from] scenario::catalogue::UnknownScenario),
+    /// The set is empty, or has the healthy chain in it.
+    #[error("the drill set must name scenarios, and not `healthy`")]
+    NothingToFind,
+    /// The file of drills cannot be read; deleting it loses the score and any drill that is on.
+    #[error("{}: cannot be read as drills", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+// === impl Drills ===
+
+impl Drills {
+    /// `allowed` is the leader's set; empty means every scenario that is not healthy.
+    pub(crate) fn load(folder: &Path, allowed: Vec<String>, catalogue: &Catalogue) -> Result<Self, DrillError> {
+        let path = folder.join("drill.json");
+        let book = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map_err(|error| DrillError::File { path: path.clone(), source: error.into() })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Book::default(),
+            Err(source) => return Err(DrillError::File { path, source }),
+        };
+        for id in &allowed {
+            catalogue.get(id)?;
+        }
+        let everything = || catalogue.iter().map(|scenario| scenario.id.clone()).filter(|id| id != HEALTHY).collect();
+        let allowed = if allowed.is_empty() { everything() } else { allowed };
+        if allowed.is_empty() || allowed.iter().any(|id| id == HEALTHY) {
+            return Err(DrillError::NothingToFind);
+        }
+        Ok(Self { path, allowed, book: Mutex::new(book) })
+    }
+
+    pub(crate) fn status(&self) -> DrillStatus {
+        let book = self.lock().clone();
+        DrillStatus {
+            current: book.hidden.map(|hidden| hidden.drill),
+            last: book.last,
+            record: book.record,
+            scenarios: self.allowed.clone(),
+        }
+    }
+
+    pub(crate) fn hidden(&self) -> Option<Hidden> {
+        self.lock().hidden.clone()
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.lock().hidden.is_some()
+    }
+
+    /// One of the set, at random; not the last one again if there is another.
+    pub(crate) fn choose(&self, wanted: Option<&[String]>) -> Result<String, Problem> {
+        let set = wanted.unwrap_or(&self.allowed);
+        if let Some(stranger) = set.iter().find(|id| !self.allowed.contains(id)) {
+            let detail = format!("`{stranger}` is not in the drill set; it has {}", self.allowed.join(", "));
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        }
+        let last = self.lock().last.as_ref().map(|last| last.scenario.clone());
+        let mut candidates: Vec<_> = set.iter().filter(|id| Some(*id) != last.as_ref()).collect();
+        if candidates.is_empty() {
+            candidates = set.iter().collect();
+        }
+        let random = usize::try_from(RandomState::new().hash_one(self.path.as_path()) >> 33).unwrap_or_default();
+        let chosen = random.checked_rem(candidates.len()).and_then(|at| candidates.get(at));
+        chosen.map(|id| (*id).clone()).ok_or_else(|| {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "scenarios must name at least one scenario of the drill set")
+        })
+    }
+
+    pub(crate) fn start(&self, scenario: String) -> Result<(), Problem> {
+        let drill = CurrentDrill { started_unix_ms: crate::unix_millis(), ..CurrentDrill::default() };
+        self.change(|book| book.hidden = Some(Hidden { scenario, drill }))
+    }
+
+    /// As if it had never started.
+    pub(crate) fn undo_start(&self) -> Result<(), Problem> {
+        self.change(|book| book.hidden = None)
+    }
+
+    pub(crate) fn count_wrong_answer(&self) -> Result<(), Problem> {
+        self.change(|book| {
+            if let Some(hidden) = &mut book.hidden {
+                hidden.drill.wrong_answers += 1;
+            }
+        })
+    }
+
+    pub(crate) fn count_hint(&self) -> Result<(), Problem> {
+        self.change(|book| {
+            if let Some(hidden) = &mut book.hidden {
+                hidden.drill.hints += 1;
+            }
+        })
+    }
+
+    /// Ends the drill that is on; tells which scenario it was.
+    pub(crate) fn end(&self, ending: Ending) -> Result<Option<String>, Problem> {
+        let mut scenario = None;
+        self.change(|book| {
+            if let Some(hidden) = book.hidden.take() {
+                scenario = Some(hidden.scenario.clone());
+                book.close(hidden, ending);
+            }
+        })?;
+        Ok(scenario)
+    }
+
+    /// Nothing changes in memory that is not on disk.
+    fn change(&self, edit: impl FnOnce(&mut Book)) -> Result<(), Problem> {
+        let mut book = self.lock();
+        let mut edited = book.clone();
+        edit(&mut edited);
+        let draft = self.path.with_extension("draft");
+        let text = serde_json::to_vec_pretty(&edited).map_err(|error| Problem::internal(&error))?;
+        fs::write(&draft, text)
+            .and_then(|()| fs::rename(&draft, &self.path))
+            .map_err(|error| Problem::internal(&error))?;
+        *book = edited;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Book ===
+
+impl Book {
+    fn close(&mut self, hidden: Hidden, ending: Ending) {
+        let CurrentDrill { started_unix_ms, wrong_answers, hints } = hidden.drill;
+        let solved = ending == Ending::Solved;
+        let duration_ms = crate::unix_millis().saturating_sub(started_unix_ms);
+        let costs = wrong_answers.saturating_mul(WRONG_ANSWER_COSTS).saturating_add(hints.saturating_mul(HINT_COSTS));
+        let score = if solved { FULL_SCORE.saturating_sub(costs).max(LEAST_SCORE) } else { 0 };
+        let record = &mut self.record;
+        if solved {
+            record.solved += 1;
+            record.score += score;
+            record.streak += 1;
+            record.best_streak = record.best_streak.max(record.streak);
+            record.best_ms = Some(record.best_ms.map_or(duration_ms, |best| best.min(duration_ms)));
+        } else {
+            record.not_solved += 1;
+            record.streak = 0;
+        }
+        self.last = Some(EndedDrill {
+            scenario: hidden.scenario,
+            solved,
+            ending: ending.sentence().to_owned(),
+            score,
+            duration_ms,
+            wrong_answers,
+            hints,
+        });
+    }
+}
+
+// === impl Ending ===
+
+impl Ending {
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::Solved => "Answered rightly.",
+            Self::Diagnosed => "Ended by a diagnosis.",
+            Self::Revealed => "Ended by revealing the answer.",
+            Self::Abandoned => "Ended by switching to another scenario.",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drills(folder: &Path, allowed: &[&str]) -> Result<Drills, DrillError> {
+        let allowed = allowed.iter().map(|id| (*id).to_owned()).collect();
+        Drills::load(folder, allowed, &crate::testing::catalogue())
+    }
+
+    #[test]
+    fn a_restart_neither_loses_nor_shows_a_drill() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = drills(folder.path(), &[]).unwrap();
+        before.start("lab-1".to_owned()).unwrap();
+        before.count_wrong_answer().unwrap();
+        let after = drills(folder.path(), &[]).unwrap();
+        assert_eq!(after.hidden().unwrap().scenario, "lab-1", "the drill goes on");
+        let told = serde_json::to_value(after.status()).unwrap();
+        assert_eq!(told["current"]["wrong_answers"], 1, "and so does its score");
+        assert!(!told["current"].to_string().contains("lab-1"), "nobody is told which it is: {told}");
+    }
+
+    #[test]
+    fn scores_and_streaks() {
+        let folder = tempfile::tempdir().unwrap();
+        let drills = drills(folder.path(), &[]).unwrap();
+        let table = [
+            (0, 0, Ending::Solved, 100, 1, "nothing is taken off"),
+            (1, 2, Ending::Solved, 60, 2, "wrong answers and hints cost"),
+            (9, 0, Ending::Solved, 10, 3, "a right answer is always worth something"),
+            (0, 0, Ending::Revealed, 0, 0, "a revealed answer is worth nothing, and breaks the streak"),
+        ];
+        for (wrong_answers, hints, ending, score, streak, why) in table {
+            drills.start("lab-1".to_owned()).unwrap();
+            (0..wrong_answers).for_each(|_| drills.count_wrong_answer().unwrap());
+            (0..hints).for_each(|_| drills.count_hint().unwrap());
+            assert_eq!(drills.end(ending).unwrap().as_deref(), Some("lab-1"), "{why}");
+            let status = drills.status();
+            let last = status.last.unwrap();
+            assert_eq!((last.score, status.record.streak), (score, streak), "{why}");
+        }
+        let record = drills.status().record;
+        assert_eq!((record.solved, record.not_solved, record.score, record.best_streak), (3, 1, 170, 3));
+    }
+
+    #[test]
+    fn a_wrong_set_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for (set, why) in [(&["nonsense"], "there is no such scenario"), (&["healthy"], "nothing is broken in it")] {
+            assert!(drills(folder.path(), set).is_err(), "{why}");
+        }
+        let narrow = drills(folder.path(), &["lab-1"]).unwrap();
+        assert_eq!(narrow.choose(None).unwrap(), "lab-1", "the leader's set holds");
+        for (wanted, why) in [(vec!["other".to_owned()], "not in the leader's set"), (vec![], "nothing to choose from")]
+        {
+            assert_eq!(narrow.choose(Some(&wanted)).unwrap_err().status, 422, "{why}");
+        }
+    }
+}

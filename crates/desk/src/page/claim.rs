@@ -1,0 +1,130 @@
+//! One claim: its fragments, its hops, and beside it a healthy one.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use evidence::{Collected, TraceId};
+use maud::{Markup, html};
+use serde::Deserialize;
+use service::Problem;
+
+use super::{Page, beginning, chain, encoded, ledger, part as as_part, waterfall, whole};
+use crate::api::LookQuery;
+use crate::extract::{InPath, InQuery};
+use crate::lab::Desk;
+use crate::routes::Shared;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct ClaimQuery {
+    /// Another claim to put beside it, or `healthy`.
+    with: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct RowsQuery {
+    #[serde(default)]
+    from: usize,
+}
+
+pub(super) async fn page(
+    State(desk): Shared,
+    InPath(id): InPath<String>,
+    InQuery(query): InQuery<ClaimQuery>,
+) -> Response {
+    if id == "last"
+        && let Some(id) = desk.observer.log().last().and_then(|claim| claim.claim_id)
+    {
+        let query = query.with.map(|with| format!("?with={}", encoded(&with))).unwrap_or_default();
+        return Redirect::to(&format!("/claims/{}{query}", encoded(&id))).into_response();
+    }
+    let (status, body) = match content(&desk, &id, &query).await {
+        Ok(body) => (StatusCode::OK, body),
+        Err(problem) => {
+            let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (status, html! { p.bad { (problem.detail) } })
+        }
+    };
+    let mut url = format!("/parts/claims/{}", encoded(&id));
+    if let Some(with) = &query.with {
+        url.push_str(&format!("?with={}", encoded(with)));
+    }
+    let main = html! {
+        h1 { "Claim " code { (beginning(&id, 36)) } }
+        p { a href="/#claims" { "All claims" } }
+        div #part-claim data-part=(url) data-on="looks" { (body) }
+        @if status == StatusCode::OK {
+            section aria-labelledby="diagnosis-title" {
+                h2 #diagnosis-title { "Diagnosis" }
+                form data-post=(format!("/parts/diagnosis/{}", encoded(&id))) data-into="diagnosis-result" data-wait="Looking" { button { "Diagnose this claim" } }
+                div #diagnosis-result.result aria-live="polite" {}
+            }
+        }
+    };
+    (status, whole(&format!("Claim {}", beginning(&id, 12)), &main)).into_response()
+}
+
+pub(super) async fn part(State(desk): Shared, InPath(id): InPath<String>, InQuery(query): InQuery<ClaimQuery>) -> Page {
+    content(&desk, &id, &query).await.map(as_part)
+}
+
+/// More rows of one trace.
+pub(super) async fn rows(
+    State(desk): Shared,
+    InPath((id, trace)): InPath<(String, String)>,
+    InQuery(query): InQuery<RowsQuery>,
+) -> Page {
+    let found = desk.find(&id, LookQuery::AT_ONCE).await?;
+    let trace: TraceId = trace.parse().map_err(|_| not_found("this is no trace id"))?;
+    let fragment = found.evidence.fragments.iter().find(|fragment| fragment.trace_id == trace);
+    let fragment = fragment.ok_or_else(|| not_found("the claim has no such trace"))?;
+    Ok(as_part(waterfall::rows(&found.evidence, fragment, query.from)))
+}
+
+async fn content(desk: &Desk, id: &str, query: &ClaimQuery) -> Result<Markup, Problem> {
+    let found = match desk.find(id, LookQuery::AT_ONCE).await {
+        Ok(found) => found,
+        Err(problem) if problem.status == StatusCode::NOT_FOUND && desk.observer.log().sent(id).is_some() => {
+            return Ok(html! { p { "No span of it has arrived yet. When one does, it shows here." } });
+        }
+        Err(problem) => return Err(problem),
+    };
+    let other_id = match query.with.as_deref() {
+        Some("healthy") => desk.observer.log().last_whole(),
+        other => other.map(str::to_owned),
+    };
+    let other = match &other_id {
+        Some(id) => Some(desk.find(id, LookQuery::AT_ONCE).await),
+        None => None,
+    };
+    Ok(html! {
+        section aria-labelledby="hops-title" { h2 #hops-title { "Hops" } (chain::picture(Some(&found.evidence))) }
+        section aria-labelledby="traces-title" {
+            h2 #traces-title { "Traces" }
+            @match (&query.with, other) {
+                (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(desk, &found)) },
+                (Some(_), Some(Ok(other))) => (pair(desk, id, &found, &other)),
+                (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(desk, &found)) },
+                (Some(_), None) => {
+                    p { "No healthy claim has been seen yet: reset to the healthy scenario, send one, and come back." }
+                    (waterfall::draw(desk, &found))
+                }
+            }
+        }
+        section aria-labelledby="ledger-title" { h2 #ledger-title { "Headers at each hop" } (ledger::table(&found.evidence)) }
+    })
+}
+
+fn pair(desk: &Desk, id: &str, one: &Collected, other: &Collected) -> Markup {
+    html! {
+        p { a href=(format!("/claims/{}", encoded(id))) { "Show this claim alone" } }
+        div.pair {
+            div { h3 { "This claim" } (waterfall::draw(desk, one)) }
+            div { h3 { "Claim " code { (beginning(&other.evidence.claim_id, 12)) } } (waterfall::draw(desk, other)) }
+        }
+        details #details-other-ledger { summary { "Headers of the other claim" } (ledger::table(&other.evidence)) }
+    }
+}
+
+pub(super) fn not_found(what: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, what.to_owned())
+}

@@ -1,0 +1,106 @@
+//! Sending claims, the newest of them, and the scoreboard.
+
+use axum::extract::State;
+use axum::response::Html;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::{beginning, encoded, part as as_part};
+use crate::api::ClaimRow;
+use crate::extract::InQuery;
+use crate::lab::Desk;
+use crate::routes::Shared;
+
+/// How many claims are listed at first.
+const FIRST: usize = 20;
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct ListQuery {
+    #[serde(default)]
+    all: bool,
+}
+
+pub(super) async fn part(State(desk): Shared, InQuery(query): InQuery<ListQuery>) -> Html<String> {
+    as_part(list(&desk, query.all))
+}
+
+pub(super) async fn scoreboard(State(desk): Shared) -> Html<String> {
+    as_part(board(&desk))
+}
+
+pub(super) fn forms(desk: &Desk) -> Markup {
+    html! {
+        div.row {
+            form data-post="/api/claims" data-into="claims-result" data-wait="Sending" { button #send-claim { "Send a claim" } }
+            form.row data-post="/api/traffic" data-into="claims-result" data-say="The rate is set." {
+                div {
+                    label for="rate" { "Claims per second" }
+                    input #rate name="per_second" type="number" min="0" max="1000" step="any" value=(desk.door.traffic().per_second) data-number required;
+                }
+                button.quiet { "Set traffic" }
+            }
+            p #traffic.quiet { (traffic_words(desk)) }
+        }
+        p #claims-result.result aria-live="polite" {}
+    }
+}
+
+fn traffic_words(desk: &Desk) -> String {
+    let traffic = desk.door.traffic();
+    format!("{} accepted, {} failed", traffic.accepted, traffic.failed)
+}
+
+pub(super) fn list(desk: &Desk, all: bool) -> Markup {
+    let claims = desk.observer.log().newest();
+    let shown = if all { claims.len() } else { claims.len().min(FIRST) };
+    html! {
+        @if claims.is_empty() { p { "No claim was sent yet." } } @else {
+            div.scroll role="region" aria-label="Newest claims" tabindex="0" {
+                table.claims {
+                    thead { tr { th scope="col" { "Claim" } th scope="col" { "Status" } th scope="col" { "Traces" } th scope="col" { "Whole" } th scope="col" { "Services reached" } } }
+                    tbody { @for row in claims.iter().take(shown) { (claim(row)) } }
+                }
+            }
+        }
+        @if shown < claims.len() {
+            button.quiet #all-claims data-load="/parts/claims?all=true" data-into="part-claims" { "Show all " (claims.len()) " (" (claims.len() - shown) " are hidden)" }
+        } @else if shown > FIRST {
+            button.quiet #few-claims data-load="/parts/claims" data-into="part-claims" { "Show only the newest " (FIRST) }
+        }
+    }
+}
+
+fn claim(row: &ClaimRow) -> Markup {
+    let id = row.claim.claim_id.as_deref().unwrap_or_default();
+    let class = if row.claim.accepted() { "good" } else { "bad" };
+    let status = row.claim.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+    html! {
+        tr {
+            th scope="row" { a #(format!("claim-{id}")) href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } } }
+            td.(class) title=(row.claim.error.as_deref().unwrap_or_default()) { (status) }
+            @match &row.seen {
+                None => { td { "…" } td { "…" } td { "not looked at yet" } },
+                Some(seen) => {
+                    td { (seen.traces) }
+                    td { @if seen.whole { span.good { "yes" } } @else { span.bad { "no" } } }
+                    td { @if seen.services.is_empty() { "no span arrived" } @else { (seen.services.join(", ")) } }
+                },
+            }
+        }
+    }
+}
+
+pub(super) fn board(desk: &Desk) -> Markup {
+    let board = desk.observer.log().scoreboard();
+    let share = (board.whole * 100).checked_div(board.claims);
+    html! {
+        @if let Some(share) = share {
+            dl.board aria-label=(format!("The last {} minutes", board.window_s / 60)) {
+                div { dt { "Whole claims" } dd { strong { (share) " %" } " of " (board.claims) } }
+                div { dt { "Traces per claim" } dd { @for (traces, claims) in &board.by_traces { span.nowrap { (traces) ": " (claims) "×" } " " } } }
+                div { dt { "Root spans" } dd { @for (service, roots) in &board.roots { span.nowrap { (service) ": " (roots) } " " } } }
+            }
+            p.quiet { "Of the last " (board.window_s / 60) " minutes, as far as claims were looked at." }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The first page.
+
+use axum::extract::State;
+use axum::response::Html;
+use maud::{Markup, html};
+use scenario::topology::Service;
+
+use super::{chain, claims, lab, scenarios, whole};
+use crate::lab::Desk;
+use crate::routes::Shared;
+
+pub(super) async fn page(State(desk): Shared) -> Html<String> {
+    let main = html! {
+        h1 { "Why traces break" }
+        div.desk {
+            section #chain aria-labelledby="chain-title" {
+                h2 #chain-title { "The chain" }
+                div #part-chain data-part="/parts/chain" data-on="looks" { (chain::latest(&desk).await) }
+            }
+            div.column {
+                section #lab aria-labelledby="lab-title" {
+                    h2 #lab-title { "The lab" }
+                    div #part-lab data-part="/parts/lab" data-on="settings drill" { (lab::state(&desk).await) }
+                    (lab::actions())
+                }
+                section #settings aria-labelledby="settings-title" {
+                    h2 #settings-title { "Settings" }
+                    div #part-settings data-part="/parts/settings" data-on="settings drill" { (scenarios::table(&desk).await) }
+                    (settings_form(&desk))
+                }
+            }
+            section #claims aria-labelledby="claims-title" {
+                h2 #claims-title { "Claims" }
+                (claims::forms(&desk))
+                div #part-scoreboard data-part="/parts/scoreboard" data-on="looks" { (claims::board(&desk)) }
+                div #part-claims data-part="/parts/claims" data-on="claims looks" { (claims::list(&desk, false)) }
+            }
+            section #scenarios aria-labelledby="scenarios-title" {
+                h2 #scenarios-title { "Scenarios" }
+                p #scenario-result.result aria-live="polite" {}
+                div #part-scenarios.groups data-part="/parts/scenarios" data-on="settings drill" { (scenarios::list(&desk).await) }
+            }
+        }
+    };
+    whole("Desk", &main)
+}
+
+fn settings_form(desk: &Desk) -> Markup {
+    let schema = desk.control.schema();
+    html! {
+        form.row data-post="/api/settings/set" data-into="settings-result" data-say="Set: every service was told." data-wait="Waiting until every service follows" {
+            div {
+                label for="set-service" { "Service" }
+                select #set-service name="service" {
+                    @for service in Service::ALL { option { (service) } }
+                }
+            }
+            div.wide {
+                label for="set-assignment" { "Setting" }
+                input #set-assignment name="assignment" list="setting-keys" placeholder="KEY=VALUE" autocomplete="off" spellcheck="false" required;
+            }
+            button { "Set" }
+        }
+        datalist #setting-keys {
+            @for key in keys(desk) { option value=(format!("{key}=")) {} }
+        }
+        p #settings-result.result aria-live="polite" {}
+        form data-post="/api/settings/reset" data-into="settings-result" data-say="The healthy scenario holds." data-wait="Waiting until every service follows" {
+            button.quiet { "Reset to healthy" }
+        }
+        details #details-schema {
+            summary { "What each service takes" }
+            @for service in Service::ALL {
+                h3 { (service) }
+                @let mut settings = schema.settings(*service).peekable();
+                @if settings.peek().is_none() { p { "Nothing." } }
+                dl.settings {
+                    @for setting in settings {
+                        dt { code { (setting.key) } }
+                        dd { (setting.allowed) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn keys(desk: &Desk) -> Vec<&'static str> {
+    let schema = desk.control.schema();
+    let mut keys: Vec<_> = Service::ALL.iter().flat_map(|service| schema.settings(*service)).map(|it| it.key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}

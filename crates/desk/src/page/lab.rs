@@ -1,0 +1,233 @@
+//! Symptom, clock, hints, check, diagnose, reveal, and drills.
+
+use axum::extract::State;
+use axum::response::Html;
+use evidence::diagnose::{Cell, CellStatus};
+use evidence::{Diagnosis, Outcome};
+use maud::{Markup, html};
+use scenario::Scenario;
+use service::Problem;
+
+use super::{Page, beginning, clock, encoded, minutes, part as as_part};
+use crate::api::{CheckReport, CurrentDrill, DrillAnswer, DrillRecord, EndedDrill, LookQuery};
+use crate::extract::InPath;
+use crate::lab::Desk;
+use crate::routes::Shared;
+use crate::{check, judge};
+
+pub(super) async fn part(State(desk): Shared) -> Html<String> {
+    as_part(state(&desk).await)
+}
+
+/// What is known of the scenario that holds, or of the drill.
+pub(super) async fn state(desk: &Desk) -> Markup {
+    let drills = desk.drills.status();
+    html! {
+        @match drills.current {
+            Some(drill) => (drill_on(drill)),
+            None => (match desk.control.current().await {
+                Ok(scenario) => lesson(desk, scenario),
+                Err(problem) => html! { p.bad { (problem.detail) } },
+            }),
+        }
+        (record(&drills.record, drills.last.as_ref()))
+    }
+}
+
+fn lesson(desk: &Desk, scenario: &Scenario) -> Markup {
+    html! {
+        h3 { (scenario.title) " " span.quiet { (scenario.id) } }
+        p { (scenario.symptom) }
+        p { "Since it was switched to: " (clock(desk.control.switched_unix_ms())) }
+        @if !scenario.look.is_empty() {
+            details #details-look {
+                summary { "What to look at" }
+                ul { @for look in &scenario.look { li { (look) } } }
+            }
+        }
+        form data-post="/api/drill" data-into="lab-result" data-say="A drill is on. Find the first step that fails." data-wait="Hiding a scenario" {
+            button.quiet { "Start a drill" }
+        }
+    }
+}
+
+fn drill_on(drill: CurrentDrill) -> Markup {
+    html! {
+        h3 { "A drill is on" }
+        p { "One scenario was chosen at random, and settings are hidden. Where is the first step that fails?" }
+        p { "Time: " (clock(drill.started_unix_ms)) ". Wrong answers: " (drill.wrong_answers) ". Hints: " (drill.hints) "." }
+        form.row data-post="/parts/answer" data-into="lab-result" data-wait="Judging, with fresh probes" {
+            div {
+                label for="drill-place" { "Place" }
+                select #drill-place name="place" { @for place in judge::places() { option { (place) } } }
+            }
+            div {
+                label for="drill-step" { "First step that fails" }
+                select #drill-step name="step" {
+                    option value="inject" { "1 injected?" }
+                    option value="transit" { "2 survived transit?" }
+                    option value="extract" { "3 extracted?" }
+                    option value="use" { "4 used?" }
+                    option value="" { "none: all four succeed" }
+                }
+            }
+            button { "Answer" }
+        }
+        p.note { "Diagnose and reveal end the drill, and so does switching." }
+    }
+}
+
+fn record(record: &DrillRecord, last: Option<&EndedDrill>) -> Markup {
+    let seconds = |millis: u64| minutes(millis / 1000);
+    html! {
+        @if let Some(last) = last {
+            p {
+                "Last drill: " code { (last.scenario) } ", " (seconds(last.duration_ms)) ", score " (last.score) ". " (last.ending)
+            }
+            p {
+                "Solved " (record.solved) ", not solved " (record.not_solved) ", score " (record.score)
+                ", streak " (record.streak) " (best " (record.best_streak) ")"
+                @if let Some(best) = record.best_ms { ", fastest " (seconds(best)) }
+                "."
+            }
+        }
+    }
+}
+
+/// The buttons stand outside of what is asked for again, so that focus stays.
+pub(super) fn actions() -> Markup {
+    html! {
+        div.row {
+            form data-post="/parts/check" data-into="lab-result" data-wait="Sending probes and waiting for their spans, for 10 s at most" { button { "Check" } }
+            form data-post="/parts/hint" data-into="lab-result" { button { "Hint" } }
+            form data-post="/parts/diagnosis" data-into="lab-result" data-wait="Sending probes and waiting for their spans, for 10 s at most" { button { "Diagnose" } }
+            form data-post="/parts/reveal" data-into="lab-result" { button.quiet { "Reveal" } }
+        }
+        div #lab-result.result aria-live="polite" {}
+    }
+}
+
+pub(super) async fn check(State(desk): Shared) -> Html<String> {
+    let report = check::report(&desk, None, None).await;
+    as_part(verdict(&report))
+}
+
+fn verdict(report: &CheckReport) -> Markup {
+    html! {
+        p { (outcome(report.verdict.outcome)) }
+        p { (report.verdict.sentence) }
+        @if !report.verdict.evidence.is_empty() { ul { @for sentence in &report.verdict.evidence { li { (sentence) } } } }
+        p.quiet {
+            "Probes: "
+            @for id in report.probes.iter().filter_map(|probe| probe.claim_id.as_deref()) {
+                a href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } } " "
+            }
+            "Waited " (report.waited_ms) " ms; what is not there after " (report.deadline_ms / 1000) " s counts as absent."
+        }
+    }
+}
+
+pub(super) async fn hint(State(desk): Shared) -> Page {
+    let hint = desk.hint().await?;
+    Ok(as_part(html! {
+        @if hint.of > 0 { p.quiet { "Hint " (hint.number) " of " (hint.of) } }
+        p { (hint.text) }
+    }))
+}
+
+pub(super) async fn reveal(State(desk): Shared) -> Page {
+    let scenario = desk.reveal().await?;
+    Ok(as_part(html! {
+        h3 { (scenario.title) }
+        @match &scenario.fault {
+            None => p { "Nothing is broken on purpose." },
+            Some(fault) => {
+                p { strong { (fault.cause.place) @if let Some(step) = fault.cause.step { ", step " (step_name(step)) } } }
+                p { (fault.cause.text) }
+                @for fix in &fault.fixes {
+                    p { (fix.text) }
+                    ul { @for (service, key, value) in fix.settings.iter() { li { (service) " " code { (key) "=" (value) } } } }
+                }
+            }
+        }
+    }))
+}
+
+pub(super) async fn diagnose(State(desk): Shared) -> Page {
+    Ok(as_part(four_steps(&desk.diagnose_probe().await?)))
+}
+
+pub(super) async fn diagnose_claim(State(desk): Shared, InPath(id): InPath<String>) -> Page {
+    Ok(as_part(four_steps(&desk.diagnose_claim(&id, LookQuery::default()).await?)))
+}
+
+fn four_steps(diagnosis: &Diagnosis) -> Markup {
+    let at_hops = diagnosis.hops.iter().filter_map(|hop| hop.finding.as_ref());
+    let findings = at_hops.chain(diagnosis.inside.iter().filter_map(|inside| inside.finding.as_ref()));
+    html! {
+        p { (outcome(diagnosis.outcome)) }
+        p { (diagnosis.sentence) }
+        div.scroll role="region" aria-label="The four steps of every hop" tabindex="0" {
+            table.steps {
+                thead { tr { th scope="col" { "Hop" } th scope="col" { "Injected" } th scope="col" { "Survived" } th scope="col" { "Extracted" } th scope="col" { "Used" } } }
+                tbody {
+                    @for hop in &diagnosis.hops {
+                        tr { th scope="row" { (hop.hop) } (cell(&hop.injected)) (cell(&hop.survived)) (cell(&hop.extracted)) (cell(&hop.used)) }
+                    }
+                    @for inside in &diagnosis.inside {
+                        tr { th scope="row" { "inside " (inside.service) } td {} td {} td {} (cell(&inside.used)) }
+                    }
+                }
+            }
+        }
+        @for finding in findings {
+            p { strong { (finding.place) } @if diagnosis.first.as_ref() == Some(finding) { " (the first)" } ": " (finding.sentence) }
+            @if !finding.alternatives.is_empty() {
+                p { "The same evidence would be left by:" }
+                ul { @for other in &finding.alternatives { li { (other.place) ": " (other.sentence) } } }
+            }
+        }
+        @if !diagnosis.undecided.is_empty() { ul.quiet { @for sentence in &diagnosis.undecided { li { (sentence) } } } }
+    }
+}
+
+fn cell(cell: &Cell) -> Markup {
+    let (class, word) = match cell.status {
+        CellStatus::Ok => ("good", "yes"),
+        CellStatus::Failed => ("bad", "NO"),
+        CellStatus::Unknown => ("unsure", "?"),
+        CellStatus::NotApplicable => ("quiet", "–"),
+    };
+    html! { td.(class) title=(cell.reason) { (word) } }
+}
+
+fn outcome(outcome: Outcome) -> Markup {
+    let (class, word) = match outcome {
+        Outcome::Healthy => ("good", "HEALTHY"),
+        Outcome::NotAPropagationBreak => ("good", "NOT A PROPAGATION BREAK"),
+        Outcome::Broken => ("bad", "BROKEN"),
+        Outcome::Leaking => ("bad", "LEAKING"),
+        Outcome::CannotTell => ("unsure", "CANNOT TELL"),
+    };
+    html! { strong.outcome.(class) { (word) } }
+}
+
+pub(super) async fn answer(State(desk): Shared, answer: DrillAnswer) -> Result<Html<String>, Problem> {
+    let judgement = desk.answer_drill(&answer).await?;
+    Ok(as_part(html! {
+        p { @if judgement.right { strong.outcome.good { "RIGHT" } } @else { strong.outcome.bad { "NOT SO" } } }
+        @for sentence in &judgement.evidence { p { (sentence) } }
+        @if judgement.right && let Some(last) = &judgement.drill.last {
+            p { "It was " code { (last.scenario) } ": score " (last.score) " in " (minutes(last.duration_ms / 1000)) ". It still holds: now mend it." }
+        }
+    }))
+}
+
+fn step_name(step: scenario::file::Step) -> &'static str {
+    match step {
+        scenario::file::Step::Inject => "1 (inject)",
+        scenario::file::Step::Transit => "2 (transit)",
+        scenario::file::Step::Extract => "3 (extract)",
+        scenario::file::Step::Use => "4 (use)",
+    }
+}

@@ -1,0 +1,59 @@
+//! What each hop sent and received, as a table.
+
+use evidence::ClaimEvidence;
+use evidence::ledger::Side;
+use maud::{Markup, html};
+use scenario::expectation::{ParentUsed, Transit};
+
+pub(super) fn table(evidence: &ClaimEvidence) -> Markup {
+    html! {
+        div.scroll role="region" aria-label="Headers sent and received at each hop" tabindex="0" {
+            table.ledger {
+                thead { tr { th scope="col" { "Hop" } th scope="col" { "Sent" } th scope="col" { "Received" } th scope="col" { "In transit" } th scope="col" { "Parent used" } } }
+                tbody {
+                    @for row in evidence::ledger(evidence) {
+                        tr {
+                            th scope="row" { (row.hop) }
+                            td { (side(row.sent.as_ref())) }
+                            td { (side(row.received.as_ref())) }
+                            td { (transit("trace headers", row.transit)) (transit("baggage", row.baggage_transit)) }
+                            td {
+                                @match row.parent {
+                                    _ if row.linked => span.good { "linked" },
+                                    Some(ParentUsed::Sender) => span.good { "the sender" },
+                                    Some(ParentUsed::Nobody) => span.bad { "nobody" },
+                                    Some(ParentUsed::Other) => span.bad { "another span" },
+                                    None => span.quiet { "not seen" },
+                                }
+                                @if let Some(sampled) = row.sampled { br; @if sampled { "sampled" } @else { "not sampled" } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn side(side: Option<&Side>) -> Markup {
+    html! {
+        @match side {
+            None => span.quiet { "not seen" },
+            Some(side) if side.headers.iter().next().is_none() => "no trace header",
+            Some(side) => @for (name, values) in side.headers.iter() {
+                div.header { strong { (name) } " " code { (super::beginning(&values.join(", "), 300)) } }
+            },
+        }
+    }
+}
+
+fn transit(what: &str, transit: Option<Transit>) -> Markup {
+    html! {
+        @match transit {
+            None => {},
+            Some(Transit::Intact) => div.good { (what) " intact" },
+            Some(Transit::Altered) => div.bad { (what) " altered" },
+            Some(Transit::Lost) => div.bad { (what) " lost" },
+        }
+    }
+}

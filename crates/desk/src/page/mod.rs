@@ -1,0 +1,222 @@
+//! The desk for people: pages and parts of pages, rendered here. A part is asked for again when something changed.
+//!
+//! Every text goes through the templates, which escape it: span names and attributes are foreign.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use maud::{DOCTYPE, Markup, html};
+use service::Problem;
+use service::body::Body;
+
+use crate::api::DrillAnswer;
+use crate::lab::Desk;
+use crate::routes::Shared;
+use crate::token::{self, Token};
+
+mod chain;
+mod claim;
+mod claims;
+mod home;
+mod lab;
+mod ledger;
+mod scenarios;
+mod span;
+mod waterfall;
+
+type Page = Result<Html<String>, Problem>;
+
+pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Desk>> {
+    let login = get(async || login(false)).post(async move |body: Bytes| token::log_in(State(token), body).await);
+    Router::new()
+        .route("/", get(home::page))
+        .route("/login", login)
+        .route("/claims/{id}", get(claim::page))
+        .route("/parts/chain", get(chain::part))
+        .route("/parts/lab", get(lab::part))
+        .route("/parts/claims", get(claims::part))
+        .route("/parts/scoreboard", get(claims::scoreboard))
+        .route("/parts/scenarios", get(scenarios::part))
+        .route("/parts/settings", get(scenarios::settings))
+        .route("/parts/claims/{id}", get(claim::part))
+        .route("/parts/rows/{id}/{trace}", get(claim::rows))
+        .route("/parts/spans/{trace}/{span}", get(span::part))
+        .route("/parts/check", post(lab::check))
+        .route("/parts/diagnosis", post(lab::diagnose))
+        .route("/parts/diagnosis/{id}", post(lab::diagnose_claim))
+        .route("/parts/hint", post(lab::hint))
+        .route("/parts/reveal", post(lab::reveal))
+        .route(
+            "/parts/answer",
+            post(async |desk: Shared, Body(answer): Body<DrillAnswer>| lab::answer(desk, answer).await),
+        )
+        .route("/assets/desk.css", get(async || asset("text/css; charset=utf-8", include_str!("../assets/desk.css"))))
+        .route(
+            "/assets/desk.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/desk.js"))),
+        )
+        .route(
+            "/assets/live.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/live.js"))),
+        )
+}
+
+fn asset(media_type: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, media_type)], text).into_response()
+}
+
+/// A whole page.
+fn whole(title: &str, main: &Markup) -> Html<String> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " – InsureWatch" }
+                link rel="icon" href="data:,";
+                link rel="stylesheet" href="/assets/desk.css";
+                script type="module" src="/assets/desk.js" {}
+            }
+            body {
+                a.skip href="#main" { "Skip to content" }
+                header {
+                    a.brand href="/" { "InsureWatch" }
+                    nav aria-label="Parts of the desk" {
+                        a href="/#chain" { "Chain" }
+                        a href="/#lab" { "Lab" }
+                        a href="/#settings" { "Settings" }
+                        a href="/#claims" { "Claims" }
+                        a href="/#scenarios" { "Scenarios" }
+                    }
+                    p #connection role="status" { "connecting" }
+                }
+                main #main tabindex="-1" { (main) }
+                dialog #span-dialog aria-labelledby="span-title" {
+                    div #span-detail {}
+                    form method="dialog" { button { "Close" } }
+                }
+                noscript { p.note { "This page needs JavaScript; the command line does not." } }
+            }
+        }
+    };
+    Html(page.into_string())
+}
+
+fn part(markup: Markup) -> Html<String> {
+    Html(markup.into_string())
+}
+
+pub(crate) fn login(refused: bool) -> Html<String> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Log in – InsureWatch" }
+                link rel="icon" href="data:,";
+                link rel="stylesheet" href="/assets/desk.css";
+            }
+            body {
+                main #main {
+                    h1 { "InsureWatch" }
+                    form.login method="post" action="/login" {
+                        label for="token" { "Token of this desk" }
+                        input #token name="token" type="password" autocomplete="current-password" required;
+                        button { "Log in" }
+                        @if refused { p.bad role="alert" { "This is not the token." } }
+                    }
+                }
+            }
+        }
+    };
+    Html(page.into_string())
+}
+
+/// The class that gives a service its colour; its name always stands beside it.
+fn service_class(service: &str) -> &'static str {
+    match service {
+        "python-api" => "s-python-api",
+        "gateway" => "s-gateway",
+        "java-claims" => "s-java-claims",
+        "node-policy-store" => "s-node-policy-store",
+        "claims-worker" => "s-claims-worker",
+        "fraud-partner" => "s-fraud-partner",
+        _ => "s-other",
+    }
+}
+
+/// A trace id: its beginning, and a link to Grafana if there is one.
+fn trace_id(desk: &Desk, id: evidence::TraceId) -> Markup {
+    let full = id.to_string();
+    let short: String = full.chars().take(8).collect();
+    html! {
+        @match desk.grafana.as_ref().and_then(|grafana| explore(grafana, &full)) {
+            Some(url) => a href=(url) title=(format!("{full} in Grafana")) rel="noreferrer" { code { (short) "…" } },
+            None => code title=(full) { (short) "…" },
+        }
+    }
+}
+
+/// Grafana's Explore with a trace open (<https://grafana.com/docs/grafana/latest/explore/#generate-explore-urls-from-external-tools>).
+fn explore(grafana: &reqwest::Url, trace_id: &str) -> Option<String> {
+    let panes = serde_json::json!({ "trace": {
+        "datasource": "tempo",
+        "queries": [{
+            "refId": "A",
+            "datasource": { "type": "tempo", "uid": "tempo" },
+            "queryType": "traceql",
+            "query": trace_id,
+        }],
+        "range": { "from": "now-24h", "to": "now" },
+    } });
+    let mut url = grafana.clone();
+    url.path_segments_mut().ok()?.pop_if_empty().push("explore");
+    url.query_pairs_mut().append_pair("schemaVersion", "1").append_pair("panes", &panes.to_string());
+    Some(url.to_string())
+}
+
+fn duration(nanos: u64) -> String {
+    match nanos {
+        0..1_000 => format!("{nanos} ns"),
+        1_000..1_000_000 => format!("{}.{} µs", nanos / 1_000, nanos / 100 % 10),
+        1_000_000..1_000_000_000 => format!("{}.{} ms", nanos / 1_000_000, nanos / 100_000 % 10),
+        _ => format!("{}.{} s", nanos / 1_000_000_000, nanos / 100_000_000 % 10),
+    }
+}
+
+fn clock(since_unix_ms: u64) -> Markup {
+    let seconds = crate::unix_millis().saturating_sub(since_unix_ms) / 1000;
+    html! { time.clock data-since=(since_unix_ms) { (minutes(seconds)) } }
+}
+
+fn minutes(seconds: u64) -> String {
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// Foreign text as a part of a path or query.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        match byte {
+            b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+        encoded
+    })
+}
+
+fn beginning(text: &str, characters: usize) -> String {
+    let mut short: String = text.chars().take(characters).collect();
+    if text.chars().nth(characters).is_some() {
+        short.push('…');
+    }
+    short
+}

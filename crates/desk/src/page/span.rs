@@ -1,0 +1,61 @@
+//! One span: everything that arrived of it.
+
+use axum::extract::State;
+use evidence::headers::TraceHeaders;
+use evidence::span::{Attributes, Status};
+use evidence::{Span, SpanId, TraceId};
+use maud::{Markup, html};
+
+use super::claim::not_found;
+use super::{Page, duration, part as as_part};
+use crate::extract::InPath;
+use crate::routes::Shared;
+
+pub(super) async fn part(State(desk): Shared, InPath((trace, span)): InPath<(String, String)>) -> Page {
+    let trace: TraceId = trace.parse().map_err(|_| not_found("this is no trace id"))?;
+    let id: SpanId = span.parse().map_err(|_| not_found("this is no span id"))?;
+    let spans = desk.looker.spans(trace).await?;
+    let span = spans.iter().find(|span| span.span_id == id).ok_or_else(|| not_found("the trace has no such span"))?;
+    Ok(as_part(detail(span)))
+}
+
+fn detail(span: &Span) -> Markup {
+    let headers = TraceHeaders::from_attributes(&span.attributes);
+    let kind = format!("{:?}", span.kind).to_lowercase();
+    html! {
+        h2 #span-title { (span.service) ": " (span.name) }
+        dl.attributes {
+            dt { "kind" } dd { (kind) }
+            dt { "duration" } dd { (duration(span.duration_nanos())) }
+            dt { "status" } dd { @match &span.status { Status::Unset => "unset", Status::Ok => "ok", Status::Error(message) => { "error " (message) } } }
+            dt { "trace" } dd { code { (span.trace_id) } }
+            dt { "span" } dd { code { (span.span_id) } }
+            dt { "parent" } dd { @match span.parent_span_id { Some(parent) => code { (parent) }, None => "none" } }
+            dt { "scope" } dd { (span.scope) }
+        }
+        @if headers.iter().next().is_some() {
+            h3 { "Trace headers" }
+            dl.attributes { @for (name, values) in headers.iter() { dt { (name) } dd { code { (values.join(", ")) } } } }
+        }
+        (attributes("Attributes", &span.attributes))
+        @if !span.links.is_empty() {
+            h3 { "Links" }
+            ul { @for link in &span.links { li { "trace " code { (link.trace_id) } ", span " code { (link.span_id) } } } }
+        }
+        @for event in &span.events { (attributes(&format!("Event {}", event.name), &event.attributes)) }
+        (attributes("Resource", &span.resource))
+    }
+}
+
+fn attributes(title: &str, attributes: &Attributes) -> Markup {
+    html! {
+        h3 { (title) }
+        @if attributes.is_empty() { p { "None." } }
+        dl.attributes {
+            @for (key, value) in attributes {
+                dt { (key) }
+                dd { code { @match value.as_str() { Some(text) => (text), None => (value.to_string()) } } }
+            }
+        }
+    }
+}

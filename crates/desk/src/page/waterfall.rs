@@ -1,0 +1,133 @@
+//! The fragments of a claim on one clock.
+
+use std::collections::BTreeSet;
+
+use evidence::claim::{Node, Place};
+use evidence::span::Status;
+use evidence::{ClaimEvidence, Collected, Fragment, Span, SpanId, TraceId};
+use maud::{Markup, html};
+
+use super::{duration, encoded, service_class, trace_id};
+use crate::lab::Desk;
+
+/// How many rows of a trace are drawn at once.
+const ROWS: usize = 200;
+const DEEPEST_INDENT: usize = 12;
+/// The bar's own units, from the start of the clock to its end.
+const BAR_WIDTH: u128 = 1000;
+
+/// The clock that all fragments share, in nanoseconds since the Unix epoch.
+struct Clock {
+    start: u64,
+    nanos: u64,
+}
+
+pub(super) fn draw(desk: &Desk, found: &Collected) -> Markup {
+    let evidence = &found.evidence;
+    let clock = Clock::of(evidence);
+    let count = evidence.fragments.len();
+    html! {
+        p {
+            (count) @if count == 1 { " trace" } @else { " traces" } " on one clock of " (duration(clock.nanos)) "."
+            @if evidence.malformed > 0 { " " (evidence.malformed) " spans or links had malformed ids and were left out." }
+            @if evidence.partial { " The trace store left out spans." }
+        }
+        @for fragment in &evidence.fragments { (self::fragment(desk, evidence, fragment)) }
+    }
+}
+
+fn fragment(desk: &Desk, evidence: &ClaimEvidence, fragment: &Fragment) -> Markup {
+    html! {
+        div.fragment {
+            h3 {
+                "Trace " (trace_id(desk, fragment.trace_id)) " "
+                span.quiet { (fragment.nodes.len()) " spans: " (fragment.services.join(", ")) }
+            }
+            @if fragment.roots().next().is_none() { p.unsure { "It has no root." } }
+            @if !fragment.other_claims.is_empty() { p.bad { "It also holds spans of claim " (fragment.other_claims.join(", ")) "." } }
+            ol.rows { (rows(evidence, fragment, 0)) }
+        }
+    }
+}
+
+/// Some rows of a trace, and how many are left.
+pub(super) fn rows(evidence: &ClaimEvidence, fragment: &Fragment, from: usize) -> Markup {
+    let clock = Clock::of(evidence);
+    let here: BTreeSet<_> = evidence.spans().map(|span| (span.trace_id, span.span_id)).collect();
+    let until = from.saturating_add(ROWS).min(fragment.nodes.len());
+    let left = fragment.nodes.len() - until;
+    let before = from.checked_sub(1).and_then(|at| fragment.nodes.get(at));
+    let mut ghost = before.and_then(ghost_of);
+    html! {
+        @for node in fragment.nodes.iter().take(until).skip(from) {
+            @if let Some(parent) = ghost_of(node) && ghost.replace(parent) != Some(parent) {
+                li.ghost { span { "parent " code { (parent) } " never arrived" } }
+            }
+            (row(node, &clock, &here))
+        }
+        @if left > 0 {
+            li.more {
+                button.quiet data-append=(format!("/parts/rows/{}/{}?from={until}", encoded(&claim_or_trace(evidence, fragment)), fragment.trace_id)) {
+                    "Show " (left.min(ROWS)) " more (" (left) " are hidden)"
+                }
+            }
+        }
+    }
+}
+
+fn claim_or_trace(evidence: &ClaimEvidence, fragment: &Fragment) -> String {
+    if evidence.claim_id.is_empty() { fragment.trace_id.to_string() } else { evidence.claim_id.clone() }
+}
+
+fn ghost_of(node: &Node) -> Option<SpanId> {
+    node.span.parent_span_id.filter(|_| node.place == Place::MissingParent)
+}
+
+fn row(node: &Node, clock: &Clock, here: &BTreeSet<(TraceId, SpanId)>) -> Markup {
+    let span = &node.span;
+    let indent = format!("d{}", node.depth.min(DEEPEST_INDENT));
+    let (left, width) = clock.bar(span);
+    let kind = format!("{:?}", span.kind).to_lowercase();
+    let failed = matches!(span.status, Status::Error(_));
+    html! {
+        li.(service_class(&span.service)) #(anchor(span.trace_id, span.span_id)) {
+            button.span.(indent) data-load=(format!("/parts/spans/{}/{}", span.trace_id, span.span_id)) data-dialog="span-dialog" data-into="span-detail" {
+                span.service { (span.service) } " " span.name { (span.name) }
+                @if failed { strong.bad { " failed" } }
+                span.hidden { ", depth " (node.depth) ", starts after " (duration(span.start_unix_nano.saturating_sub(clock.start))) }
+            }
+            span.kind { (kind) @if node.place == Place::Root { ", root" } }
+            svg.bar viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" { rect x=(left) y="1" width=(width) height="8" {} }
+            span.duration { (duration(span.duration_nanos())) }
+            @for link in &span.links {
+                span.link {
+                    "linked to "
+                    @if here.contains(&(link.trace_id, link.span_id)) {
+                        a href=(format!("#{}", anchor(link.trace_id, link.span_id))) { "span " code { (link.span_id) } }
+                    } @else { "span " code { (link.span_id) } " of trace " code { (link.trace_id) } }
+                }
+            }
+        }
+    }
+}
+
+fn anchor(trace: TraceId, span: SpanId) -> String {
+    format!("s-{trace}-{span}")
+}
+
+// === impl Clock ===
+
+impl Clock {
+    fn of(evidence: &ClaimEvidence) -> Self {
+        let start = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or(0);
+        let end = evidence.spans().map(|span| span.end_unix_nano.max(span.start_unix_nano)).max().unwrap_or(0);
+        Self { start, nanos: end - start }
+    }
+
+    /// Left edge and width; never so narrow that it cannot be seen.
+    fn bar(&self, span: &Span) -> (u128, u128) {
+        let scale = |nanos: u64| u128::from(nanos) * BAR_WIDTH / u128::from(self.nanos.max(1));
+        let left = scale(span.start_unix_nano.saturating_sub(self.start)).min(BAR_WIDTH - 3);
+        (left, scale(span.duration_nanos()).clamp(3, BAR_WIDTH - left))
+    }
+}

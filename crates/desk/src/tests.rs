@@ -1,0 +1,198 @@
+//! The desk as a whole, without a lab behind it.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+
+/// A desk whose services follow any settings, and answer nothing else.
+struct Stand {
+    desk: Router,
+    folder: tempfile::TempDir,
+}
+
+async fn stand(edit: impl FnOnce(&mut Config)) -> Stand {
+    let folder = tempfile::tempdir().unwrap();
+    let healthz = get(async || Json(json!({ "service": "stub", "generation": 1_000_000 })));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(axum::serve(listener, Router::new().route("/healthz", healthz)).into_future());
+    let mut config = Config {
+        services: Service::ALL.iter().map(|service| (*service, url.clone())).collect(),
+        trace_source: url,
+        active: folder.path().join("active.toml"),
+        catalogue: testing::catalogue(),
+        schema: Arc::new(testing::schema()),
+        allowed_hosts: Vec::new(),
+        token: None,
+        lock_reveal: false,
+        drills: Vec::new(),
+        grafana: None,
+        traffic_per_second: 0.0,
+    };
+    edit(&mut config);
+    Stand { desk: app(config).unwrap(), folder }
+}
+
+// === impl Stand ===
+
+impl Stand {
+    async fn send(&self, request: Request<Body>) -> (StatusCode, axum::http::HeaderMap, String) {
+        let response = self.desk.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
+        let (status, _, body) = self.send(request).await;
+        (status, body)
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (StatusCode, String) {
+        let request = Request::post(path).header("host", "localhost").header("content-type", "application/json");
+        let (status, _, body) = self.send(request.body(Body::from(body.to_string())).unwrap()).await;
+        (status, body)
+    }
+}
+
+#[tokio::test]
+async fn a_drill_is_hidden_everywhere_until_it_is_solved() {
+    let stand = stand(|_| ()).await;
+    let (status, body) = stand.post("/api/drill", &json!({})).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let settings: Value = serde_json::from_str(&stand.get("/api/settings").await.1).unwrap();
+    assert_eq!((&settings["scenario"], &settings["settings"]), (&Value::Null, &json!({})), "settings are masked");
+    let file = std::fs::read_to_string(stand.folder.path().join("active.toml")).unwrap();
+    assert!(!file.contains("scenario ="), "the file of active settings names no scenario: {file}");
+    for path in ["/api/settings", "/api/lab", "/parts/lab", "/parts/settings"] {
+        let (_, body) = stand.get(path).await;
+        assert!(!body.contains("lab-1") && !body.contains("=b3"), "{path} gives it away: {body}");
+    }
+    let (_, list) = stand.get("/parts/scenarios").await;
+    assert!(list.contains("lab-1") && !list.contains("aria-pressed=\"true\""), "the list is there, and marks none");
+    assert_eq!(stand.get("/api/scenarios/lab-1/answer").await.0, StatusCode::CONFLICT, "no answer is read meanwhile");
+    let change = json!({ "service": "python-api", "key": "OTEL_PROPAGATORS", "value": "none" });
+    let (status, body) = stand.post("/api/settings/set", &change).await;
+    assert_eq!(status, StatusCode::OK, "writes are allowed");
+    assert!(!body.contains("none"), "and answered masked: {body}");
+    assert_eq!(stand.post("/api/drill", &json!({})).await.0, StatusCode::CONFLICT, "one drill at a time");
+
+    for (number, status) in [(1, StatusCode::OK), (2, StatusCode::OK), (3, StatusCode::CONFLICT)] {
+        assert_eq!(stand.post("/api/hint", &Value::Null).await.0, status, "hint {number} of 3: the last is the answer");
+    }
+    let answer = json!({ "place": "python-api -> java-claims", "step": "extract" });
+    let (_, judged) = stand.post("/api/drill/answer", &answer).await;
+    let judged: Value = serde_json::from_str(&judged).unwrap();
+    assert_eq!((&judged["right"], &judged["drill"]["last"]["score"]), (&json!(true), &json!(80)), "{judged}");
+    let settings: Value = serde_json::from_str(&stand.get("/api/settings").await.1).unwrap();
+    assert_eq!((&settings["scenario"], &settings["masked"]), (&json!("lab-1"), &json!(false)), "now it is told");
+}
+
+#[tokio::test]
+async fn revealing_and_switching_end_a_drill() {
+    let stand = stand(|_| ()).await;
+    for (path, body, why) in [
+        ("/api/reveal", Value::Null, "the answer was asked for"),
+        ("/api/settings/use", json!({ "id": "lab-1" }), "another scenario was chosen"),
+        ("/api/settings/reset", Value::Null, "it was given up"),
+    ] {
+        stand.post("/api/drill", &json!({})).await;
+        let (status, text) = stand.post(path, &body).await;
+        assert_eq!(status, StatusCode::OK, "{why}: {text}");
+        let drill: Value = serde_json::from_str(&stand.get("/api/drill").await.1).unwrap();
+        assert_eq!((&drill["current"], &drill["record"]["solved"]), (&Value::Null, &json!(0)), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_leader_can_lock_answers_and_set_the_drills() {
+    let stand = stand(|config| {
+        config.lock_reveal = true;
+        config.drills = vec!["lab-1".to_owned()];
+    })
+    .await;
+    stand.post("/api/drill", &json!({})).await;
+    assert_eq!(stand.post("/api/reveal", &Value::Null).await.0, StatusCode::FORBIDDEN, "the answer is locked");
+    let drill: Value = serde_json::from_str(&stand.get("/api/drill").await.1).unwrap();
+    assert!(drill["current"].is_object(), "and the drill goes on");
+    assert_eq!(drill["scenarios"], json!(["lab-1"]), "only the class's drills");
+}
+
+#[tokio::test]
+async fn pages_carry_a_policy_and_only_the_desks_own_write() {
+    let stand = stand(|_| ()).await;
+    let request = |origin: &str, host: &str| {
+        let request = Request::post("/api/settings/reset").header("host", host).header("origin", origin);
+        request.body(Body::empty()).unwrap()
+    };
+    for (origin, host, status, why) in [
+        ("http://localhost:7700", "localhost:7700", StatusCode::OK, "the desk's own page"),
+        ("http://evil.example", "localhost:7700", StatusCode::FORBIDDEN, "another site"),
+        ("http://evil.example", "evil.example", StatusCode::FORBIDDEN, "DNS rebinding"),
+    ] {
+        let (found, headers, body) = stand.send(request(origin, host)).await;
+        assert_eq!(found, status, "{why}: {body}");
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    }
+    let (status, page) = stand.get("/").await;
+    assert_eq!(status, StatusCode::OK);
+    for inline in [" style=", "<style", " onclick=", "javascript:"] {
+        assert!(!page.contains(inline), "{inline} would need a weaker policy");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_wanted_everywhere_but_at_the_door() {
+    let stand = stand(|config| config.token = Token::new("s3cret")).await;
+    for (path, status) in [
+        ("/healthz", StatusCode::OK),
+        ("/login", StatusCode::OK),
+        ("/", StatusCode::SEE_OTHER),
+        ("/api/lab", StatusCode::UNAUTHORIZED),
+        ("/api/openapi.json", StatusCode::UNAUTHORIZED),
+        ("/parts/lab", StatusCode::UNAUTHORIZED),
+    ] {
+        assert_eq!(stand.get(path).await.0, status, "{path}");
+    }
+    let lab = |name: &str, value: &str| {
+        Request::get("/api/lab").header("host", "localhost").header(name, value).body(Body::empty()).unwrap()
+    };
+    for (name, value, status) in [
+        ("authorization", "Bearer s3cret", StatusCode::OK),
+        ("authorization", "Bearer s3cre", StatusCode::UNAUTHORIZED),
+        ("cookie", "a=b; insurewatch_desk=s3cret", StatusCode::OK),
+        ("cookie", "insurewatch_desk=", StatusCode::UNAUTHORIZED),
+    ] {
+        assert_eq!(stand.send(lab(name, value)).await.0, status, "{name}: {value}");
+    }
+    let login = |token: &str| {
+        Request::post("/login").header("host", "localhost").body(Body::from(format!("token={token}"))).unwrap()
+    };
+    let (status, headers, _) = stand.send(login("s3cret")).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    let cookie = headers["set-cookie"].to_str().unwrap();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert_eq!(stand.send(login("wrong")).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn every_route_is_documented_with_its_refusals() {
+    let stand = stand(|_| ()).await;
+    let document: Value = serde_json::from_str(&stand.get("/api/openapi.json").await.1).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() >= 18, "{} paths", paths.len());
+    for path in ["/api/settings/set", "/api/claims", "/api/drill/answer"] {
+        let answers = document["paths"][path]["post"]["responses"].as_object().unwrap();
+        for status in ["200", "401", "403", "409", "413", "415", "422", "429"] {
+            assert!(answers.contains_key(status), "{path} may answer {status}");
+        }
+    }
+    let large = json!({ "id": "x".repeat(limits::MAX_BODY_BYTES) });
+    assert_eq!(stand.post("/api/settings/use", &large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+}

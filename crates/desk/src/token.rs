@@ -1,0 +1,131 @@
+//! The bearer token that a desk wants which others than this machine can reach.
+//!
+//! Programs send `Authorization: Bearer …` ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)); browsers
+//! cannot, so the login page turns the token into a cookie that scripts cannot read and other sites cannot send.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use service::Problem;
+
+const COOKIE: &str = "insurewatch_desk";
+const LOGIN: &str = "/login";
+/// What is told without a token: that the process lives, and how to log in.
+const OPEN: [&str; 4] = ["/healthz", LOGIN, "/assets/desk.css", "/assets/desk.js"];
+
+/// A secret that must be shown; `Debug` does not show it.
+#[derive(Clone)]
+pub struct Token(String);
+
+/// The desk must not start like this.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} can be reached from other machines: set INSUREWATCH_DESK_TOKEN, or, if it is published on loopback only, \
+     INSUREWATCH_PUBLISHED_ON_LOOPBACK=1"
+)]
+pub struct Exposed(SocketAddr);
+
+// === impl Token ===
+
+impl Token {
+    /// A token; `None` if it is blank.
+    #[must_use]
+    pub fn new(secret: &str) -> Option<Self> {
+        Some(secret.trim()).filter(|secret| !secret.is_empty()).map(|secret| Self(secret.to_owned()))
+    }
+
+    /// In a time that does not depend on where the two differ.
+    fn is(&self, shown: &str) -> bool {
+        let differs = self.0.bytes().zip(shown.bytes()).fold(0, |differs, (ours, theirs)| differs | (ours ^ theirs));
+        differs == 0 && self.0.len() == shown.len()
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// A desk that listens beyond loopback wants a token, unless its container is published on loopback only.
+///
+/// # Errors
+/// [`Exposed`] if it has none.
+pub fn check_exposure(listen: SocketAddr, token: Option<&Token>, published_on_loopback: bool) -> Result<(), Exposed> {
+    let safe = listen.ip().to_canonical().is_loopback() || token.is_some() || published_on_loopback;
+    if safe { Ok(()) } else { Err(Exposed(listen)) }
+}
+
+/// The layer: refuses with 401 who does not show the token; pages lead to the login instead.
+pub(crate) async fn demand(State(token): State<Option<Arc<Token>>>, request: Request, next: Next) -> Response {
+    let Some(token) = token else { return next.run(request).await };
+    let path = request.uri().path();
+    if OPEN.contains(&path) || shown(request.headers()).any(|shown| token.is(shown)) {
+        return next.run(request).await;
+    }
+    if request.method().is_safe() && (path == "/" || path.starts_with("/claims/")) {
+        return Redirect::to(LOGIN).into_response();
+    }
+    let mut refused = Problem::new(StatusCode::UNAUTHORIZED, "the desk wants its bearer token").into_response();
+    refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    refused
+}
+
+/// `POST /login`: turns the token into a cookie.
+pub(crate) async fn log_in(State(token): State<Option<Arc<Token>>>, body: Bytes) -> Response {
+    let field = url::form_urlencoded::parse(&body).find(|(name, _)| name == "token");
+    let shown = field.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
+    if token.is_some_and(|token| !token.is(&shown)) {
+        return (StatusCode::UNAUTHORIZED, crate::page::login(true)).into_response();
+    }
+    let mut response = Redirect::to("/").into_response();
+    if let Ok(cookie) = HeaderValue::from_str(&format!("{COOKIE}={shown}; Path=/; HttpOnly; SameSite=Strict")) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+fn shown(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let text = |name| headers.get_all(name).into_iter().filter_map(|value: &HeaderValue| value.to_str().ok());
+    let bearer = text(header::AUTHORIZATION).filter_map(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    let cookies = text(header::COOKIE).flat_map(|value| value.split(';'));
+    bearer.chain(cookies.filter_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('=')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_desk_out_of_reach_starts_without_a_token() {
+        let token = Token::new("secret");
+        for (listen, token, published, starts, why) in [
+            ("127.0.0.1:7700", None, false, true, "loopback"),
+            ("[::1]:7700", None, false, true, "loopback over IPv6"),
+            ("[::ffff:127.0.0.1]:7700", None, false, true, "loopback, written as IPv6"),
+            ("0.0.0.0:7700", None, false, false, "every interface"),
+            ("192.0.2.7:7700", None, false, false, "a network"),
+            ("0.0.0.0:7700", token.as_ref(), false, true, "a token"),
+            ("0.0.0.0:7700", None, true, true, "a container that is published on loopback"),
+        ] {
+            assert_eq!(check_exposure(listen.parse().unwrap(), token, published).is_ok(), starts, "{why}");
+        }
+    }
+
+    #[test]
+    fn the_token_must_be_the_same() {
+        let token = Token::new(" secret ").unwrap();
+        for (shown, same) in [("secret", true), ("secre", false), ("secret2", false), ("", false), ("Secret", false)] {
+            assert_eq!(token.is(shown), same, "{shown}");
+        }
+        assert!(Token::new("  ").is_none(), "blank is no secret");
+    }
+}

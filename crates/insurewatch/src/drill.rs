@@ -1,0 +1,105 @@
+//! `drill`: a hidden scenario, answered with the place and the first step that fails.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use desk::api::{DrillAnswer, DrillRequest, DrillStatus, Judgement};
+use scenario::file::Step;
+
+use crate::cli;
+use crate::commands::{BAD, BOLD, DIM, GOOD, print_json, print_wrapped, waiting};
+use crate::lab::Desk;
+
+pub(crate) async fn drill(lab: &cli::Lab, command: cli::Drill) -> anyhow::Result<ExitCode> {
+    let desk = Desk::find(lab)?;
+    match command {
+        cli::Drill::Start { scenarios, json } => {
+            let scenarios = (!scenarios.is_empty()).then_some(scenarios);
+            let request = DrillRequest { scenarios };
+            let status: DrillStatus = waiting("hiding a scenario", desk.post("api/drill", &request)).await?;
+            print_status(&status, json)
+        }
+        cli::Drill::Status(json) => print_status(&desk.get("api/drill").await?, json),
+        cli::Drill::Answer { place, step, json } => {
+            let answer = DrillAnswer { place: spaced(&place), step: step.into() };
+            let judgement: Judgement = waiting("judging", desk.post("api/drill/answer", &answer)).await?;
+            if json.json {
+                print_json(&judgement)?;
+            } else {
+                print_judgement(&judgement);
+            }
+            Ok(if judgement.right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
+
+/// `a->b` is easier to type than `a -> b`.
+fn spaced(place: &str) -> String {
+    place.split("->").map(str::trim).collect::<Vec<_>>().join(" -> ")
+}
+
+fn print_judgement(judgement: &Judgement) {
+    let (style, word) = if judgement.right { (GOOD, "RIGHT") } else { (BAD, "NOT SO") };
+    anstream::println!("{style}{word}{style:#}");
+    for sentence in &judgement.evidence {
+        print_wrapped("- ", sentence);
+    }
+    if judgement.right
+        && let Some(last) = &judgement.drill.last
+    {
+        anstream::println!(
+            "It was {BOLD}{}{BOLD:#}: score {} in {}",
+            last.scenario,
+            last.score,
+            minutes(last.duration_ms)
+        );
+    }
+}
+
+fn print_status(status: &DrillStatus, json: cli::Json) -> anyhow::Result<ExitCode> {
+    if json.json {
+        return print_json(status);
+    }
+    match &status.current {
+        Some(drill) => {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let now_ms = u64::try_from(since.as_millis()).unwrap_or_default();
+            let time = minutes(now_ms.saturating_sub(drill.started_unix_ms));
+            anstream::println!("{BOLD}a drill is on{BOLD:#}, for {time}; where is the first step that fails?");
+            anstream::println!("wrong answers {}, hints {}", drill.wrong_answers, drill.hints);
+        }
+        None => anstream::println!("no drill is on"),
+    }
+    if let Some(last) = &status.last {
+        anstream::println!("{DIM}last: {}, score {}. {}{DIM:#}", last.scenario, last.score, last.ending);
+    }
+    let record = &status.record;
+    anstream::println!(
+        "solved {}, not solved {}, score {}, streak {} (best {})",
+        record.solved,
+        record.not_solved,
+        record.score,
+        record.streak,
+        record.best_streak
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn minutes(millis: u64) -> String {
+    let seconds = Duration::from_millis(millis).as_secs();
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+// === impl DrillStep ===
+
+impl From<cli::DrillStep> for Option<Step> {
+    fn from(step: cli::DrillStep) -> Self {
+        match step {
+            cli::DrillStep::Inject => Some(Step::Inject),
+            cli::DrillStep::Transit => Some(Step::Transit),
+            cli::DrillStep::Extract => Some(Step::Extract),
+            cli::DrillStep::Use => Some(Step::Use),
+            cli::DrillStep::None => None,
+        }
+    }
+}

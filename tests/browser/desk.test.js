@@ -1,0 +1,221 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+
+import { NARROW, WIDE, api, openBrowser, picture, startLab, until } from "./lab.js";
+
+const LAB_1 = "lab-1-b3-vs-w3c";
+const HOP_1 = "python-api -> java-claims";
+
+let lab;
+let browser;
+
+before(async () => {
+  lab = await startLab({ INSUREWATCH_DRILLS: LAB_1 });
+  browser = await openBrowser(lab);
+});
+
+after(async () => {
+  await browser?.close();
+  await lab?.stop();
+});
+
+beforeEach(async () => {
+  await api(lab, "api/settings/reset", {});
+});
+
+afterEach(() => {
+  assert.deepEqual(browser.complaints.splice(0), [], "no console error, no request to anywhere else");
+});
+
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+
+async function desk(viewport, options) {
+  const page = await browser.open(viewport, options);
+  await page.goto(lab.desk);
+  await page.getByText("live", { exact: true }).waitFor();
+  return page;
+}
+
+async function check(page) {
+  await button(page, "Check").click();
+  await page.locator("#lab-result .outcome").waitFor({ timeout: 30_000 });
+  return page.locator("#lab-result .outcome").textContent();
+}
+
+/** Sends a claim and waits until the list tells what was seen of it. */
+async function sendClaim(page) {
+  const known = await page.locator("table.claims tbody tr").count() && await page.locator("table.claims tbody th a").first().getAttribute("href");
+  await button(page, "Send a claim").click();
+  await page.getByText("1 accepted, 0 failed", { exact: true }).waitFor();
+  return until("the claim is at the top and was looked at", async () => {
+    const row = page.locator("table.claims tbody tr").first();
+    const href = await row.locator("th a").getAttribute("href", { timeout: 5000 });
+    const cells = await row.locator("td").allTextContents();
+    return href !== known && cells[1] !== "…" && { href, cells };
+  });
+}
+
+test("Lab 1, wholly through the page", async () => {
+  const page = await desk();
+  assert.equal((await sendClaim(page)).cells[1], "1", "a healthy claim is one trace");
+
+  await page.locator(`#use-${LAB_1}`).click();
+  await page.getByText(`${LAB_1} holds.`).waitFor();
+  await page.locator("#part-lab").getByText("Two traces for one claim").waitFor();
+  const broken = await sendClaim(page);
+  assert.equal(broken.cells[1], "2", "the broken claim fell into two traces");
+  assert.equal(broken.cells[2], "no", "and is not whole");
+  await picture(page, "lab-1-broken");
+  assert.equal(await check(page), "BROKEN", "check says so by evidence");
+
+  await page.locator(`a[href="${broken.href}"]`).first().click();
+  await page.locator(".chain .hop.torn").first().waitFor();
+  assert.equal(await page.locator(".fragment").count(), 2, "both fragments are shown");
+  const first = page.locator("table.ledger tbody tr").first();
+  assert.match(await first.locator("td").nth(0).textContent(), /^b3 /, "what was sent is B3");
+  assert.match(await first.locator("td").nth(1).textContent(), /^b3 /, "what was received is the same");
+  assert.match(await first.textContent(), /nobody/, "and it was not used");
+  await page.locator(".rows .span").first().click();
+  await page.locator("dialog[open]").getByText("insurewatch.claim.id").waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("#compare").click();
+  await page.locator(".pair").waitFor();
+  assert.equal(await page.locator(".pair .fragment").count(), 3, "two fragments beside a whole trace");
+  await picture(page, "lab-1-compare");
+  await button(page, "Diagnose this claim").click();
+  await page.locator("#diagnosis-result").getByText(/step 3 \(extract\)/).waitFor();
+  await picture(page, "lab-1-diagnosis");
+
+  await page.goto(lab.desk);
+  for (const hint of [1, 2, 3]) {
+    await button(page, "Hint").click();
+    await page.getByText(`Hint ${hint} of 3`).waitFor();
+  }
+  await page.locator("#set-service").selectOption("python-api");
+  page.expectsRefusal = true;
+  await page.locator("#set-assignment").fill("OTEL_PROPAGATORS=w3c");
+  await button(page, "Set").click();
+  const refused = page.locator("#settings-result .bad");
+  await refused.waitFor();
+  const words = JSON.parse((await api(lab, "api/settings/set", { service: "python-api", key: "OTEL_PROPAGATORS", value: "w3c" })).text);
+  assert.equal(await refused.textContent(), words.detail, "refused with the API's words, which the CLI prints");
+  page.expectsRefusal = false;
+  await page.locator("#set-assignment").fill("OTEL_PROPAGATORS=tracecontext,baggage");
+  await button(page, "Set").click();
+  await page.getByText("Set: every service was told.").waitFor();
+  assert.equal((await sendClaim(page)).cells[1], "1", "the mended claim is one trace");
+  assert.equal(await check(page), "HEALTHY", "check says so by evidence");
+  await picture(page, "lab-1-mended");
+});
+
+test("a drill, answered wrongly, then rightly", async () => {
+  const page = await desk();
+  await button(page, "Start a drill").click();
+  await page.getByRole("heading", { name: "A drill is on" }).waitFor();
+  for (const path of ["api/settings", "api/lab", "api/drill", "parts/lab", "parts/settings", "parts/scenarios"]) {
+    const { text } = await api(lab, path);
+    assert.doesNotMatch(text, /"scenario":"|OTEL_PROPAGATORS|aria-pressed="true"|– holds/, `${path} hides the scenario`);
+  }
+  const status = JSON.parse((await api(lab, "api/settings")).text);
+  assert.deepEqual([status.scenario, status.settings, status.masked], [null, {}, true], "settings read as masked");
+  assert.equal((await api(lab, `api/scenarios/${LAB_1}/answer`)).status, 409, "answers are not read meanwhile");
+  assert.equal(await check(page), "BROKEN", "check says broken");
+  assert.equal(await page.locator("#lab-result li").count(), 0, "and gives no evidence");
+  await picture(page, "drill-on");
+
+  const answer = async (place, step) => {
+    await page.locator("#drill-place").selectOption(place);
+    await page.locator("#drill-step").selectOption(step);
+    await button(page, "Answer").click();
+    await page.locator("#lab-result").getByText(/RIGHT|NOT SO/).waitFor({ timeout: 30_000 });
+    return page.locator("#lab-result").textContent();
+  };
+  assert.match(await answer(HOP_1, "transit"), /NOT SO.*arrived, as it was sent/, "a wrong answer meets its evidence");
+  await page.getByText("Wrong answers: 1").waitFor();
+  await picture(page, "drill-wrong");
+  assert.match(await answer(HOP_1, "extract"), /RIGHT.*lab-1-b3-vs-w3c.*score 80/, "the score counts the wrong answer");
+  await page.getByText("Solved 1, not solved 0, score 80, streak 1").waitFor();
+  await picture(page, "drill-right");
+});
+
+test("a span with markup for a name is shown as text", async () => {
+  const id = (bytes) => randomBytes(bytes).toString("hex");
+  const evil = '<img src=x onerror=alert(1)>';
+  const [traceId, claim] = [id(16), id(8)];
+  const now = BigInt(Date.now()) * 1_000_000n;
+  const text = (key, value) => ({ key, value: { stringValue: value } });
+  const span = {
+    traceId, spanId: id(8), name: evil, kind: 2, startTimeUnixNano: `${now}`, endTimeUnixNano: `${now + 5_000_000n}`,
+    attributes: [text("insurewatch.claim.id", claim), text(evil, "<script>alert(2)</script>"), text("http.request.header.traceparent", evil)],
+  };
+  const body = { resourceSpans: [{ resource: { attributes: [text("service.name", `"><svg onload=alert(3)>`)] }, scopeSpans: [{ scope: { name: evil }, spans: [span] }] }] };
+  const sent = await fetch(new URL("v1/traces", lab.otlp_http), { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  assert.equal(sent.status, 200, "the span was taken");
+  const page = await browser.open();
+  await until("the span can be found", async () => (await api(lab, `api/claims/${traceId}?wait_ms=0`)).status === 200);
+  await page.goto(new URL(`claims/${traceId}`, lab.desk).href);
+  assert.equal(await page.locator(".rows .name").textContent(), evil, "the name is text");
+  await page.locator(".rows .span").click();
+  await page.locator("dialog[open]").getByText("<script>alert(2)</script>").waitFor();
+  assert.equal(await page.locator("main img, dialog img, main script, dialog script").count(), 0, "nothing of it became an element");
+  await picture(page, "foreign-span");
+});
+
+test("by keyboard alone", async () => {
+  const page = await desk();
+  const focused = () => page.evaluate(() => {
+    const at = document.activeElement;
+    return { tag: at.tagName, id: at.id, text: at.textContent.trim(), outline: getComputedStyle(at).outlineStyle };
+  });
+  const tabTo = async (what, is) => {
+    for (let presses = 0; presses < 120; presses += 1) {
+      await page.keyboard.press("Tab");
+      const at = await focused();
+      if (is(at)) return at;
+    }
+    throw new Error(`no Tab leads to ${what}`);
+  };
+  await page.keyboard.press("Tab");
+  assert.equal((await focused()).text, "Skip to content", "the first stop skips the navigation");
+  await page.keyboard.press("Enter");
+  assert.equal((await focused()).id, "main", "and leads to the content");
+  await tabTo("the button that sends", (at) => at.id === "send-claim");
+  assert.notEqual((await focused()).outline, "none", "focus can be seen");
+  await page.keyboard.press("Enter");
+  await page.getByText("1 accepted, 0 failed", { exact: true }).waitFor();
+  await tabTo("the scenario", (at) => at.id === `use-${LAB_1}`);
+  await page.keyboard.press("Enter");
+  await page.getByText(`${LAB_1} holds.`).waitFor();
+  await until("focus is where it was, though the list was drawn again", async () => (await focused()).id === `use-${LAB_1}`);
+  await page.goto(new URL("claims/last", lab.desk).href);
+  await page.locator(".rows .span").first().waitFor();
+  const span = await tabTo("a span", (at) => at.text.startsWith("python-api"));
+  assert.equal(span.tag, "BUTTON", "a span is a button");
+  await page.keyboard.press("Enter");
+  await page.locator("dialog[open]").waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("dialog[open]").waitFor({ state: "detached" });
+  assert.equal((await focused()).text, span.text, "focus returns to the span");
+  await tabTo("the end of the page", (at) => at.tag === "BODY" || at.text === "Diagnose this claim");
+});
+
+for (const [name, viewport] of [["1280", WIDE], ["390", NARROW]]) {
+  for (const colorScheme of ["light", "dark"]) {
+    test(`at ${name} px, ${colorScheme}`, async () => {
+      await api(lab, "api/settings/use", { id: LAB_1 });
+      await api(lab, "api/claims", { count: 2 });
+      const page = await desk(viewport, { colorScheme });
+      await until("the claim was looked at", async () => (await page.locator("table.claims tbody tr").first().textContent()).includes("java-claims"));
+      for (const path of ["", "claims/last", "claims/last?with=healthy"]) {
+        await page.goto(new URL(path, lab.desk).href);
+        await page.locator("h2").first().waitFor();
+        const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.equal(excess, 0, `no horizontal scroll at ${path || "/"}`);
+        await picture(page, `${name}-${colorScheme}-${path.replace(/\W/g, "_") || "desk"}`);
+      }
+      const words = await page.goto(lab.desk) && await page.locator(".hops li").first().isVisible();
+      assert.equal(words, viewport === NARROW, "on a narrow screen the hops are told in words, open at once");
+    });
+  }
+}

@@ -1,0 +1,92 @@
+// A lab and a browser for the tests: the binary with free ports and a folder of its own, and Debian's Chromium.
+
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { chromium } from "playwright-core";
+
+const BINARY = process.env.INSUREWATCH ?? resolve(import.meta.dirname, "../../target/debug/insurewatch");
+const START_MS = 60_000;
+
+export const WIDE = { width: 1280, height: 900 };
+export const NARROW = { width: 390, height: 844 };
+
+/** Waits until `look` gives something, or says what was waited for. */
+export async function until(what, look, deadlineMs = 20_000) {
+  const end = Date.now() + deadlineMs;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`after ${deadlineMs} ms: ${what}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+/** `INSUREWATCH_LAB` names the folder of a lab that runs already. */
+export async function startLab(variables = {}) {
+  if (process.env.INSUREWATCH_LAB) {
+    return { ...(await readLab(process.env.INSUREWATCH_LAB)), stop: async () => {} };
+  }
+  const folder = await mkdtemp(join(tmpdir(), "insurewatch-browser-"));
+  const child = spawn(BINARY, ["--data-dir", folder, "up", "--port-base", "0"], {
+    env: { ...process.env, ...variables },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let said = "";
+  child.stdout.on("data", (text) => (said += text));
+  await until("the lab says that it is ready", () => {
+    if (child.exitCode !== null) throw new Error(`the lab ended: ${said}`);
+    return /\bready\b/.test(said);
+  }, START_MS);
+  const stop = async () => {
+    const ended = new Promise((done) => child.once("exit", done));
+    child.kill("SIGINT");
+    await ended;
+    await rm(folder, { recursive: true, force: true });
+  };
+  return { ...(await readLab(folder)), folder, stop };
+}
+
+async function readLab(folder) {
+  return JSON.parse(await readFile(join(folder, "lab.json"), "utf8"));
+}
+
+/** A browser that notes every console error and every request to anywhere else. */
+export async function openBrowser(lab) {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync",
+    ],
+  });
+  const complaints = [];
+  const open = async (viewport = WIDE, options = {}) => {
+    const context = await browser.newContext({ viewport, ...options });
+    const page = await context.newPage();
+    page.on("console", (message) => {
+      if (message.type() === "error" && !page.expectsRefusal) complaints.push(`console: ${message.text()}`);
+    });
+    page.on("pageerror", (error) => complaints.push(`page: ${error}`));
+    page.on("dialog", (dialog) => complaints.push(`dialog: ${dialog.message()}`));
+    page.on("request", (request) => {
+      const url = request.url();
+      if (!url.startsWith(lab.desk) && !url.startsWith("data:")) complaints.push(`request elsewhere: ${url}`);
+    });
+    return page;
+  };
+  return { open, complaints, close: () => browser.close() };
+}
+
+/** JSON from the desk's API. */
+export async function api(lab, path, body) {
+  const options = body === undefined ? {} : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+  const response = await fetch(new URL(path, lab.desk), options);
+  return { status: response.status, text: await response.text() };
+}
+
+/** Screenshots go to a folder that `SCREENSHOTS` names, if it does. */
+export async function picture(page, name) {
+  if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), fullPage: true });
+}
