@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use desk::api::{ClaimEvent, ClaimReport, ClaimsRequest};
 use reqwest::Url;
-use scenario::{Active, Service};
+use scenario::Service;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -20,8 +20,7 @@ use crate::cli::{ServeName, Up};
 use crate::commands;
 use crate::lab::{Desk, LabFile, Process};
 use crate::process::shutdown_asked;
-use crate::schema::schema;
-use crate::serve::catalogue;
+use crate::serve::{begin, catalogue};
 
 /// How long the lab may take to come up.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -94,14 +93,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     std::fs::create_dir_all(data_dir.join("logs")).with_context(|| format!("{} cannot be made", data_dir.display()))?;
     let data_dir = data_dir.canonicalize()?;
     refuse_second_lab(&data_dir).await?;
-    let active_path = data_dir.join("active.toml");
-    let before = Active::load(&active_path, &schema()).unwrap_or_default();
-    let active = Active {
-        generation: before.generation + 1,
-        scenario: Some(scenario.id.clone()),
-        settings: scenario.settings.clone(),
-    };
-    active.write(&active_path)?;
+    begin(&data_dir.join("active.toml"), scenario)?;
 
     let ports = Ports::choose(options.port_base)?;
     let lab = Arc::new(Mutex::new(ports.lab_file(&options)?));
