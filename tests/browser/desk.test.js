@@ -47,7 +47,7 @@ async function check(page) {
 async function sendClaim(page) {
   const known = await page.locator("table.claims tbody tr").count() && await page.locator("table.claims tbody th a").first().getAttribute("href");
   await button(page, "Send a claim").click();
-  await page.getByText("1 accepted, 0 failed", { exact: true }).waitFor();
+  await page.locator("#claims-result").getByText("1 accepted, 0 failed", { exact: true }).waitFor();
   return until("the claim is at the top and was looked at", async () => {
     const row = page.locator("table.claims tbody tr").first();
     const href = await row.locator("th a").getAttribute("href", { timeout: 5000 });
@@ -183,7 +183,7 @@ test("by keyboard alone", async () => {
   await tabTo("the button that sends", (at) => at.id === "send-claim");
   assert.notEqual((await focused()).outline, "none", "focus can be seen");
   await page.keyboard.press("Enter");
-  await page.getByText("1 accepted, 0 failed", { exact: true }).waitFor();
+  await page.locator("#claims-result").getByText("1 accepted, 0 failed", { exact: true }).waitFor();
   await tabTo("the scenario", (at) => at.id === `use-${LAB_1}`);
   await page.keyboard.press("Enter");
   await page.getByText(`${LAB_1} holds.`).waitFor();
