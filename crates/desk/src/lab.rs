@@ -25,8 +25,8 @@ use crate::observer::Observer;
 /// Somebody who asks for a trace waits no longer for spans that may never come.
 const LOOK_PATIENCE: Patience =
     Patience { deadline: Duration::from_secs(3), settle: Duration::from_millis(300), poll: Duration::from_millis(100) };
-/// How far back a claim is searched for, in seconds.
-const LOOK_BACK_SECONDS: u64 = 7 * 24 * 3600;
+/// How far back a claim is searched for, in seconds. Tempo searches through 168 hours at most, and margins are added.
+const LOOK_BACK_SECONDS: u64 = 6 * 24 * 3600;
 const LONGEST_ID_BYTES: usize = 128;
 
 #[derive(Debug)]
@@ -181,6 +181,7 @@ impl Desk {
         let since = crate::unix_seconds().saturating_sub(LOOK_BACK_SECONDS);
         let collected = self.looker.collect(&claim_id, since, &patience).await;
         if collected.source_down {
+            tracing::warn!(errors = ?collected.source_errors, "the trace store could not be asked");
             return Err(Problem::unavailable("the trace store"));
         }
         if collected.evidence.fragments.is_empty() {

@@ -16,6 +16,8 @@ use crate::span::{CLAIM_ID, Decoded, Span, TraceId};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How far a search reaches before the claim and into the future, because clocks differ.
 const SEARCH_MARGIN_SECONDS: u64 = 60;
+/// Tempo refuses to search through more (`query_frontend.search.max_duration`, 168 h).
+const LONGEST_SEARCH_SECONDS: u64 = 168 * 3600;
 /// More traces than one claim can fall into.
 const SEARCH_LIMIT: &str = "200";
 /// Tempo keeps no trace above 5 MB.
@@ -116,7 +118,8 @@ impl TraceSource {
 
     /// The traces that hold a span with this claim's id.
     ///
-    /// `since_unix_seconds` is any time before the claim was sent; the search starts a minute before it.
+    /// `since_unix_seconds` is any time before the claim was sent, by less than a week; the search starts a minute before
+    /// it and ends, as Tempo wants it, no later than a week after that.
     ///
     /// # Errors
     /// When the source cannot be reached in five seconds, refuses or answers something unreadable.
@@ -128,9 +131,10 @@ impl TraceSource {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         // TraceQL reads strings as Go does, and whatever JSON escapes, Go reads alike.
         let query = format!("{{ span.{CLAIM_ID} = {} }}", Value::from(claim_id));
-        let start = since_unix_seconds.saturating_sub(SEARCH_MARGIN_SECONDS).to_string();
-        let end = now.max(since_unix_seconds).saturating_add(SEARCH_MARGIN_SECONDS).to_string();
-        let parameters = [("q", query.as_str()), ("start", &start), ("end", &end), ("limit", SEARCH_LIMIT)];
+        let start = since_unix_seconds.saturating_sub(SEARCH_MARGIN_SECONDS);
+        let end = now.max(since_unix_seconds).saturating_add(SEARCH_MARGIN_SECONDS);
+        let end = end.min(start.saturating_add(LONGEST_SEARCH_SECONDS)).to_string();
+        let parameters = [("q", query.as_str()), ("start", &start.to_string()), ("end", &end), ("limit", SEARCH_LIMIT)];
 
         let request = self.client.get(format!("{}/api/search", self.base_url)).query(&parameters);
         let answer = self.ask(request).await?.success()?;

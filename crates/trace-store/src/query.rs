@@ -23,6 +23,8 @@ use crate::tempopb::{PartialStatus, TraceByIdMetrics, TraceByIdResponse};
 use crate::traceql::{self, Query, QueryError};
 
 const ROOT_NOT_RECEIVED: &str = "<root span not yet received>";
+/// How long a search's window may be, in seconds: Tempo's default, 168 hours.
+const MAX_SEARCH_SECONDS: u32 = 168 * 3600;
 const DEFAULT_LIMIT: u32 = 20;
 const DEFAULT_SPANS_PER_SPAN_SET: u32 = 3;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -78,6 +80,8 @@ enum SearchError {
     Limit,
     #[error("http parameter start must be before end. received start={start} end={end}")]
     Window { start: u32, end: u32 },
+    #[error("range specified by start and end exceeds 168h0m0s. received start={start} end={end}")]
+    TooLong { start: u32, end: u32 },
     #[error("{0} is not supported here, only by Tempo")]
     Unsupported(&'static str),
 }
@@ -242,6 +246,7 @@ impl TryFrom<SearchParameters> for Search {
         let window = match (start, end) {
             (0, 0) => None,
             (start, end) if end <= start => return Err(SearchError::Window { start, end }),
+            (start, end) if end - start > MAX_SEARCH_SECONDS => return Err(SearchError::TooLong { start, end }),
             (start, end) => Some((start.into(), end.into())),
         };
         if limit == 0 {
