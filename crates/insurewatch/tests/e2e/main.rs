@@ -11,6 +11,7 @@
 //! - `messaging`: the queue, the fraud check behind it, and the third party
 //! - `formats`: who can read which wire format, against a model
 //! - `endings`: processes that die, end, or find nobody to export to
+//! - `tempo`: what our client reads, from a real Tempo's recorded answers and from the embedded store
 //! - `settings`: bad settings, busy ports, and what the command line says of mistakes
 //!
 //! A lab starts in some 50 ms and ends in less, so that tests share none: nothing needs to be reset.
@@ -35,6 +36,8 @@ mod scenarios;
 mod settings;
 #[cfg(test)]
 mod silence;
+#[cfg(test)]
+mod tempo;
 #[cfg(test)]
 mod tree;
 #[cfg(test)]

@@ -14,4 +14,5 @@ mod properties;
 mod search;
 mod store;
 mod support;
+mod tempo;
 mod trace_by_id;
