@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Holds compose.yaml and grafana/ to the truth. Needs PyYAML and the binary, and neither Docker nor a network.
+
+    tests/interop/stack_files.py
+
+$INSUREWATCH names the binary (default: target/debug/insurewatch). $OTELCOL (default: `otelcol-contrib` or `otelcol` on
+PATH) validates the Collector's files; without it that one test is skipped, and says so.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import unittest
+import urllib.parse
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+INSUREWATCH = os.environ.get("INSUREWATCH", str(ROOT / "target/debug/insurewatch"))
+OTELCOL = os.environ.get("OTELCOL") or shutil.which("otelcol-contrib") or shutil.which("otelcol")
+ENV = dict(line.split("=", 1) for line in (ROOT / ".env").read_text().splitlines() if line and line[0] != "#")
+COMPOSE_TEXT = (ROOT / "compose.yaml").read_text()
+RAW = yaml.safe_load(COMPOSE_TEXT)
+SERVICES = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: ENV[found[1]], COMPOSE_TEXT))["services"]
+OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("insurewatch:")}
+DASHBOARDS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "grafana/dashboards").glob("*.json"))}
+VERSION = re.compile(r"v?\d+\.\d+\.\d+(-alpine)?")
+
+
+def rust_sources():
+    return "".join(path.read_text() for path in ROOT.glob("crates/*/src/**/*.rs"))
+
+
+def environment(service):
+    return {name: str(value) for name, value in service.get("environment", {}).items()}
+
+
+def mounts(service):
+    """Source, target and mode of every mount."""
+    return [(mount + ":rw").split(":")[:3] for mount in service.get("volumes", [])]
+
+
+def panels(dashboard):
+    for panel in dashboard["panels"]:
+        yield panel
+        yield from panel.get("panels", [])
+
+
+class Compose(unittest.TestCase):
+    def test_every_command_parses(self):
+        """--help comes last: whatever stands before it is checked first."""
+        def code(command):
+            return subprocess.run([INSUREWATCH, *command, "--help"], capture_output=True).returncode
+        self.assertNotEqual(code(["serve", "nobody"]), 0, "a wrong command must not pass this test")
+        self.assertNotEqual(code(["serve", "desk", "--listen", "0.0.0.0:many"]), 0, "nor a wrong option")
+        for name, service in OURS.items():
+            self.assertEqual(code(service["command"]), 0, f"{name}: {service['command']}")
+            health = service["healthcheck"]["test"]
+            self.assertEqual(health[:2], ["CMD", "insurewatch"], f"{name}: the image has no shell")
+            self.assertEqual(code(health[2:]), 0, f"{name}: {health}")
+            self.assertEqual(service["command"][:2], ["serve", name], "one spelling each, everywhere")
+
+    def test_every_mounted_file_exists(self):
+        named = set(RAW["volumes"])
+        for name, service in SERVICES.items():
+            for source, _, _ in mounts(service):
+                if source.startswith("./"):
+                    self.assertTrue((ROOT / source).exists(), f"{name} mounts {source}")
+                elif not source.startswith("/"):
+                    self.assertIn(source, named, f"{name} mounts {source}")
+        used = {source for service in SERVICES.values() for source, _, _ in mounts(service)}
+        self.assertEqual(named - used, set(), "a volume that nobody mounts")
+
+    def test_every_variable_is_read(self):
+        sources = rust_sources()
+        for name, service in SERVICES.items():
+            mounted = [ROOT / source for source, _, _ in mounts(service) if source.startswith("./")]
+            configuration = "".join(path.read_text() for path in mounted if path.is_file())
+            for variable in environment(service):
+                if name in OURS:
+                    self.assertIn(f'"{variable}"', sources, f"{name}: no source of ours reads {variable}")
+                elif name == "grafana":
+                    self.assertRegex(variable, r"^GF_[A-Z]+_[A-Z_]+$", "Grafana reads GF_SECTION_KEY")
+                else:
+                    self.assertRegex(configuration, r"\$\{(env:)?" + variable + r"\b", f"{name}: {variable} is not read")
+
+    def test_env_file_and_compose_agree(self):
+        asked = set(re.findall(r"\$\{(\w+)", COMPOSE_TEXT))
+        self.assertEqual(asked - set(ENV), set(), "compose.yaml asks for what .env does not have")
+        self.assertEqual(set(ENV) - asked, set(), ".env has what compose.yaml does not ask for")
+        arguments = dict(re.findall(r"^ARG (\w+)=(\S+)", (ROOT / "Dockerfile").read_text(), re.M))
+        for name, value in arguments.items():
+            self.assertEqual(value, ENV[name], f"the default of {name} in the Dockerfile")
+
+    def test_every_image_is_pinned(self):
+        for name, service in SERVICES.items():
+            tag = service["image"].rpartition(":")[2]
+            self.assertRegex(tag, f"^{VERSION.pattern}$", f"{name}: {service['image']}")
+        stages = {"scratch"}
+        for image, stage in re.findall(r"^FROM (\S+)(?: AS (\S+))?", (ROOT / "Dockerfile").read_text(), re.M):
+            if image not in stages:
+                self.assertIn("${RUST_VERSION}", image, "every base image is pinned in .env")
+            stages.add(stage)
+
+    def test_only_loopback_is_published(self):
+        published = []
+        for name, service in SERVICES.items():
+            self.assertEqual(service.get("network_mode", "bridge"), "bridge", f"{name} would listen on the machine itself")
+            for port in service.get("ports", []):
+                self.assertRegex(str(port), r"^127\.0\.0\.1:\d+:\d+$", f"{name} publishes {port}")
+                published.append(str(port).split(":")[1])
+        self.assertEqual(len(published), len(set(published)), f"a port is published twice: {published}")
+
+    def test_loopback_is_claimed_only_where_it_is_so(self):
+        claiming = [name for name, it in SERVICES.items() if "INSUREWATCH_PUBLISHED_ON_LOOPBACK" in environment(it)]
+        self.assertEqual(claiming, ["desk"], "only the desk asks for a token otherwise")
+        ports = SERVICES["desk"]["ports"]
+        self.assertTrue(ports and all(port.startswith("127.0.0.1:") for port in ports), f"it is not so: {ports}")
+
+    def test_urls_name_services_that_listen_there(self):
+        listening = {name: service["command"][-1].rpartition(":")[2] for name, service in OURS.items()}
+        listening |= {"nats": "4222", "otel-collector": "4318", "tempo": "3200"}
+        for name, service in OURS.items():
+            for variable, value in environment(service).items():
+                for host, port in re.findall(r"(?:http|nats)://([\w.-]+):(\d+)", value):
+                    if host != "127.0.0.1":
+                        self.assertEqual(listening.get(host), port, f"{name}: {variable}={value}")
+            url = service["healthcheck"]["test"][-1]
+            self.assertIn(f"127.0.0.1:{listening[name]}/", url, f"{name} asks itself: {url}")
+
+    def test_no_two_services_share_a_database(self):
+        owners = {}
+        for name, service in SERVICES.items():
+            for source, _, mode in mounts(service):
+                if not source.startswith(("/", "./")) and mode == "rw":
+                    self.assertNotIn(source, owners, f"{name} and {owners.get(source)} both write to {source}")
+                    owners[source] = name
+            for target in re.findall(r"sqlite:///(\w+)/", " ".join(environment(service).values())):
+                self.assertIn([f"/{target}", "rw"], [mount[1:] for mount in mounts(service)], f"{name}'s database is kept")
+        self.assertEqual(owners["settings"], "desk", "the desk writes the active settings, everybody else reads them")
+
+    def test_nobody_grows_without_bound(self):
+        for name, service in SERVICES.items():
+            self.assertRegex(service.get("mem_limit", ""), r"^\d+m$", f"{name} has a memory limit")
+            self.assertIn("max-size", service["logging"]["options"], f"{name}'s log is rotated")
+
+    def test_who_is_waited_for_can_say_that_it_is_ready(self):
+        for name, service in SERVICES.items():
+            for needed, how in service.get("depends_on", {}).items():
+                if how["condition"] == "service_healthy":
+                    self.assertIn("healthcheck", SERVICES[needed], f"{name} waits for {needed}")
+
+
+class Grafana(unittest.TestCase):
+    def test_data_sources_that_panels_name_are_provisioned(self):
+        file = yaml.safe_load((ROOT / "grafana/provisioning/datasources/datasources.yaml").read_text())
+        known = {source["uid"]: source["type"] for source in file["datasources"]}
+        for source in file["datasources"]:
+            host = re.fullmatch(r"http://([\w-]+):\d+", source["url"])[1]
+            self.assertIn(host, SERVICES, f"{source['name']} is a service of compose")
+        for name, dashboard in DASHBOARDS.items():
+            for panel in panels(dashboard):
+                for asking in [panel, *panel.get("targets", [])] if "targets" in panel else []:
+                    source = asking["datasource"]
+                    self.assertEqual(known.get(source["uid"]), source["type"], f"{name}: {panel['title']}")
+
+    def test_every_panel_says_what_healthy_looks_like(self):
+        for name, dashboard in DASHBOARDS.items():
+            for panel in panels(dashboard):
+                self.assertRegex(panel["description"], r"[Hh]ealthy", f"{name}: {panel['title']}")
+
+    def test_dashboards_have_ids_of_their_own_and_links_find_them(self):
+        uids = [dashboard["uid"] for dashboard in DASHBOARDS.values()]
+        self.assertEqual(len(uids), len(set(uids)), f"a uid is given twice: {uids}")
+        for name, dashboard in DASHBOARDS.items():
+            ids = [panel["id"] for panel in panels(dashboard)]
+            self.assertEqual(len(ids), len(set(ids)), f"{name}: a panel's id is given twice")
+            for uid in re.findall(r"/d/([\w-]+)", json.dumps(dashboard)):
+                self.assertIn(uid, uids, f"{name} links to a dashboard that is not there")
+        home = environment(SERVICES["grafana"])["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+        self.assertIn(Path(home).name, DASHBOARDS, "the home dashboard exists")
+
+    def test_panels_do_not_overlap(self):
+        for name, dashboard in DASHBOARDS.items():
+            cells = {}
+            for panel in dashboard["panels"]:
+                at = panel["gridPos"]
+                self.assertLessEqual(at["x"] + at["w"], 24, f"{name}: {panel['title']} is too wide")
+                for cell in [(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])]:
+                    self.assertNotIn(cell, cells, f"{name}: {panel['title']} covers {cells.get(cell)}")
+                    cells[cell] = panel["title"]
+
+
+class Readme(unittest.TestCase):
+    def test_links_to_explore_ask_what_they_say(self):
+        text = (ROOT / "README.md").read_text()
+        said = re.findall(r"^- \[.+\]\[(explore-\w+)\] `(.+)`$", text, re.M)
+        links = dict(re.findall(r"^\[(explore-\w+)\]: (.+)$", text, re.M))
+        self.assertEqual(sorted(name for name, _ in said), sorted(links), "every link is used")
+        self.assertTrue(links, "there are some")
+        for name, query in said:
+            url = urllib.parse.urlsplit(links[name])
+            self.assertEqual(url.netloc, f"127.0.0.1:{ENV['GRAFANA_PORT']}", name)
+            pane, = json.loads(urllib.parse.parse_qs(url.query)["panes"][0]).values()
+            self.assertEqual([asked["query"] for asked in pane["queries"]], [query], name)
+            self.assertEqual(pane["datasource"], "tempo", name)
+
+
+class Collector(unittest.TestCase):
+    @unittest.skipUnless(OTELCOL, "no Collector on PATH: its configuration is not validated")
+    def test_configuration_is_valid(self):
+        for file in ["otel-collector.yaml", "logs-collector.yaml"]:
+            ran = subprocess.run([OTELCOL, "validate", "--config", str(ROOT / "grafana" / file)], capture_output=True,
+                                 text=True, env={**os.environ, "QUEUE_DIRECTORY": "/"})
+            self.assertEqual(ran.returncode, 0, f"{file}: {ran.stderr}")
+
+
+if __name__ == "__main__":
+    unittest.main()
