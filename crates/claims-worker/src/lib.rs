@@ -15,6 +15,7 @@ use reqwest::Url;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use service::contract::{Finding, FraudCheck, FraudQuestion};
 use service::problem::Chain;
+use service::url::resource;
 use service::{ClaimId, claim_id};
 use telemetry::client::{Injection, Tracing};
 use telemetry::messaging::{self, Attributes, Operation};
@@ -188,7 +189,7 @@ impl Worker {
 
     async fn ask_partner(&self, question: &FraudQuestion) -> Result<Finding, ProcessError> {
         let whom = "fraud-partner";
-        let url = path(&self.config.fraud_partner, &["checks"]);
+        let url = resource(&self.config.fraud_partner, &["checks"]);
         let request = self.outside.post(url).header(claim_id::HEADER, &question.claim_id).json(question);
         let response = request.send().await.map_err(|source| ProcessError::Call { whom, source })?;
         if !response.status().is_success() {
@@ -200,7 +201,7 @@ impl Worker {
 
     async fn report(&self, claim_id: &ClaimId, check: FraudCheck) -> Result<(), ProcessError> {
         let whom = "java-claims";
-        let url = path(&self.config.claims, &["api", "claims", claim_id.as_str(), "fraud-check"]);
+        let url = resource(&self.config.claims, &["api", "claims", claim_id.as_str(), "fraud-check"]);
         let request = self.inside.put(url).header(claim_id::HEADER, claim_id).json(&check);
         let response = request.send().await.map_err(|source| ProcessError::Call { whom, source })?;
         match response.status() {
@@ -217,12 +218,4 @@ fn retry_after(attempt: u32) -> Duration {
 fn attributes(delivery: &Delivery) -> Attributes {
     let attributes = &delivery.message.attributes;
     attributes.iter().map(|(name, attribute)| (name.clone(), attribute.string_value.clone())).collect()
-}
-
-fn path(base: &Url, segments: &[&str]) -> Url {
-    let mut url = base.clone();
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(segments);
-    }
-    url
 }
