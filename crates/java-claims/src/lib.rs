@@ -28,7 +28,7 @@ use telemetry::server::{RouteSyntax, Server};
 use tokio::sync::Notify;
 
 use crate::completion::Dispatcher;
-use crate::outbox::{Outbound, Relay};
+use crate::outbox::Relay;
 use crate::policies::Policies;
 use crate::seams::Seams;
 use crate::store::{Inserted, Store};
@@ -156,8 +156,8 @@ impl Claims {
         let policy = self.look_up_policy(claim_id.clone(), submission.policy_id.clone()).await?;
         let decision = decide_claim(&policy, &submission);
         let claim = Claim { claim_id, submission, decision, fraud_check: None };
-        let outbound = Outbound::new(self.seams.outbox.get(), &claim).map_err(|error| Problem::internal(&error))?;
-        match self.store.insert(&claim, &outbound).await.map_err(|error| Problem::internal(&error))? {
+        let inserted = self.store.insert(&claim, self.seams.outbox.get()).await;
+        match inserted.map_err(|error| Problem::internal(&error))? {
             Inserted::Now => {
                 self.stored.notify_one();
                 let decided = claim.clone();

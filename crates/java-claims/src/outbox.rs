@@ -23,7 +23,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
 
-/// A message about a claim, with the PRODUCER span that sends it.
+/// A message about a claim, with the PRODUCER span that sends it: made only once it is certain that it is sent.
 #[derive(Debug)]
 pub(crate) struct Outbound {
     pub(crate) body: String,

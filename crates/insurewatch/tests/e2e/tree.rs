@@ -20,6 +20,7 @@ const TREE: &[&str] = &[
     "6 server node-policy-store GET /policies/:id",
     "7 client node-policy-store SELECT policies",
     "4 internal java-claims decide_claim",
+    "4 client java-claims INSERT claims",
     "4 producer java-claims send claims",
     "5 client java-claims INSERT outbox",
     "5 consumer claims-worker process claim",
@@ -27,7 +28,6 @@ const TREE: &[&str] = &[
     "6 client claims-worker PUT",
     "7 server java-claims PUT /api/claims/{id}/fraud-check",
     "8 client java-claims UPDATE claims",
-    "4 client java-claims INSERT claims",
     "4 internal java-claims notify_claimant",
     "1 internal python-api write_audit",
 ];
