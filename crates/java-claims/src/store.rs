@@ -122,6 +122,11 @@ impl Store {
         rows.iter().map(waiting).collect()
     }
 
+    /// How many messages the outbox holds.
+    pub(crate) async fn count_waiting(&self) -> Result<u64, sqlx::Error> {
+        sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&self.pool).await
+    }
+
     pub(crate) async fn published(&self, number: i64) -> Result<(), sqlx::Error> {
         sqlx::query("DELETE FROM outbox WHERE number = ?").bind(number).execute(&self.pool).await.map(drop)
     }
