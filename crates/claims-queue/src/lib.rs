@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 use url::Url;
 
 pub use message::{Attribute, InvalidMessage, Message};
@@ -102,7 +103,7 @@ pub struct Receipt(String);
 
 /// How many messages a queue has, at one moment. An expired delivery may be noticed, and counted elsewhere, only by the
 /// next [`Queue::receive`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// They could be received now.
     pub waiting: u64,

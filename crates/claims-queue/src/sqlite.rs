@@ -4,6 +4,7 @@
 //! A message is dead when it has had its last attempt and nobody holds it: no write is needed to make it so.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -17,8 +18,12 @@ use crate::{
     SettleError,
 };
 
-/// How often a waiting receiver looks; nobody looks when nobody waits.
+/// How often a waiting receiver asks whether anybody wrote; nobody asks when nobody waits.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How often it looks into the table even if nobody wrote: a delivery that was released or has expired becomes due by
+/// itself.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a writer waits for the others.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +31,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     pool: SqlitePool,
+    /// The write-ahead log, in which every write of every process shows.
+    wal: PathBuf,
     name: String,
     options: Options,
 }
@@ -38,15 +45,25 @@ impl Sqlite {
         if file.is_empty() || file.ends_with('/') || file.contains(['?', '#']) || file == ":memory:" {
             return Err(ConnectError::SqliteFile);
         }
+        let connect = url.parse::<SqliteConnectOptions>().map_err(failed("open"))?;
+        let mut wal = connect.get_filename().as_os_str().to_owned();
+        wal.push("-wal");
         let deadline = Instant::now() + BUSY_TIMEOUT;
         loop {
-            match open_file(url).await {
-                Ok(pool) => return Ok(Self { pool, name: name.to_owned(), options }),
+            match open_file(connect.clone()).await {
+                Ok(pool) => return Ok(Self { pool, wal: wal.into(), name: name.to_owned(), options }),
                 // SQLite does not wait for others who turn the same new file to WAL.
                 Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(POLL_INTERVAL).await,
                 Err(error) => return Err(failed("open")(error).into()),
             }
         }
+    }
+
+    /// Whether anybody wrote lately; much cheaper to ask than anything in the file. What is written can be read only once
+    /// it is on the disk, so it is not the moment of the change that counts.
+    fn is_active(&self) -> bool {
+        let written = std::fs::metadata(&self.wal).and_then(|log| log.modified());
+        written.is_ok_and(|at| at.elapsed().map_or(true, |age| age < LOOK_INTERVAL))
     }
 
     /// Reads only, so that waiting takes no lock.
@@ -118,19 +135,26 @@ impl Queue for Sqlite {
     }
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BackendError> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
         let deadline = Instant::now() + wait.min(LONGEST);
+        let mut next_look = Instant::now();
         loop {
-            if max > 0 && self.is_any_due().await.map_err(failed("receive"))? {
-                let deliveries = self.claim(max).await.map_err(failed("receive"))?;
-                if !deliveries.is_empty() {
-                    return Ok(deliveries);
+            let now = Instant::now();
+            if now >= next_look.min(deadline) || self.is_active() {
+                next_look = now + LOOK_INTERVAL;
+                if self.is_any_due().await.map_err(failed("receive"))? {
+                    let deliveries = self.claim(max).await.map_err(failed("receive"))?;
+                    if !deliveries.is_empty() {
+                        return Ok(deliveries);
+                    }
                 }
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if max == 0 || left.is_zero() {
+            if now >= deadline {
                 return Ok(Vec::new());
             }
-            sleep(POLL_INTERVAL.min(left)).await;
+            sleep(POLL_INTERVAL.min(deadline.saturating_duration_since(now))).await;
         }
     }
 
@@ -173,15 +197,15 @@ impl Queue for Sqlite {
     }
 }
 
-async fn open_file(url: &str) -> Result<SqlitePool, sqlx::Error> {
-    let options = url
-        .parse::<SqliteConnectOptions>()?
+async fn open_file(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         // A commit is on the disk when it returns.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT);
-    let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+    // A file does not hang up, so nobody asks a connection whether it is still there.
+    let pool = SqlitePoolOptions::new().max_connections(4).test_before_acquire(false).connect_with(options).await?;
     sqlx::raw_sql(include_str!("schema.sql")).execute(&pool).await?;
     Ok(pool)
 }

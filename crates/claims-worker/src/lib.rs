@@ -15,6 +15,7 @@ use reqwest::Url;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use service::contract::{Finding, FraudCheck, FraudQuestion};
 use service::problem::Chain;
+use service::url::resource;
 use service::{ClaimId, claim_id};
 use telemetry::client::{Injection, Tracing};
 use telemetry::messaging::{self, Attributes, Operation};
@@ -24,10 +25,9 @@ use crate::seams::{MessageContext, Seams};
 
 pub mod seams;
 
-const PROCESS: Operation =
-    Operation { name: "process claim", kind: "process", system: "insurewatch", destination: "claims" };
+const PROCESS: Operation = Operation { name: "process", kind: "process", system: "insurewatch", destination: "claims" };
 const PROCESS_BATCH: Operation =
-    Operation { name: "process batch", kind: "process", system: "insurewatch", destination: "claims" };
+    Operation { name: "process_batch", kind: "process", system: "insurewatch", destination: "claims" };
 /// How long a call of another service may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 const BATCH: usize = 10;
@@ -188,7 +188,7 @@ impl Worker {
 
     async fn ask_partner(&self, question: &FraudQuestion) -> Result<Finding, ProcessError> {
         let whom = "fraud-partner";
-        let url = path(&self.config.fraud_partner, &["checks"]);
+        let url = resource(&self.config.fraud_partner, &["checks"]);
         let request = self.outside.post(url).header(claim_id::HEADER, &question.claim_id).json(question);
         let response = request.send().await.map_err(|source| ProcessError::Call { whom, source })?;
         if !response.status().is_success() {
@@ -200,7 +200,7 @@ impl Worker {
 
     async fn report(&self, claim_id: &ClaimId, check: FraudCheck) -> Result<(), ProcessError> {
         let whom = "java-claims";
-        let url = path(&self.config.claims, &["api", "claims", claim_id.as_str(), "fraud-check"]);
+        let url = resource(&self.config.claims, &["api", "claims", claim_id.as_str(), "fraud-check"]);
         let request = self.inside.put(url).header(claim_id::HEADER, claim_id).json(&check);
         let response = request.send().await.map_err(|source| ProcessError::Call { whom, source })?;
         match response.status() {
@@ -217,12 +217,4 @@ fn retry_after(attempt: u32) -> Duration {
 fn attributes(delivery: &Delivery) -> Attributes {
     let attributes = &delivery.message.attributes;
     attributes.iter().map(|(name, attribute)| (name.clone(), attribute.string_value.clone())).collect()
-}
-
-fn path(base: &Url, segments: &[&str]) -> Url {
-    let mut url = base.clone();
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(segments);
-    }
-    url
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Url};
 use serde_json::json;
 use service::problem::Chain;
+use service::url::resource;
 use service::{Problem, claim_id};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -52,15 +53,11 @@ impl Door {
     /// Must be called within a Tokio runtime, which carries the traffic.
     pub(crate) fn new(front_door: &Url, observer: Observer, pulses: Pulses) -> Result<Self, reqwest::Error> {
         let client = Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build()?;
-        let mut claims = front_door.clone();
-        if let Ok(mut path) = claims.path_segments_mut() {
-            path.pop_if_empty().push("claims");
-        }
         let (rate, changes) = watch::channel(0.0);
         let door = Self(Arc::new(Inner {
             client,
             front_door: front_door.clone(),
-            claims,
+            claims: resource(front_door, &["claims"]),
             number: AtomicU64::default(),
             observer,
             pulses,

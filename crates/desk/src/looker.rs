@@ -8,6 +8,7 @@ use evidence::{ClaimEvidence, Collected, Patience, Span, TraceId, TraceSource};
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use service::Problem;
+use service::url::resource;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Looker {
@@ -58,8 +59,7 @@ impl Looker {
     }
 
     async fn record(&self, claim_id: &str) -> Option<TraceHeaders> {
-        let mut url = self.fraud_partner.clone()?;
-        url.path_segments_mut().ok()?.pop_if_empty().extend(["checks", claim_id]);
+        let url = resource(self.fraud_partner.as_ref()?, &["checks", claim_id]);
         let record: Record = self.client.get(url).send().await.ok()?.error_for_status().ok()?.json().await.ok()?;
         Some(record.headers.into_iter().collect())
     }

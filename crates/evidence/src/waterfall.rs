@@ -12,6 +12,9 @@ use crate::span::{Span, SpanId, Status, TraceId};
 const KIND_COLUMNS: usize = 9;
 const DURATION_COLUMNS: usize = 9;
 const MARK_COLUMNS: usize = 2;
+const MIN_LABEL_COLUMNS: usize = 24;
+/// Names are cut only when bars are as narrow as this.
+const MIN_BAR_COLUMNS: usize = 12;
 
 /// How to draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +40,21 @@ enum Row<'a> {
     Span(&'a Node),
 }
 
+/// The lines that lead from parents to children.
+#[derive(Clone, Copy)]
+struct Guides {
+    branch: &'static str,
+    last: &'static str,
+    pass: &'static str,
+    blank: &'static str,
+    /// Nothing is indented deeper.
+    levels: usize,
+}
+
 struct Canvas {
     style: Style,
     clock: Clock,
+    guides: Guides,
     label_columns: usize,
     bar_columns: usize,
     /// Service and name of each span.
@@ -67,18 +82,22 @@ impl Canvas {
     fn new(evidence: &ClaimEvidence, style: Style) -> Self {
         let start = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or(0);
         let end = evidence.spans().map(|span| span.end_unix_nano.max(span.start_unix_nano)).max().unwrap_or(0);
-        let most = style.width / 2;
+        let room = style.width - KIND_COLUMNS - 1 - DURATION_COLUMNS - MARK_COLUMNS;
+        let most = room - MIN_BAR_COLUMNS;
         let clean = |text: &str| columns(&clean(text, style.unicode));
-        let needed = |node: &Node| {
-            let guides = 3 * node.depth.min(most / 6);
-            guides + clean(&node.span.service) + 2 + clean(&node.span.name) + 2
+        let needed = |guides: Guides| {
+            let label =
+                |node: &Node| guides.columns(node.depth) + clean(&node.span.service) + 2 + clean(&node.span.name) + 1;
+            let nodes = evidence.fragments.iter().flat_map(|fragment| &fragment.nodes);
+            nodes.map(label).max().unwrap_or(0).max(MIN_LABEL_COLUMNS)
         };
-        let nodes = evidence.fragments.iter().flat_map(|fragment| &fragment.nodes);
-        let label_columns = nodes.map(needed).max().unwrap_or(0).clamp(24, most);
-        let bar_columns = style.width - label_columns - KIND_COLUMNS - 1 - DURATION_COLUMNS - MARK_COLUMNS;
+        let wide = Guides::wide(style.unicode, most);
+        let guides = if needed(wide) <= style.width / 2 { wide } else { Guides::narrow(style.unicode, most) };
+        let label_columns = needed(guides).min(most);
+        let bar_columns = room - label_columns;
         let name = |span: &Span| ((span.trace_id, span.span_id), format!("{}  {}", span.service, span.name));
         let names = evidence.spans().map(name).collect();
-        Self { style, clock: Clock { start, end }, label_columns, bar_columns, names, text: String::new() }
+        Self { style, clock: Clock { start, end }, guides, label_columns, bar_columns, names, text: String::new() }
     }
 
     fn header(&mut self, evidence: &ClaimEvidence) {
@@ -112,7 +131,7 @@ impl Canvas {
             self.line(&self.paint(&others, warning()));
         }
         let rows = rows(fragment);
-        for (row, guide) in rows.iter().zip(guides(&rows, self.label_columns / 6, self.style.unicode)) {
+        for (row, guide) in rows.iter().zip(self.guides.draw(&rows)) {
             match row {
                 Row::Ghost(parent) => {
                     let short = format!("{parent:.8}{}", self.ellipsis());
@@ -256,34 +275,52 @@ fn rows(fragment: &Fragment) -> Vec<Row<'_>> {
     rows
 }
 
-/// The lines that lead from parents to children, for each row; no more than `levels` deep.
-fn guides(rows: &[Row<'_>], levels: usize, unicode: bool) -> Vec<String> {
-    let (branch, last, pass) = if unicode { ("├─ ", "└─ ", "│  ") } else { ("|- ", "`- ", "|  ") };
-    // From below: which depths have another row still to come.
-    let mut open: Vec<bool> = Vec::new();
-    let mut guides: Vec<_> = rows
-        .iter()
-        .rev()
-        .map(|row| {
-            let depth = match row {
-                Row::Ghost(_) => 0,
-                Row::Span(node) => node.depth,
-            };
-            let has_next = open.get(depth).copied().unwrap_or(false);
-            open.resize(depth + 1, false);
-            if let Some(slot) = open.get_mut(depth) {
-                *slot = true;
-            }
-            if depth == 0 || levels == 0 {
-                return String::new();
-            }
-            let passing = open.iter().take(depth.min(levels)).skip(1);
-            let passing: String = passing.map(|open| if *open { pass } else { "   " }).collect();
-            passing + if has_next { branch } else { last }
-        })
-        .collect();
-    guides.reverse();
-    guides
+// === impl Guides ===
+
+impl Guides {
+    /// At most half of a label of `label_columns`.
+    fn wide(unicode: bool, label_columns: usize) -> Self {
+        let (branch, last, pass) = if unicode { ("├─ ", "└─ ", "│  ") } else { ("|- ", "`- ", "|  ") };
+        Self { branch, last, pass, blank: "   ", levels: label_columns / 2 / 3 }
+    }
+
+    fn narrow(unicode: bool, label_columns: usize) -> Self {
+        let (branch, last, pass) = if unicode { ("├ ", "└ ", "│ ") } else { ("|-", "`-", "| ") };
+        Self { branch, last, pass, blank: "  ", levels: label_columns / 2 / 2 }
+    }
+
+    fn columns(self, depth: usize) -> usize {
+        self.blank.len() * depth.min(self.levels)
+    }
+
+    /// For each row.
+    fn draw(self, rows: &[Row<'_>]) -> Vec<String> {
+        // From below: which depths have another row still to come.
+        let mut open: Vec<bool> = Vec::new();
+        let mut guides: Vec<_> = rows
+            .iter()
+            .rev()
+            .map(|row| {
+                let depth = match row {
+                    Row::Ghost(_) => 0,
+                    Row::Span(node) => node.depth,
+                };
+                let has_next = open.get(depth).copied().unwrap_or(false);
+                open.resize(depth + 1, false);
+                if let Some(slot) = open.get_mut(depth) {
+                    *slot = true;
+                }
+                if depth == 0 || self.levels == 0 {
+                    return String::new();
+                }
+                let passing = open.iter().take(depth.min(self.levels)).skip(1);
+                let passing: String = passing.map(|open| if *open { self.pass } else { self.blank }).collect();
+                passing + if has_next { self.branch } else { self.last }
+            })
+            .collect();
+        guides.reverse();
+        guides
+    }
 }
 
 /// One colour per service, the same in every drawing.
@@ -363,18 +400,18 @@ pub(crate) mod tests {
 claim c-1  1 trace  20.0 ms
 
 trace 000000000000000000000000000000a1  python-api
-python-api  POST /claims                          server   ██████████████████              12.0 ms
-├─ python-api  POST                               client    ███████████████                10.0 ms
-│  └─ java-claims  POST /api/claims               server     █████████████                  8.0 ms
-│     ├─ java-claims  GET                         client       ███████                      4.0 ms
-│     │  └─ node-policy-store  GET /policies/:id  server        ████                        2.0 ms
-│     ├─ java-claims  send claims                 producer           ██                     1.0 ms
-│     │  └─ claims-worker  process claim          consumer                     █████████    6.0 ms
-│     │     ├─ claims-worker  POST                client                        ███         1.0 ms
-│     │     └─ claims-worker  PUT                 client                           █████    3.0 ms
-│     │        └─ java-claims  PUT /api/claims/{… server                             ██     1.0 ms
-│     └─ java-claims  notify_claimant             internal              ██                  1.0 ms
-└─ python-api  write_audit                        internal                ████              2.0 ms
+python-api  POST /claims                                  server   █████████████           12.0 ms
+├ python-api  POST                                        client    ███████████            10.0 ms
+│ └ java-claims  POST /api/claims                         server     █████████              8.0 ms
+│   ├ java-claims  GET                                    client      █████                 4.0 ms
+│   │ └ node-policy-store  GET /policies/:id              server       ███                  2.0 ms
+│   ├ java-claims  send claims                            producer        ██                1.0 ms
+│   │ └ claims-worker  process claims                     consumer               ███████    6.0 ms
+│   │   ├ claims-worker  POST                             client                  ██        1.0 ms
+│   │   └ claims-worker  PUT                              client                    ████    3.0 ms
+│   │     └ java-claims  PUT /api/claims/{id}/fraud-check server                     ██     1.0 ms
+│   └ java-claims  notify_claimant                        internal          ██              1.0 ms
+└ python-api  write_audit                                 internal            ███           2.0 ms
 ";
         let drawing = render(&evidence(whole_chain()), &RICH);
         assert_eq!(drawing, expected, "each call lies within its caller:\n{drawing}");
@@ -386,20 +423,20 @@ python-api  POST /claims                          server   ███████
 claim c-1  2 traces  20.0 ms
 
 trace 000000000000000000000000000000a1  python-api
-python-api  POST /claims                          server   ==================              12.0 ms
-|- python-api  POST                               client    ===============                10.0 ms
-`- python-api  write_audit                        internal                ====              2.0 ms
+python-api  POST /claims                              server   ===============             12.0 ms
+|-python-api  POST                                    client    =============              10.0 ms
+`-python-api  write_audit                             internal              ====            2.0 ms
 
 trace 000000000000000000000000000000b2  java-claims  no parent
-java-claims  POST /api/claims                     server     =============                  8.0 ms
-|- java-claims  GET                               client       =======                      4.0 ms
-|  `- node-policy-store  GET /policies/:id        server        ====                        2.0 ms
-|- java-claims  send claims                       producer           ==                     1.0 ms
-|  `- claims-worker  process claim                consumer                     =========    6.0 ms
-|     |- claims-worker  POST                      client                        ===         1.0 ms
-|     `- claims-worker  PUT                       client                           =====    3.0 ms
-|        `- java-claims  PUT /api/claims/{id}/... server                             ==     1.0 ms
-`- java-claims  notify_claimant                   internal              ==                  1.0 ms
+java-claims  POST /api/claims                         server     ===========                8.0 ms
+|-java-claims  GET                                    client      ======                    4.0 ms
+| `-node-policy-store  GET /policies/:id              server        ===                     2.0 ms
+|-java-claims  send claims                            producer         ==                   1.0 ms
+| `-claims-worker  process claims                     consumer                  ========    6.0 ms
+|   |-claims-worker  POST                             client                     ==         1.0 ms
+|   `-claims-worker  PUT                              client                        ====    3.0 ms
+|     `-java-claims  PUT /api/claims/{id}/fraud-check server                         ==     1.0 ms
+`-java-claims  notify_claimant                        internal            ==                1.0 ms
 ";
         let drawing = render(&evidence(lab_1()), &PLAIN);
         assert_eq!(drawing, expected, "the second trace starts where the first called it:\n{drawing}");
@@ -439,6 +476,30 @@ java-claims  POST /api/claims                     server     =============      
         }
         assert_ne!(coloured, stripped, "there is colour");
         assert_eq!(stripped, render(&evidence, &PLAIN), "without its colours the drawing is the plain one");
+    }
+
+    #[test]
+    fn names_are_cut_only_when_bars_are_as_narrow_as_they_get() {
+        let mut deep = whole_chain();
+        for id in 0x20..0x30 {
+            let parent = if id == 0x20 { FRONT } else { id - 1 };
+            deep.push(span(id, Some(parent), "java-claims", SpanKind::Internal, &format!("step_{id}"), (0, 1)));
+        }
+        let mut cut = Vec::new();
+        let chains = [whole_chain(), lab_1(), deep];
+        for (spans, width) in chains.iter().flat_map(|spans| (60..=200).map(move |width| (spans, width))) {
+            for style in [PLAIN, RICH].map(|style| Style { width, ..style }) {
+                let evidence = evidence(spans.clone());
+                let bar_columns = Canvas::new(&evidence, style).bar_columns;
+                let drawing = render(&evidence, &style);
+                let whole = evidence.spans().all(|span| drawing.contains(&format!("{}  {} ", span.service, span.name)));
+                assert!(bar_columns >= MIN_BAR_COLUMNS, "{style:?}: bars are {bar_columns} wide");
+                assert!(whole || bar_columns == MIN_BAR_COLUMNS, "{style:?}: bars are {bar_columns} wide:\n{drawing}");
+                cut.extend((!whole).then_some(width));
+            }
+        }
+        assert!(cut.contains(&60), "not every name fits into 60 columns");
+        assert!(cut.iter().all(|width| *width < 100), "every name fits into 100: {cut:?}");
     }
 
     #[test]

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use axum::Router;
 use scenario::active::{self, Seen, Watch};
 use scenario::{Active, Service};
-use service::health::{self, Following};
+use service::health::{self, App, Following};
 use telemetry::config::{Environment, Overlay, ProcessEnvironment};
 use telemetry::{ConfigError, Telemetry};
 use tokio::net::TcpListener;
@@ -63,17 +62,19 @@ impl Process {
     pub(crate) async fn serve(
         &self,
         listen: SocketAddr,
-        app: Router,
+        app: impl Into<App>,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
+        let App { routes, backlog } = app.into();
         let counted = self.telemetry.clone();
         let health = health::Source {
             service: self.service.name(),
             following: self.following.clone(),
             spans: counted.map(|telemetry| -> health::CountSpans { Arc::new(move || telemetry.counts()) }),
+            backlog,
         };
         // Outside the server layer: whoever asks for health makes no span.
-        let app = health::router(health).merge(app);
+        let app = health::router(health).merge(routes);
         Ok(service::serve::run(bind(listen).await?, app, shutdown).await?)
     }
 

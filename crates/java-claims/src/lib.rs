@@ -23,12 +23,13 @@ use opentelemetry::trace::FutureExt;
 use reqwest::Url;
 use service::body::Body;
 use service::contract::{Claim, Decision, FraudCheck, Policy, Submission};
+use service::health::App;
 use service::{ClaimId, Problem};
 use telemetry::server::{RouteSyntax, Server};
 use tokio::sync::Notify;
 
 use crate::completion::Dispatcher;
-use crate::outbox::{Outbound, Relay};
+use crate::outbox::{Backlog, Relay};
 use crate::policies::Policies;
 use crate::seams::Seams;
 use crate::store::{Inserted, Store};
@@ -80,7 +81,7 @@ struct Claims {
 ///
 /// # Errors
 /// The database cannot be opened.
-pub async fn app(config: &Config, seams: Seams) -> Result<Router, StartError> {
+pub async fn app(config: &Config, seams: Seams) -> Result<App, StartError> {
     let claims = Claims {
         policies: Policies::new(config.policy_store.clone(), CALL_TIMEOUT, seams.policy_client.clone())?,
         store: Store::open(&config.database_url).await?,
@@ -89,13 +90,17 @@ pub async fn app(config: &Config, seams: Seams) -> Result<Router, StartError> {
         seams: seams.clone(),
     };
     let relay = Relay { store: claims.store.clone(), queue: config.queue.clone(), stored: claims.stored.clone() };
+    let backlog = Backlog { store: claims.store.clone(), queue: config.queue.clone() };
     tokio::spawn(relay.run());
     let routes = Router::new()
         .route("/api/claims", post(accept_claim))
         .route("/api/claims/{id}", get(read_claim))
         .route("/api/claims/{id}/fraud-check", put(record_fraud_check))
         .with_state(claims);
-    Ok(service::serve::instrumented(routes, Server { syntax: RouteSyntax::Spring, caller: seams.caller }))
+    Ok(App {
+        routes: service::serve::instrumented(routes, Server { syntax: RouteSyntax::Spring, caller: seams.caller }),
+        backlog: Some(Arc::new(move || Box::pin(backlog.clone().count()))),
+    })
 }
 
 async fn accept_claim(
@@ -156,8 +161,8 @@ impl Claims {
         let policy = self.look_up_policy(claim_id.clone(), submission.policy_id.clone()).await?;
         let decision = decide_claim(&policy, &submission);
         let claim = Claim { claim_id, submission, decision, fraud_check: None };
-        let outbound = Outbound::new(self.seams.outbox.get(), &claim).map_err(|error| Problem::internal(&error))?;
-        match self.store.insert(&claim, &outbound).await.map_err(|error| Problem::internal(&error))? {
+        let inserted = self.store.insert(&claim, self.seams.outbox.get()).await;
+        match inserted.map_err(|error| Problem::internal(&error))? {
             Inserted::Now => {
                 self.stored.notify_one();
                 let decided = claim.clone();
@@ -181,5 +186,84 @@ impl Claims {
         let work = look_up_policy(self.policies.clone(), claim_id, policy_id);
         let answer = service::spawn::on_pool(self.seams.lookup_pool.get(), work).await;
         answer.map_err(|error| Problem::internal(&error))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use async_trait::async_trait;
+    use axum::body::Body;
+    use axum::http::Request;
+    use claims_queue::{BackendError, Counts, Delivery, Message, PublishError, SettleError};
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// A queue that never answers.
+    #[derive(Debug)]
+    struct Silent;
+
+    #[async_trait]
+    impl Queue for Silent {
+        async fn publish(&self, _: &Message) -> Result<(), PublishError> {
+            pending().await
+        }
+
+        async fn receive(&self, _: usize, _: Duration) -> Result<Vec<Delivery>, BackendError> {
+            pending().await
+        }
+
+        async fn ack(&self, _: &Delivery) -> Result<(), SettleError> {
+            pending().await
+        }
+
+        async fn release(&self, _: &Delivery, _: Duration) -> Result<(), SettleError> {
+            pending().await
+        }
+
+        async fn counts(&self) -> Result<Counts, BackendError> {
+            pending().await
+        }
+
+        async fn dead_letters(&self, _: usize) -> Result<Vec<Message>, BackendError> {
+            pending().await
+        }
+    }
+
+    /// Any policy, at a URL.
+    async fn policy_store() -> Url {
+        let policy = json!({
+            "policy_id": "POL-1001", "holder": "Ada", "product": "home", "valid_from": "2025-01-01",
+            "valid_until": "2025-12-31", "limit_cents": 100_000, "deductible_cents": 5_000,
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let routes = Router::new().route("/policies/{id}", get(async || Json(policy)));
+        tokio::spawn(axum::serve(listener, routes).into_future());
+        url
+    }
+
+    #[tokio::test]
+    async fn the_outbox_grows_while_the_queue_is_silent_and_is_counted_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}", folder.path().join("claims.db").display());
+        let config = Config { database_url, policy_store: policy_store().await, queue: Arc::new(Silent) };
+        let App { routes, backlog } = app(&config, Seams::default()).await.unwrap();
+        let backlog = backlog.expect("it keeps messages");
+        assert_eq!(backlog().await, json!({ "outbox": 0, "queue": Value::Null }), "nothing was sent");
+        for number in 1..=2 {
+            let claim = json!({
+                "policy_id": "POL-1001", "claimant": "Ada", "incident_date": "2025-06-15", "amount_cents": 20_000,
+                "description": "hail",
+            });
+            let request = Request::post("/api/claims").header(service::claim_id::HEADER, format!("CLM-{number:032x}"));
+            let request = request.header("content-type", "application/json").body(Body::from(claim.to_string()));
+            let response = routes.clone().oneshot(request.unwrap()).await.unwrap();
+            assert_eq!(response.status(), StatusCode::CREATED, "a claim is accepted while its message waits");
+            assert_eq!(backlog().await, json!({ "outbox": number, "queue": Value::Null }), "it waits, and is counted");
+        }
     }
 }

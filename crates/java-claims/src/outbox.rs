@@ -8,28 +8,39 @@ use std::time::Duration;
 use claims_queue::{Attribute, Message, Queue};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
+use serde_json::json;
 use service::contract::{Claim, FraudQuestion};
 use service::problem::Chain;
 use telemetry::messaging::{self, Attributes, Operation};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::seams::OutboxAttributes;
 use crate::store::{Store, Waiting};
 
-const SEND: Operation = Operation { name: "send claims", kind: "send", system: "insurewatch", destination: "claims" };
+const SEND: Operation = Operation { name: "send", kind: "send", system: "insurewatch", destination: "claims" };
 /// A message is published at once; the pause only bounds how long one waits that a dead predecessor left.
 const PAUSE: Duration = Duration::from_millis(500);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
+/// Whoever asks for health does not wait for a queue that is gone.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// A message about a claim, with the PRODUCER span that sends it.
+/// A message about a claim, with the PRODUCER span that sends it: made only once it is certain that it is sent.
 #[derive(Debug)]
 pub(crate) struct Outbound {
     pub(crate) body: String,
     /// Absent: the row keeps none.
     pub(crate) attributes: Option<Attributes>,
     pub(crate) cx: Context,
+}
+
+/// Counts the messages that nobody has processed yet: those of the outbox, and those of the queue behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct Backlog {
+    pub(crate) store: Store,
+    pub(crate) queue: Arc<dyn Queue>,
 }
 
 /// Publishes what the outbox holds.
@@ -56,6 +67,18 @@ impl Outbound {
     }
 }
 
+// === impl Backlog ===
+
+impl Backlog {
+    /// `null` stands for what could not be counted, or not in time.
+    pub(crate) async fn count(self) -> serde_json::Value {
+        let outbox = timeout(COUNT_TIMEOUT, self.store.count_waiting());
+        let queue = timeout(COUNT_TIMEOUT, self.queue.counts());
+        let (outbox, queue) = tokio::join!(outbox, queue);
+        json!({ "outbox": outbox.ok().and_then(Result::ok), "queue": queue.ok().and_then(Result::ok) })
+    }
+}
+
 // === impl Relay ===
 
 impl Relay {
@@ -65,7 +88,7 @@ impl Relay {
         loop {
             match self.publish_waiting().await {
                 Ok(0) => {
-                    let _ = tokio::time::timeout(PAUSE, self.stored.notified()).await;
+                    let _ = timeout(PAUSE, self.stored.notified()).await;
                 }
                 Ok(_) => backoff = FIRST_BACKOFF,
                 Err(error) => {

@@ -7,6 +7,7 @@ use reqwest::Url;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use service::contract::Policy;
 use service::problem::{Chain, FieldError};
+use service::url::resource;
 use service::{ClaimId, Problem, claim_id};
 use telemetry::client::{Injection, Tracing};
 use telemetry::live::Live;
@@ -55,10 +56,7 @@ impl Policies {
             tracing::warn!(cause = %Chain(cause), "the policy store did not answer");
             Problem::unavailable("the policy store")
         };
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["policies", policy_id]);
-        }
+        let url = resource(&self.base, &["policies", policy_id]);
         let request = self.client().get(url).header(claim_id::HEADER, claim_id);
         let response = request.send().await.map_err(|error| unavailable(&error))?;
         match response.status() {

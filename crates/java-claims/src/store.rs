@@ -1,6 +1,6 @@
 //! Claims, and the outbox beside them, in SQLite.
 
-use opentelemetry::trace::FutureExt;
+use opentelemetry::trace::{FutureExt, Status, TraceContextExt};
 use service::ClaimId;
 use service::contract::{Claim, FraudCheck};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
@@ -9,6 +9,7 @@ use telemetry::db::{Statement, sqlite};
 use telemetry::messaging::Attributes;
 
 use crate::outbox::Outbound;
+use crate::seams::OutboxAttributes;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
@@ -49,7 +50,7 @@ impl Store {
     }
 
     /// Keeps a claim and the message about it, both or neither.
-    pub(crate) async fn insert(&self, claim: &Claim, outbound: &Outbound) -> Result<Inserted, sqlx::Error> {
+    pub(crate) async fn insert(&self, claim: &Claim, mode: OutboxAttributes) -> Result<Inserted, sqlx::Error> {
         const CLAIM: &str = "INSERT INTO claims (claim_id, submission, decision, accepted_at) VALUES (?, ?, ?, ?) \
                              ON CONFLICT (claim_id) DO NOTHING";
         const MESSAGE: &str = "INSERT INTO outbox (claim_id, body, attributes) VALUES (?, ?, ?)";
@@ -65,14 +66,21 @@ impl Store {
             transaction.rollback().await?;
             return Ok(self.find(&claim.claim_id).await?.map_or(Inserted::Now, Inserted::Before));
         }
+        let Outbound { body, attributes, cx } = Outbound::new(mode, claim).map_err(encode)?;
         let insert_message = sqlx::query(MESSAGE)
             .bind(claim.claim_id.as_str())
-            .bind(&outbound.body)
-            .bind(outbound.attributes.as_ref().map(json).transpose()?);
-        let stored = sqlite(statement("INSERT", "outbox", MESSAGE), insert_message.execute(&mut *transaction));
-        stored.with_context(outbound.cx.clone()).await?;
-        transaction.commit().await?;
-        Ok(Inserted::Now)
+            .bind(body)
+            .bind(attributes.as_ref().map(json).transpose()?);
+        let sent = async {
+            sqlite(statement("INSERT", "outbox", MESSAGE), insert_message.execute(&mut *transaction)).await?;
+            transaction.commit().await
+        };
+        let sent = sent.with_context(cx.clone()).await;
+        if let Err(error) = &sent {
+            cx.span().set_status(Status::error(error.to_string()));
+        }
+        cx.span().end();
+        sent.map(|()| Inserted::Now)
     }
 
     pub(crate) async fn find(&self, claim_id: &ClaimId) -> Result<Option<Claim>, sqlx::Error> {
@@ -114,6 +122,11 @@ impl Store {
         rows.iter().map(waiting).collect()
     }
 
+    /// How many messages the outbox holds.
+    pub(crate) async fn count_waiting(&self) -> Result<u64, sqlx::Error> {
+        sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&self.pool).await
+    }
+
     pub(crate) async fn published(&self, number: i64) -> Result<(), sqlx::Error> {
         sqlx::query("DELETE FROM outbox WHERE number = ?").bind(number).execute(&self.pool).await.map(drop)
     }
@@ -124,7 +137,11 @@ fn statement(operation: &'static str, collection: &'static str, text: &'static s
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, sqlx::Error> {
-    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+    serde_json::to_string(value).map_err(encode)
+}
+
+fn encode(error: serde_json::Error) -> sqlx::Error {
+    sqlx::Error::Encode(Box::new(error))
 }
 
 fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {

@@ -22,6 +22,7 @@ use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
 use service::body::Body;
 use service::contract::{Claim, Submission};
 use service::problem::Chain;
+use service::url::resource;
 use service::{ClaimId, Problem, claim_id};
 use telemetry::client::Tracing;
 use telemetry::server::{RouteSyntax, Server};
@@ -91,7 +92,7 @@ async fn accept(api: &Api, claim_id: &ClaimId, request: Request) -> Result<impl 
 
 async fn read(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Claim>, Problem> {
     let claim_id = id.parse::<ClaimId>().map_err(|_| Problem::new(StatusCode::NOT_FOUND, "there is no such claim"))?;
-    let response = api.ask(api.client.get(api.url(&["api", "claims", claim_id.as_str()]))).await?;
+    let response = api.ask(api.client.get(resource(&api.claims, &["api", "claims", claim_id.as_str()]))).await?;
     Ok(Json(claim(response).await?))
 }
 
@@ -108,7 +109,8 @@ async fn validate_input(request: Request) -> Result<Submission, Problem> {
 
 #[tracing::instrument(skip_all)]
 async fn submit_claim(api: &Api, claim_id: &ClaimId, submission: &Submission) -> Result<Claim, Problem> {
-    let request = api.client.post(api.url(&["api", "claims"])).header(claim_id::HEADER, claim_id).json(submission);
+    let url = resource(&api.claims, &["api", "claims"]);
+    let request = api.client.post(url).header(claim_id::HEADER, claim_id).json(submission);
     claim(api.ask(request).await?).await
 }
 
@@ -132,14 +134,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
 // === impl Api ===
 
 impl Api {
-    fn url(&self, segments: &[&str]) -> Url {
-        let mut url = self.claims.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
-        }
-        url
-    }
-
     /// The claims service's answer. What it says of the caller's request is the caller's to know; that it is down is not
     /// the caller's fault.
     async fn ask(&self, request: RequestBuilder) -> Result<reqwest::Response, Problem> {

@@ -88,7 +88,7 @@ pub const HOPS: &[Hop] = &[
         to: Service::ClaimsWorker,
         via: None,
         carrier: CarrierKind::Queue,
-        receiver_span: "process claim",
+        receiver_span: "process claims",
     },
     Hop {
         from: Service::ClaimsWorker,

@@ -1,4 +1,8 @@
-//! `GET /healthz`: is the service there, which generation of settings does it follow, what became of its spans.
+//! `GET /healthz`: is the service there, which generation of settings does it follow, what became of its spans, and what
+//! waits to be handed on.
+
+use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::routing::get;
@@ -27,6 +31,9 @@ pub struct Health {
     /// What became of its spans.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub spans: Option<serde_json::Value>,
+    /// What it has accepted and not handed on yet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub backlog: Option<serde_json::Value>,
 }
 
 /// What the health of this process is told from.
@@ -38,10 +45,24 @@ pub struct Source {
     pub following: watch::Receiver<Following>,
     /// Counts spans; absent for a service without an SDK.
     pub spans: Option<CountSpans>,
+    /// Counts what waits; absent for a service that keeps nothing.
+    pub backlog: Option<CountBacklog>,
 }
 
 /// Tells what became of this process's spans.
-pub type CountSpans = std::sync::Arc<dyn Fn() -> telemetry::SpanCounts + Send + Sync>;
+pub type CountSpans = Arc<dyn Fn() -> telemetry::SpanCounts + Send + Sync>;
+
+/// Counts what a service has accepted and not handed on yet. Asked every few seconds and more, so it must be cheap, and
+/// must soon answer whatever it asks itself.
+pub type CountBacklog = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = serde_json::Value> + Send>> + Send + Sync>;
+
+/// What a service serves.
+pub struct App {
+    /// Its routes.
+    pub routes: Router,
+    /// Counts what waits; absent for a service that keeps nothing.
+    pub backlog: Option<CountBacklog>,
+}
 
 /// The route; merged outside the server layer, since health polls make no spans.
 pub fn router(source: Source) -> Router {
@@ -49,11 +70,30 @@ pub fn router(source: Source) -> Router {
 }
 
 async fn health(State(source): State<Source>) -> Json<Health> {
+    let backlog = match &source.backlog {
+        Some(count) => Some(count().await),
+        None => None,
+    };
     Json(Health {
+        backlog,
         service: source.service.to_owned(),
         following: source.following.borrow().clone(),
         spans: source.spans.as_ref().and_then(|count| serde_json::to_value(count()).ok()),
     })
+}
+
+// === impl App ===
+
+impl From<Router> for App {
+    fn from(routes: Router) -> Self {
+        Self { routes, backlog: None }
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("routes", &self.routes).finish_non_exhaustive()
+    }
 }
 
 // === impl Source ===

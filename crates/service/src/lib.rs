@@ -8,6 +8,7 @@
 //! - [`health`]: `GET /healthz`
 //! - [`spawn`]: work that moves to another task or thread
 //! - [`serve`]: a listener, a router and a graceful end
+//! - [`url`]: where other services answer
 //!
 //! It knows no scenario and no single service.
 
@@ -19,6 +20,7 @@ pub mod health;
 pub mod problem;
 pub mod serve;
 pub mod spawn;
+pub mod url;
 
 pub use claim_id::ClaimId;
 pub use problem::Problem;

@@ -1,5 +1,6 @@
 //! The HTTP contract of the front door, and the trace that each kind of answer leaves.
 
+use evidence::span::{Span, SpanKind};
 use reqwest::blocking::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
@@ -7,6 +8,9 @@ use crate::lab::{Lab, Running, UNQUEUED, WHOLE, eventually, free_port, shapes};
 
 /// A refused submission reaches nobody else.
 const FRONT_ONLY: &str = "python-api POST /claims: python-api";
+/// What java-claims does for a claim that is new, and for one that it knows.
+const STORED: [&str; 3] = ["INSERT claims", "send claims", "INSERT outbox"];
+const KNOWN: [&str; 2] = ["INSERT claims", "SELECT claims"];
 const READ: &str = "python-api GET /claims/<id>: python-api, java-claims";
 
 fn body() -> Value {
@@ -155,6 +159,11 @@ fn a_repeated_submission_is_the_same_claim() {
     assert_eq!(shapes(&evidence), expected, "each submission is a trace, joined by the key; one message is sent");
     let seen: Vec<_> = evidence.fragments.iter().map(|fragment| fragment.trace_id.to_string()).collect();
     assert_eq!(seen, [&traces[..], &[conflict]].concat(), "in the order in which they were sent");
+    for (fragment, told) in evidence.fragments.iter().zip(["sent", "repeated", "in conflict"]) {
+        let stored: Vec<_> = fragment.spans().filter_map(stores).collect();
+        let expected = if told == "sent" { &STORED[..] } else { &KNOWN };
+        assert_eq!(stored, expected, "a claim that is {told}: what java-claims stores and sends");
+    }
 }
 
 #[test]
@@ -181,6 +190,13 @@ fn post(lab: &Lab) -> RequestBuilder {
 
 fn get(lab: &Lab, path: &str) -> RequestBuilder {
     lab.client.get(format!("{}{path}", lab.file.front_door))
+}
+
+/// The span's name, if java-claims stores, reads or sends something in it.
+fn stores(span: &Span) -> Option<&str> {
+    let database = span.attributes.get("db.namespace") == Some(&json!("claims"));
+    let (name, of_submission) = (span.name.as_str(), span.name != "UPDATE claims");
+    ((database || span.kind == SpanKind::Producer) && of_submission).then_some(name)
 }
 
 fn header(response: &Response, name: &str) -> Option<String> {

@@ -10,7 +10,7 @@ use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
 use crate::endings::{End, kill_and_see_it_again, load};
-use crate::lab::{Lab, eventually_within};
+use crate::lab::{Lab, eventually, eventually_within, signal};
 
 /// A message in the hands of a dead worker comes again after 30 s, and that may happen twice.
 const REDELIVERED: Duration = Duration::from_secs(100);
@@ -46,6 +46,32 @@ fn every_accepted_claim_is_checked_whoever_dies() {
         counts if counts == Counts::default() => Ok(()),
         counts => Err(format!("{counts:?}")),
     });
+}
+
+#[test]
+fn what_waits_is_told_by_the_health_of_java_claims() {
+    let lab = Lab::start();
+    eventually("`up` has shown its first claim", || match lab.process.output() {
+        output if output.contains("the first claim's traces were there") => Ok(()),
+        output => Err(output),
+    });
+    let see = |waiting: u32, reason: &str| {
+        let expected = json!({ "outbox": 0, "queue": { "waiting": waiting, "in_flight": 0, "dead": 0 } });
+        let url = format!("{}healthz", lab.file.process("java-claims").url);
+        eventually(reason, || match lab.client.get(&url).send().unwrap().json::<Value>().unwrap() {
+            health if health["backlog"] == expected => Ok(()),
+            health => Err(health.to_string()),
+        });
+    };
+    see(0, "nothing waits any more");
+    let worker = lab.file.process("claims-worker").pid.unwrap();
+    signal(worker, "STOP");
+    for _ in 0..3 {
+        assert_eq!(lab.claim().status, Some(201), "claims are accepted while nobody checks them");
+    }
+    see(3, "each claim left a message in the queue");
+    signal(worker, "CONT");
+    see(0, "the worker has caught up");
 }
 
 fn counts(lab: &Lab) -> Counts {

@@ -20,14 +20,14 @@ const TREE: &[&str] = &[
     "6 server node-policy-store GET /policies/:id",
     "7 client node-policy-store SELECT policies",
     "4 internal java-claims decide_claim",
+    "4 client java-claims INSERT claims",
     "4 producer java-claims send claims",
     "5 client java-claims INSERT outbox",
-    "5 consumer claims-worker process claim",
+    "5 consumer claims-worker process claims",
     "6 client claims-worker POST",
     "6 client claims-worker PUT",
     "7 server java-claims PUT /api/claims/{id}/fraud-check",
     "8 client java-claims UPDATE claims",
-    "4 client java-claims INSERT claims",
     "4 internal java-claims notify_claimant",
     "1 internal python-api write_audit",
 ];
@@ -72,7 +72,7 @@ fn a_healthy_claim_is_exactly_these_spans() {
     assert_conventions(&lab, trace, &claim_id);
 }
 
-/// <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>, …/database/database-spans/
+/// <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>, …/database/database-spans/, …/messaging/messaging-spans/
 fn assert_conventions(lab: &Lab, trace: &Fragment, claim_id: &str) {
     let port = |service: &str| {
         let url = &lab.file.process(service).url;
@@ -98,10 +98,10 @@ fn assert_conventions(lab: &Lab, trace: &Fragment, claim_id: &str) {
             "db.collection.name": table, "db.query.summary": format!("{operation} {table}"), "db.query.text": text,
         })
     };
-    let message = |operation: &str, name: &str| {
+    let message = |operation: &str| {
         json!({
             "messaging.system": "insurewatch", "messaging.destination.name": "claims",
-            "messaging.operation.type": operation, "messaging.operation.name": name,
+            "messaging.operation.type": operation, "messaging.operation.name": operation,
             "messaging.message.id": claim_id,
         })
     };
@@ -128,8 +128,8 @@ fn assert_conventions(lab: &Lab, trace: &Fragment, claim_id: &str) {
         ),
         ("java-claims", "INSERT claims", sql("claims", "INSERT", "claims", insert)),
         ("java-claims", "INSERT outbox", sql("claims", "INSERT", "outbox", insert_message)),
-        ("java-claims", "send claims", message("send", "send claims")),
-        ("claims-worker", "process claim", message("process", "process claim")),
+        ("java-claims", "send claims", message("send")),
+        ("claims-worker", "process claims", message("process")),
         ("claims-worker", "POST", client("POST", 200, "fraud-partner", "/checks")),
         ("claims-worker", "PUT", client("PUT", 204, "java-claims", &put)),
         (
@@ -168,7 +168,7 @@ fn assert_headers(trace: &Fragment) {
     let hops = [
         (("python-api", "POST"), ("java-claims", "POST /api/claims"), "http.request"),
         (("java-claims", "GET"), ("node-policy-store", "GET /policies/:id"), "http.request"),
-        (("java-claims", "send claims"), ("claims-worker", "process claim"), "messaging"),
+        (("java-claims", "send claims"), ("claims-worker", "process claims"), "messaging"),
         (("claims-worker", "PUT"), ("java-claims", "PUT /api/claims/{id}/fraud-check"), "http.request"),
     ];
     for (from, to, carrier) in hops {
