@@ -25,9 +25,9 @@ use crate::seams::{MessageContext, Seams};
 
 pub mod seams;
 
-const PROCESS: Operation = Operation { name: "process", kind: "process", system: "insurewatch", destination: "claims" };
-const PROCESS_BATCH: Operation =
-    Operation { name: "process_batch", kind: "process", system: "insurewatch", destination: "claims" };
+const PROCESS: Operation =
+    Operation { span: "process claim", name: "process", kind: "process", system: "insurewatch", destination: "claims" };
+const PROCESS_BATCH: Operation = Operation { span: "process batch", ..PROCESS };
 /// How long a call of another service may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 const BATCH: usize = 10;

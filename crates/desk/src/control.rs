@@ -184,7 +184,8 @@ impl Control {
             let url = url.join("healthz").ok()?;
             self.client.get(url).send().await.ok()?.json::<Health>().await.ok()
         };
-        let health = ask.await;
+        // Whoever else listens on that port is not this service.
+        let health = ask.await.filter(|health| health.service == service.name());
         ServiceStatus {
             service: service.name().to_owned(),
             url: url.to_string(),

@@ -48,7 +48,7 @@ fn any_span() -> impl Strategy<Value = Span> {
     let names = prop_oneof![
         Just("POST /api/claims".to_owned()),
         Just("GET /policies/:id".to_owned()),
-        Just("process claims".to_owned()),
+        Just("process claim".to_owned()),
         any::<String>()
     ];
     let kinds = prop_oneof![

@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(lost.sent.as_ref().unwrap().span.unwrap().span_id, span_id(SEND), "the message of this claim");
         assert_eq!((lost.parent, lost.linked), (Some(ParentUsed::Nobody), false), "it is not joined: {lost:?}");
 
-        let batch = span(0x61, None, "claims-worker", SpanKind::Consumer, "process_batch claims", (13, 21));
+        let batch = span(0x61, None, "claims-worker", SpanKind::Consumer, "process batch", (13, 21));
         spans.push(batch.in_trace(TRACE_B).link(TRACE_A, SEND));
         spans[6].parent_span_id = Some(span_id(0x61));
         let joined = row(spans.clone());

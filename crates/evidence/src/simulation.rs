@@ -344,14 +344,14 @@ impl World {
         let mut sender =
             if self.has(Fault::ConsumerIgnores) { Cx::default() } else { extract(&self.worker, attributes) };
         if self.has(Fault::BatchLinks) {
-            let batch = run.start("claims-worker", SpanKind::Consumer, "process_batch claims", &Cx::default(), true);
+            let batch = run.start("claims-worker", SpanKind::Consumer, "process batch", &Cx::default(), true);
             if let Some(ids) = sender.active {
                 let linked = run.of(&batch).clone().link(ids.trace, ids.span);
                 *run.of(&batch) = linked;
             }
             sender.active = batch.active;
         }
-        let process = run.start("claims-worker", SpanKind::Consumer, "process claims", &sender, true);
+        let process = run.start("claims-worker", SpanKind::Consumer, "process claim", &sender, true);
         let process = process.receives(run, &headers_of(attributes));
 
         let mut outside = process.clone();

@@ -140,7 +140,7 @@ pub(crate) fn whole_chain() -> Vec<Span> {
         call(CALL_POLICY, CLAIMS, "java-claims", "GET", policy, (3, 7)),
         receiver(POLICY, CALL_POLICY, "node-policy-store", Server, "GET /policies/:id", (4, 6)),
         context(send, TRACE_A, SEND).with(CLAIM_ID, CLAIM).with("messaging.message.id", CLAIM),
-        receiver(PROCESS, SEND, "claims-worker", Consumer, "process claims", (14, 20)),
+        receiver(PROCESS, SEND, "claims-worker", Consumer, "process claim", (14, 20)),
         call(CALL_PARTNER, PROCESS, "claims-worker", "POST", checks, (15, 16)).without(".header.baggage"),
         call(REPORT, PROCESS, "claims-worker", "PUT", report, (17, 20)),
         receiver(REPORTED, REPORT, "java-claims", Server, reported, (18, 19)),

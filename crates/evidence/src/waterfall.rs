@@ -406,7 +406,7 @@ python-api  POST /claims                                  server   ████�
 │   ├ java-claims  GET                                    client      █████                 4.0 ms
 │   │ └ node-policy-store  GET /policies/:id              server       ███                  2.0 ms
 │   ├ java-claims  send claims                            producer        ██                1.0 ms
-│   │ └ claims-worker  process claims                     consumer               ███████    6.0 ms
+│   │ └ claims-worker  process claim                      consumer               ███████    6.0 ms
 │   │   ├ claims-worker  POST                             client                  ██        1.0 ms
 │   │   └ claims-worker  PUT                              client                    ████    3.0 ms
 │   │     └ java-claims  PUT /api/claims/{id}/fraud-check server                     ██     1.0 ms
@@ -432,7 +432,7 @@ java-claims  POST /api/claims                         server     ===========    
 |-java-claims  GET                                    client      ======                    4.0 ms
 | `-node-policy-store  GET /policies/:id              server        ===                     2.0 ms
 |-java-claims  send claims                            producer         ==                   1.0 ms
-| `-claims-worker  process claims                     consumer                  ========    6.0 ms
+| `-claims-worker  process claim                      consumer                  ========    6.0 ms
 |   |-claims-worker  POST                             client                     ==         1.0 ms
 |   `-claims-worker  PUT                              client                        ====    3.0 ms
 |     `-java-claims  PUT /api/claims/{id}/fraud-check server                         ==     1.0 ms

@@ -18,7 +18,8 @@ use tokio::time::timeout;
 use crate::seams::OutboxAttributes;
 use crate::store::{Store, Waiting};
 
-const SEND: Operation = Operation { name: "send", kind: "send", system: "insurewatch", destination: "claims" };
+const SEND: Operation =
+    Operation { span: "send claims", name: "send", kind: "send", system: "insurewatch", destination: "claims" };
 /// A message is published at once; the pause only bounds how long one waits that a dead predecessor left.
 const PAUSE: Duration = Duration::from_millis(500);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);

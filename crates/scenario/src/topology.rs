@@ -88,7 +88,7 @@ pub const HOPS: &[Hop] = &[
         to: Service::ClaimsWorker,
         via: None,
         carrier: CarrierKind::Queue,
-        receiver_span: "process claims",
+        receiver_span: "process claim",
     },
     Hop {
         from: Service::ClaimsWorker,

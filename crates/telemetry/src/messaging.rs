@@ -16,9 +16,11 @@ use crate::carrier::TRACE_HEADERS;
 /// The carrier of a message: attribute names with string values.
 pub type Attributes = BTreeMap<String, String>;
 
-/// What is done with a message. Its span is named `{name} {destination}`.
+/// What is done with a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
+    /// The span's name.
+    pub span: &'static str,
     /// As the messaging system calls it.
     pub name: &'static str,
     /// `send`, `receive` or `process`.
@@ -77,8 +79,7 @@ fn start(operation: Operation, kind: SpanKind, more: Vec<KeyValue>, links: Vec<L
     ];
     attributes.extend(more);
     let tracer = global::tracer(SCOPE);
-    let name = format!("{} {}", operation.name, operation.destination);
-    let builder = tracer.span_builder(name).with_kind(kind).with_attributes(attributes).with_links(links);
+    let builder = tracer.span_builder(operation.span).with_kind(kind).with_attributes(attributes).with_links(links);
     parent.with_span(builder.start_with_context(&tracer, parent))
 }
 
