@@ -119,6 +119,22 @@ async fn revealing_and_switching_end_a_drill() {
 }
 
 #[tokio::test]
+async fn reading_changes_nothing() {
+    let stand = stand(|_| ()).await;
+    let document: Value = serde_json::from_str(&stand.get("/api/openapi.json").await.1).unwrap();
+    stand.post("/api/drill", &json!({})).await;
+    let before = stand.get("/api/drill").await;
+    let reads = document["paths"].as_object().unwrap().iter().filter(|(_, item)| item.get("get").is_some());
+    let paths: Vec<_> = reads.map(|(path, _)| path.replace("{id}", "lab-1")).filter(|it| it != "/api/events").collect();
+    assert!(paths.len() >= 9, "{paths:?}");
+    for path in paths.iter().map(String::as_str).chain(["/api/claims/last/diagnosis"]) {
+        let answer = stand.get(path).await;
+        assert_eq!(stand.get("/api/drill").await, before, "GET {path} must not end a drill: {answer:?}");
+    }
+    assert_eq!(stand.get("/api/claims/last/diagnosis").await.0, StatusCode::METHOD_NOT_ALLOWED, "it ends a drill");
+}
+
+#[tokio::test]
 async fn whole_settings_mend_a_spoilt_file() {
     let stand = stand(|_| ()).await;
     let path = stand.folder.path().join("active.toml");
