@@ -43,16 +43,16 @@ async function check(page) {
   return page.locator("#lab-result .outcome").textContent();
 }
 
-/** Sends a claim and waits until the list tells what was seen of it. */
+/** Sends a claim and waits until the list tells whether it is whole. */
 async function sendClaim(page) {
   const known = await page.locator("table.claims tbody tr").count() && await page.locator("table.claims tbody th a").first().getAttribute("href");
   await button(page, "Send a claim").click();
   await page.locator("#claims-result").getByText("1 accepted, 0 failed", { exact: true }).waitFor();
-  return until("the claim is at the top and was looked at", async () => {
+  return until("the claim is at the top and all is said of it", async () => {
     const row = page.locator("table.claims tbody tr").first();
     const href = await row.locator("th a").getAttribute("href", { timeout: 5000 });
     const cells = await row.locator("td").allTextContents();
-    return href !== known && cells[1] !== "…" && { href, cells };
+    return href !== known && cells[2] !== "…" && { href, cells };
   });
 }
 
