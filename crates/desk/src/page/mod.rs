@@ -64,6 +64,10 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Desk>> {
             "/assets/live.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/live.js"))),
         )
+        .route(
+            "/assets/links.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/links.js"))),
+        )
 }
 
 fn asset(media_type: &'static str, text: &'static str) -> Response {

@@ -32,7 +32,11 @@ pub(super) fn draw(desk: &Desk, found: &Collected) -> Markup {
             @if evidence.malformed > 0 { " " (evidence.malformed) " spans or links had malformed ids and were left out." }
             @if evidence.partial { " The trace store left out spans." }
         }
-        @for fragment in &evidence.fragments { (self::fragment(desk, evidence, fragment)) }
+        div.fragments {
+            @for fragment in &evidence.fragments { (self::fragment(desk, evidence, fragment)) }
+            // Links are drawn here once it is known where the rows stand.
+            svg.links aria-hidden="true" {}
+        }
     }
 }
 
