@@ -3,6 +3,8 @@
 import { drawLinks } from "./links.js";
 
 const PAUSE_MS = 300;
+/** The pause after a request, in the time that it took: a large trace must not keep the desk busy. */
+const PAUSE_SHARE = 4;
 
 /** What the desk sent last for a part: the part itself changes, as when rows are added to it. */
 const sent = new WeakMap();
@@ -43,6 +45,7 @@ export async function refresh(part) {
     return;
   }
   under_way.add(part);
+  const began = performance.now();
   try {
     const response = await fetch(part.dataset.part);
     const html = await response.text();
@@ -50,7 +53,8 @@ export async function refresh(part) {
   } catch {
     // The connection's own sign says it.
   }
-  await new Promise((done) => setTimeout(done, PAUSE_MS));
+  const pause = Math.max(PAUSE_MS, PAUSE_SHARE * (performance.now() - began));
+  await new Promise((done) => setTimeout(done, pause));
   under_way.delete(part);
   if (again.delete(part)) refresh(part);
 }
