@@ -2,16 +2,18 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
-import { NARROW, WIDE, api, openBrowser, picture, startLab, until } from "./lab.js";
+import { NARROW, WIDE, api, obstacles, openBrowser, picture, sendSpans, startLab, until } from "./lab.js";
 
 const LAB_1 = "lab-1-b3-vs-w3c";
 const HOP_1 = "python-api -> java-claims";
+const GRAFANA = "http://127.0.0.1:3000";
+const LAYOUTS = [WIDE, NARROW].flatMap((viewport) => ["light", "dark"].map((colorScheme) => ({ viewport, colorScheme, name: `${viewport.width}-${colorScheme}` })));
 
 let lab;
 let browser;
 
 before(async () => {
-  lab = await startLab({ INSUREWATCH_DRILLS: LAB_1 });
+  lab = await startLab({ INSUREWATCH_DRILLS: LAB_1, INSUREWATCH_GRAFANA_URL: GRAFANA });
   browser = await openBrowser(lab);
 });
 
@@ -28,6 +30,7 @@ afterEach(() => {
   assert.deepEqual(browser.complaints.splice(0), [], "no console error, no request to anywhere else");
 });
 
+const id = (bytes) => randomBytes(bytes).toString("hex");
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 
 async function desk(viewport, options) {
@@ -43,16 +46,16 @@ async function check(page) {
   return page.locator("#lab-result .outcome").textContent();
 }
 
-/** Sends a claim and waits until the list tells what was seen of it. */
+/** Sends a claim and waits until the list tells whether it is whole. */
 async function sendClaim(page) {
   const known = await page.locator("table.claims tbody tr").count() && await page.locator("table.claims tbody th a").first().getAttribute("href");
   await button(page, "Send a claim").click();
   await page.locator("#claims-result").getByText("1 accepted, 0 failed", { exact: true }).waitFor();
-  return until("the claim is at the top and was looked at", async () => {
+  return until("the claim is at the top and all is said of it", async () => {
     const row = page.locator("table.claims tbody tr").first();
     const href = await row.locator("th a").getAttribute("href", { timeout: 5000 });
     const cells = await row.locator("td").allTextContents();
-    return href !== known && cells[1] !== "…" && { href, cells };
+    return href !== known && cells[2] !== "…" && { href, cells };
   });
 }
 
@@ -140,18 +143,11 @@ test("a drill, answered wrongly, then rightly", async () => {
 });
 
 test("a span with markup for a name is shown as text", async () => {
-  const id = (bytes) => randomBytes(bytes).toString("hex");
   const evil = '<img src=x onerror=alert(1)>';
   const [traceId, claim] = [id(16), id(8)];
-  const now = BigInt(Date.now()) * 1_000_000n;
-  const text = (key, value) => ({ key, value: { stringValue: value } });
-  const span = {
-    traceId, spanId: id(8), name: evil, kind: 2, startTimeUnixNano: `${now}`, endTimeUnixNano: `${now + 5_000_000n}`,
-    attributes: [text("insurewatch.claim.id", claim), text(evil, "<script>alert(2)</script>"), text("http.request.header.traceparent", evil)],
-  };
-  const body = { resourceSpans: [{ resource: { attributes: [text("service.name", `"><svg onload=alert(3)>`)] }, scopeSpans: [{ scope: { name: evil }, spans: [span] }] }] };
-  const sent = await fetch(new URL("v1/traces", lab.otlp_http), { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
-  assert.equal(sent.status, 200, "the span was taken");
+  const attributes = { "insurewatch.claim.id": claim, [evil]: "<script>alert(2)</script>", "http.request.header.traceparent": evil };
+  const { status } = await sendSpans(lab, `"><svg onload=alert(3)>`, [{ traceId, spanId: id(8), name: evil, attributes }]);
+  assert.equal(status, 200, "the span was taken");
   const page = await browser.open();
   await until("the span can be found", async () => (await api(lab, `api/claims/${traceId}?wait_ms=0`)).status === 200);
   await page.goto(new URL(`claims/${traceId}`, lab.desk).href);
@@ -200,22 +196,136 @@ test("by keyboard alone", async () => {
   await tabTo("the end of the page", (at) => at.tag === "BODY" || at.text === "Diagnose this claim");
 });
 
-for (const [name, viewport] of [["1280", WIDE], ["390", NARROW]]) {
-  for (const colorScheme of ["light", "dark"]) {
-    test(`at ${name} px, ${colorScheme}`, async () => {
-      await api(lab, "api/settings/use", { id: LAB_1 });
-      await api(lab, "api/claims", { count: 2 });
-      const page = await desk(viewport, { colorScheme });
-      await until("the claim was looked at", async () => (await page.locator("table.claims tbody tr").first().textContent()).includes("java-claims"));
-      for (const path of ["", "claims/last", "claims/last?with=healthy"]) {
-        await page.goto(new URL(path, lab.desk).href);
-        await page.locator("h2").first().waitFor();
-        const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.equal(excess, 0, `no horizontal scroll at ${path || "/"}`);
-        await picture(page, `${name}-${colorScheme}-${path.replace(/\W/g, "_") || "desk"}`);
-      }
-      const words = await page.goto(lab.desk) && await page.locator(".hops li").first().isVisible();
-      assert.equal(words, viewport === NARROW, "on a narrow screen the hops are told in words, open at once");
-    });
-  }
+for (const { name, viewport, colorScheme } of LAYOUTS) {
+  test(`at ${name}`, async () => {
+    await api(lab, "api/settings/use", { id: LAB_1 });
+    await api(lab, "api/claims", { count: 2 });
+    const page = await desk(viewport, { colorScheme });
+    await until("the claim was looked at", async () => (await page.locator("table.claims tbody tr").first().textContent()).includes("java-claims"));
+    for (const path of ["", "claims/last", "claims/last?with=healthy"]) {
+      await page.goto(new URL(path, lab.desk).href);
+      await page.locator("h2").first().waitFor();
+      const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      assert.equal(excess, 0, `no horizontal scroll at ${path || "/"}`);
+      await picture(page, `${name}-${path.replace(/\W/g, "_") || "desk"}`);
+    }
+    const words = await page.goto(lab.desk) && await page.locator(".hops li").first().isVisible();
+    assert.equal(words, viewport === NARROW, "on a narrow screen the hops are told in words, open at once");
+  });
 }
+
+test("no obstacle for a screen reader or weak eyes", async () => {
+  for (const { name, viewport, colorScheme } of LAYOUTS) {
+    await api(lab, "api/settings/reset", {});
+    const page = await desk(viewport, { colorScheme });
+    const look = async (where) => assert.deepEqual(await obstacles(page), [], `${where} at ${name}`);
+    await sendClaim(page);
+    await api(lab, "api/settings/use", { id: LAB_1 });
+    const { href } = await sendClaim(page);
+    await check(page);
+    await page.locator("summary").evaluateAll((all) => all.forEach((summary) => summary.parentElement.setAttribute("open", "")));
+    await look("the desk");
+    await page.goto(new URL(href, lab.desk).href);
+    await button(page, "Diagnose this claim").click();
+    await page.locator("#diagnosis-result").getByText(/step 3/).waitFor();
+    await look("a claim");
+    await page.locator(".rows .span").first().click();
+    await page.locator("dialog[open]").getByText("insurewatch.claim.id").waitFor();
+    await look("a span");
+    await page.goto(new URL(`${href}?with=healthy`, lab.desk).href);
+    await page.locator(".pair").waitFor();
+    await look("two claims compared");
+    await page.goto(lab.desk);
+    await button(page, "Start a drill").click();
+    await page.getByRole("heading", { name: "A drill is on" }).waitFor();
+    await look("a drill");
+    await page.evaluate(() => document.querySelector("main").append(document.createElement("input")));
+    assert.match((await obstacles(page)).join(), /^label: /, "a field without a name would be noticed");
+    await page.context().close();
+  }
+});
+
+test("links are drawn from bar to bar, and drawn again when rows move", async () => {
+  await api(lab, "api/settings/use", { id: "batch-links" });
+  for (const { name, viewport, colorScheme } of LAYOUTS) {
+    const page = await desk(viewport, { colorScheme });
+    const { href } = await sendClaim(page);
+    await page.goto(new URL(href, lab.desk).href);
+    /** How far the first drawn line is from the bars that it should join, in CSS pixels. */
+    const distance = () => page.evaluate(() => {
+      const link = document.querySelector(".link a");
+      const bar = (row) => row.querySelector(".bar rect").getBoundingClientRect();
+      const middle = (box) => box.top + box.height / 2;
+      const line = document.querySelector(".links .line");
+      const origin = line.ownerSVGElement.getBoundingClientRect();
+      const at = (length) => line.getPointAtLength(length);
+      const [from, to] = [bar(link.closest("li")), bar(document.querySelector(link.hash))];
+      const [begin, end] = [at(0), at(line.getTotalLength())];
+      return Math.hypot(begin.x + origin.x - from.left, begin.y + origin.y - middle(from))
+        + Math.hypot(end.x + origin.x - to.right, end.y + origin.y - middle(to));
+    });
+    await page.locator(".links .line").first().waitFor({ state: "attached" });
+    assert.equal(await page.locator(".links .line").count(), await page.locator(".link a").count(), "each link that leads to a row is drawn");
+    assert.ok(await distance() < 2, "from the span that links to the one it names");
+    await page.setViewportSize({ width: viewport.width - 60, height: viewport.height });
+    await until("the line follows when the window changes", async () => await distance() < 2);
+    await page.setViewportSize(viewport);
+    await until("and when it changes back", async () => await distance() < 2);
+    await picture(page, `links-${name}`);
+    await page.goto(new URL(`${href}?with=healthy`, lab.desk).href);
+    await page.locator(".pair .links .line").first().waitFor({ state: "attached" });
+    await picture(page, `links-pair-${name}`);
+    await page.context().close();
+  }
+});
+
+test("a trace id leads to Grafana", async () => {
+  const page = await desk();
+  const { href } = await sendClaim(page);
+  await page.goto(new URL(href, lab.desk).href);
+  const link = page.locator(".fragment h3 a").first();
+  const url = new URL(await link.getAttribute("href"));
+  assert.equal(url.origin + url.pathname, `${GRAFANA}/explore`, "to Explore");
+  const [pane] = Object.values(JSON.parse(url.searchParams.get("panes")));
+  const claim = JSON.parse((await api(lab, `api${new URL(href, lab.desk).pathname}`)).text);
+  assert.equal(pane.queries[0].query, claim.evidence.fragments[0].trace_id, "with this trace");
+});
+
+test("10,000 spans in one trace, and 500 claims in the list", async () => {
+  const [TOTAL, AT_ONCE] = [10_000, 2_000];
+  const [traceId, root, claim] = [id(16), id(8), `large-${id(4)}`];
+  const span = (number) => ({
+    traceId, spanId: number ? id(8) : root, ...(number && { parentSpanId: root, kind: 1 }), name: `span ${number}`,
+    start: number / 10, end: number ? number / 10 + 1 : TOTAL / 10, attributes: { "insurewatch.claim.id": claim },
+  });
+  for (let from = 0; from < TOTAL; from += AT_ONCE) {
+    const sent = await sendSpans(lab, "python-api", Array.from({ length: AT_ONCE }, (_, at) => span(from + at)));
+    assert.deepEqual([sent.status, JSON.parse(sent.text)], [200, {}], "no span is refused");
+  }
+  const page = await browser.open();
+  await page.goto(new URL(`claims/${claim}`, lab.desk).href);
+  assert.match(await page.locator(".fragment h3").textContent(), /10000 spans/, "all are known");
+  const names = page.locator(".rows .name");
+  assert.deepEqual([await names.count(), await names.first().textContent()], [200, "span 0"], "the first rows are shown");
+  await picture(page, "large-trace");
+  const more = page.locator(".rows .more button");
+  let shown = 200;
+  while (await more.count()) {
+    await more.click();
+    shown = Math.min(2 * shown, TOTAL);
+    await until(`${shown} rows are shown`, async () => await names.count() === shown);
+  }
+  assert.equal(await names.last().textContent(), `span ${TOTAL - 1}`, "and the last can be reached");
+  await page.locator(".rows .span").last().click();
+  await page.locator("dialog[open]").getByText(`span ${TOTAL - 1}`).waitFor();
+  await page.context().close();
+
+  await api(lab, "api/claims", { count: 500, per_second: 200 });
+  const list = await desk();
+  const rows = list.locator("table.claims tbody tr");
+  assert.equal(await rows.count(), 20, "the newest claims are shown");
+  await button(list, "Show all 500 (480 are hidden)").click();
+  await until("all claims are shown", async () => await rows.count() === 500);
+  await rows.last().locator("th a").click();
+  await list.getByRole("heading", { name: /^Claim / }).first().waitFor();
+});

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 
 const BINARY = process.env.INSUREWATCH ?? resolve(import.meta.dirname, "../../target/debug/insurewatch");
@@ -23,10 +24,10 @@ export async function until(what, look, deadlineMs = 20_000) {
   }
 }
 
-/** `INSUREWATCH_LAB` names the folder of a lab that runs already. */
+/** `INSUREWATCH_LAB_DIR` names the folder of a lab that runs already. */
 export async function startLab(variables = {}) {
-  if (process.env.INSUREWATCH_LAB) {
-    return { ...(await readLab(process.env.INSUREWATCH_LAB)), stop: async () => {} };
+  if (process.env.INSUREWATCH_LAB_DIR) {
+    return { ...(await readLab(process.env.INSUREWATCH_LAB_DIR)), stop: async () => {} };
   }
   const folder = await mkdtemp(join(tmpdir(), "insurewatch-browser-"));
   const child = spawn(BINARY, ["--data-dir", folder, "up", "--port-base", "0"], {
@@ -84,6 +85,28 @@ export async function api(lab, path, body) {
   const options = body === undefined ? {} : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   const response = await fetch(new URL(path, lab.desk), options);
   return { status: response.status, text: await response.text() };
+}
+
+/** What axe-core holds against the page, for people who hear or see it otherwise. */
+export async function obstacles(page) {
+  // The page's policy keeps scripts out; the debugger's own are let in.
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`));
+}
+
+/** Sends spans to the lab by OTLP; times are in milliseconds from now. */
+export async function sendSpans(lab, service, spans) {
+  const now = BigInt(Date.now()) * 1_000_000n;
+  const nanos = (millis) => `${now + BigInt(Math.round(millis * 1e6))}`;
+  const attribute = ([key, value]) => ({ key, value: { stringValue: value } });
+  const otlp = ({ start = 0, end = 5, attributes = {}, ...span }) => ({
+    kind: 2, ...span, startTimeUnixNano: nanos(start), endTimeUnixNano: nanos(end), attributes: Object.entries(attributes).map(attribute),
+  });
+  const resource = { attributes: [attribute(["service.name", service])] };
+  const body = { resourceSpans: [{ resource, scopeSpans: [{ scope: { name: service }, spans: spans.map(otlp) }] }] };
+  const sent = await fetch(new URL("v1/traces", lab.otlp_http), { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  return { status: sent.status, text: await sent.text() };
 }
 
 /** Screenshots go to a folder that `SCREENSHOTS` names, if it does. */

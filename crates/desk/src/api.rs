@@ -249,7 +249,7 @@ pub struct ClaimRow {
     pub claim: SentClaim,
     /// When it was sent, in milliseconds since the Unix epoch.
     pub sent_unix_ms: u64,
-    /// What one look, some two seconds after the answer, saw of it; absent before that.
+    /// What was seen of it so far; absent until a span has arrived, or is known not to come.
     pub seen: Option<Seen>,
 }
 
@@ -262,16 +262,20 @@ pub struct Seen {
     pub services: Vec<String>,
     /// The service of each span without a parent.
     pub roots: Vec<String>,
+    /// How many spans they have.
+    pub spans: usize,
     /// Whether it is one whole trace, in which every hop's parent is its sender.
     pub whole: bool,
+    /// Whether all is said: the evidence is complete and stayed as it was, or what is not there counts as absent.
+    pub settled: bool,
 }
 
-/// `GET /api/scoreboard`: the claims of the last minutes that were looked at.
+/// `GET /api/scoreboard`: the claims of the last minutes that are whole, or will not be.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Scoreboard {
     /// How far it looks back, in seconds.
     pub window_s: u64,
-    /// How many claims were looked at.
+    /// How many claims these are.
     pub claims: usize,
     /// How many of them are whole.
     pub whole: usize,
@@ -287,7 +291,7 @@ pub struct Scoreboard {
 pub struct Pulse {
     /// Claims that were answered.
     pub claims: u64,
-    /// Claims that were looked at.
+    /// Looks at claims that showed something new.
     pub looks: u64,
     /// Changes of the settings.
     pub settings: u64,

@@ -1,6 +1,6 @@
 //! Switches settings, and waits until every service follows them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -98,12 +98,14 @@ impl Control {
     }
 
     async fn switch(&self, scenario: &Scenario, name: Option<String>) -> Result<Status, Problem> {
-        let status = self
-            .change(|active| {
-                active.scenario = name;
-                active.settings = scenario.settings.clone();
-            })
-            .await?;
+        let path = self.active.lock().await;
+        // The old settings are not needed, so a file that was spoilt by hand is mended by this.
+        let generation = match Active::generation_in(&path) {
+            Some(generation) => generation,
+            None => self.services().await.iter().filter_map(|service| service.generation).max().unwrap_or_default(),
+        };
+        let active = Active { generation, scenario: name, settings: scenario.settings.clone() };
+        let status = self.publish(&path, active).await?;
         self.switched_unix_ms.store(crate::unix_millis(), Relaxed);
         Ok(status)
     }
@@ -139,13 +141,17 @@ impl Control {
         join_all(self.services.iter().map(|(service, url)| self.health(*service, url))).await
     }
 
-    /// Writes a new generation and waits until it is followed. What follows is told, not assumed.
     async fn change(&self, edit: impl FnOnce(&mut Active)) -> Result<Status, Problem> {
         let path = self.active.lock().await;
         let mut active = self.load(&path)?;
         edit(&mut active);
-        active.generation += 1;
-        active.write(&path).map_err(|error| Problem::internal(&error))?;
+        self.publish(&path, active).await
+    }
+
+    /// Writes a new generation and waits until it is followed. What follows is told, not assumed.
+    async fn publish(&self, path: &Path, mut active: Active) -> Result<Status, Problem> {
+        active.generation = active.generation.saturating_add(1);
+        active.write(path).map_err(|error| Problem::internal(&error))?;
         let deadline = Instant::now() + SETTLE_DEADLINE;
         loop {
             let status = self.seen(active.clone()).await;
@@ -156,7 +162,7 @@ impl Control {
         }
     }
 
-    fn load(&self, path: &std::path::Path) -> Result<Active, Problem> {
+    fn load(&self, path: &Path) -> Result<Active, Problem> {
         Active::load(path, &self.schema).map_err(|error| {
             // The learner may have edited the file; what is wrong with it is theirs to know.
             tracing::warn!(error = %Chain(&error), "the active settings cannot be read");

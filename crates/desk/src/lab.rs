@@ -11,7 +11,7 @@ use service::Problem;
 use tokio::sync::Mutex;
 
 use crate::api::{
-    DrillAnswer, DrillRequest, DrillStatus, Hint, Judgement, Lab, LookQuery, Seen, ServiceStatus, SetRequest, Status,
+    DrillAnswer, DrillRequest, DrillStatus, Hint, Judgement, Lab, LookQuery, ServiceStatus, SetRequest, Status,
 };
 use crate::check;
 use crate::control::Control;
@@ -188,11 +188,7 @@ impl Desk {
             return Err(unknown("no span of such a claim or trace has arrived"));
         }
         let collected = collected.with_traceresponse(sent.and_then(|sent| sent.traceresponse));
-        let seen = Seen::from(&collected);
-        if log.row_of(&claim_id).is_some_and(|row| row.seen.is_some_and(|before| before != seen)) {
-            // What came late, as after one look only, is made good.
-            self.observer.note(&claim_id, seen);
-        }
+        self.observer.note(&claim_id, &collected);
         Ok(collected)
     }
 

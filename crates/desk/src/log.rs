@@ -4,12 +4,18 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use evidence::Collected;
+use evidence::{Collected, Patience};
+use tokio::time::Instant;
 
 use crate::api::{ClaimRow, Scoreboard, Seen, SentClaim};
 
 /// How many claims are remembered.
 pub(crate) const REMEMBERED: usize = 500;
+/// By then most spans of a healthy claim have arrived.
+const FIRST_LOOK: Duration = Duration::from_millis(400);
+/// The time to the next look, as a share of the claim's age: a claim is looked at some ten times at the most.
+const BACKOFF: f64 = 0.4;
+const LEAST_WAIT: Duration = Duration::from_millis(200);
 /// How far the scoreboard looks back.
 const WINDOW_S: u64 = 300;
 
@@ -19,19 +25,31 @@ pub(crate) struct ClaimLog(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     /// Oldest first.
-    rows: VecDeque<ClaimRow>,
+    entries: VecDeque<Entry>,
     /// It outlives its row: something to compare with must not be lost to traffic.
     last_whole: Option<String>,
 }
 
+/// A claim, and when to look at it.
+#[derive(Debug)]
+struct Entry {
+    row: ClaimRow,
+    answered: Instant,
+    /// When what was seen changed last.
+    changed: Instant,
+    was_looked_at: bool,
+    /// When to look next; `None` once all is said.
+    due: Option<Instant>,
+}
+
 /// Which claim to look at next.
 #[derive(Debug)]
-pub(crate) enum Unseen {
+pub(crate) enum Next {
+    /// All is said of every claim.
     None,
-    /// Every unseen claim is too young.
-    DueIn(Duration),
-    /// The newest of those that are old enough.
-    Due(Box<SentClaim>),
+    /// Not yet.
+    DueAt(Instant),
+    Due(Box<ClaimRow>),
 }
 
 // === impl ClaimLog ===
@@ -39,42 +57,44 @@ pub(crate) enum Unseen {
 impl ClaimLog {
     pub(crate) fn push(&self, claim: SentClaim) {
         let mut log = self.lock();
-        if log.rows.len() == REMEMBERED {
-            log.rows.pop_front();
+        if log.entries.len() == REMEMBERED {
+            log.entries.pop_front();
         }
-        log.rows.push_back(ClaimRow { claim, sent_unix_ms: crate::unix_millis(), seen: None });
+        let row = ClaimRow { claim, sent_unix_ms: crate::unix_millis(), seen: None };
+        log.entries.push_back(Entry::new(row, Instant::now()));
     }
 
-    pub(crate) fn note(&self, claim_id: &str, seen: Seen) {
+    /// Notes a look, and says whether there was anything new.
+    pub(crate) fn note(&self, claim_id: &str, look: &Collected) -> bool {
+        let seen = Seen::of(look);
         let mut log = self.lock();
         if seen.whole {
             log.last_whole = Some(claim_id.to_owned());
         }
-        if let Some(row) = log.rows.iter_mut().rev().find(|row| row.claim.claim_id.as_deref() == Some(claim_id)) {
-            row.seen = Some(seen);
-        }
+        let entry = log.entries.iter_mut().rev().find(|entry| entry.is(claim_id));
+        entry.is_some_and(|entry| entry.note(seen, look.complete, Instant::now()))
     }
 
-    pub(crate) fn unseen(&self, look_after: Duration) -> Unseen {
-        let now = crate::unix_millis();
-        let age = |row: &ClaimRow| Duration::from_millis(now.saturating_sub(row.sent_unix_ms));
+    /// Who was begun is finished first; then the newest: under more traffic than can be looked at, old claims are
+    /// forgotten before they are seen, and all is said of some rather than a little of each.
+    pub(crate) fn next(&self, now: Instant) -> Next {
         let log = self.lock();
-        let unseen = || log.rows.iter().filter(|row| row.seen.is_none());
-        match unseen().rev().find(|row| age(row) >= look_after) {
-            Some(row) => Unseen::Due(Box::new(row.claim.clone())),
-            None => unseen().next().map_or(Unseen::None, |row| Unseen::DueIn(look_after.saturating_sub(age(row)))),
+        let waiting = || log.entries.iter().rev().filter_map(|entry| Some((entry, entry.due?)));
+        let due = || waiting().filter(|(_, due)| *due <= now).map(|(entry, _)| entry);
+        match due().find(|entry| entry.was_looked_at).or_else(|| due().next()) {
+            Some(entry) => Next::Due(Box::new(entry.row.clone())),
+            None => waiting().map(|(_, due)| due).min().map_or(Next::None, Next::DueAt),
         }
     }
 
     /// Newest first.
     pub(crate) fn newest(&self) -> Vec<ClaimRow> {
-        self.lock().rows.iter().rev().cloned().collect()
+        self.lock().entries.iter().rev().map(|entry| entry.row.clone()).collect()
     }
 
-    /// The newest claim that was looked at.
-    pub(crate) fn last_seen(&self) -> Option<String> {
-        let log = self.lock();
-        log.rows.iter().rev().find(|row| row.seen.is_some()).and_then(|row| row.claim.claim_id.clone())
+    /// The newest claim of which there is something to show.
+    pub(crate) fn last_seen(&self) -> Option<ClaimRow> {
+        self.lock().rows().rev().find(|row| row.seen.is_some()).cloned()
     }
 
     pub(crate) fn last_whole(&self) -> Option<String> {
@@ -82,7 +102,7 @@ impl ClaimLog {
     }
 
     pub(crate) fn last(&self) -> Option<SentClaim> {
-        self.lock().rows.back().map(|row| row.claim.clone())
+        self.lock().rows().next_back().map(|row| row.claim.clone())
     }
 
     pub(crate) fn sent(&self, claim_id: &str) -> Option<SentClaim> {
@@ -90,15 +110,15 @@ impl ClaimLog {
     }
 
     pub(crate) fn row_of(&self, claim_id: &str) -> Option<ClaimRow> {
-        let log = self.lock();
-        log.rows.iter().rev().find(|row| row.claim.claim_id.as_deref() == Some(claim_id)).cloned()
+        self.lock().entries.iter().rev().find(|entry| entry.is(claim_id)).map(|entry| entry.row.clone())
     }
 
     pub(crate) fn scoreboard(&self) -> Scoreboard {
         let since = crate::unix_millis().saturating_sub(WINDOW_S * 1000);
         let mut board = Scoreboard { window_s: WINDOW_S, ..Scoreboard::default() };
         let log = self.lock();
-        for seen in log.rows.iter().filter(|row| row.sent_unix_ms >= since).filter_map(|row| row.seen.as_ref()) {
+        let recent = log.rows().filter(|row| row.sent_unix_ms >= since);
+        for seen in recent.filter_map(|row| row.seen.as_ref()).filter(|seen| seen.is_decided()) {
             board.claims += 1;
             board.whole += usize::from(seen.whole);
             *board.by_traces.entry(seen.traces).or_default() += 1;
@@ -114,10 +134,48 @@ impl ClaimLog {
     }
 }
 
+// === impl Inner ===
+
+impl Inner {
+    fn rows(&self) -> impl DoubleEndedIterator<Item = &ClaimRow> {
+        self.entries.iter().map(|entry| &entry.row)
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn new(row: ClaimRow, answered: Instant) -> Self {
+        let due = row.claim.claim_id.is_some().then(|| answered + FIRST_LOOK);
+        Self { row, answered, changed: answered, was_looked_at: false, due }
+    }
+
+    fn is(&self, claim_id: &str) -> bool {
+        self.row.claim.claim_id.as_deref() == Some(claim_id)
+    }
+
+    /// Tells whether there is anything new to show.
+    fn note(&mut self, mut seen: Seen, is_complete: bool, now: Instant) -> bool {
+        let Patience { deadline, settle, .. } = Patience::default();
+        let before = self.row.seen.take();
+        if before.as_ref().is_none_or(|before| !before.shows_the_same(&seen)) {
+            self.changed = now;
+        }
+        let age = now.duration_since(self.answered);
+        let is_stable = is_complete && now.duration_since(self.changed) >= settle;
+        seen.settled = is_stable || age >= deadline || before.as_ref().is_some_and(|before| before.settled);
+        let wait = if is_complete { settle } else { age.mul_f64(BACKOFF).max(LEAST_WAIT) };
+        self.due = (!seen.settled).then(|| (now + wait).min(self.answered + deadline));
+        self.was_looked_at = true;
+        self.row.seen = (seen.traces > 0 || seen.settled).then_some(seen);
+        self.row.seen != before
+    }
+}
+
 // === impl Seen ===
 
-impl From<&Collected> for Seen {
-    fn from(collected: &Collected) -> Self {
+impl Seen {
+    fn of(collected: &Collected) -> Self {
         let fragments = &collected.evidence.fragments;
         let mut services = Vec::new();
         for service in fragments.iter().flat_map(|fragment| &fragment.services) {
@@ -130,7 +188,83 @@ impl From<&Collected> for Seen {
             traces: fragments.len(),
             services,
             roots: fragments.iter().flat_map(|fragment| fragment.roots()).map(|root| root.service.clone()).collect(),
+            spans: collected.evidence.spans().count(),
             whole: verdict.outcome == evidence::Outcome::Healthy,
+            settled: false,
         }
+    }
+
+    /// Before its deadline a claim may be called whole, but not broken.
+    pub(crate) fn is_decided(&self) -> bool {
+        self.whole || self.settled
+    }
+
+    fn shows_the_same(&self, other: &Self) -> bool {
+        Self { settled: other.settled, ..self.clone() } == *other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(now: Instant) -> Entry {
+        let claim = SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() };
+        Entry::new(ClaimRow { claim, sent_unix_ms: 0, seen: None }, now)
+    }
+
+    fn seen(spans: usize, whole: bool) -> Seen {
+        Seen { traces: spans.min(1), services: Vec::new(), roots: Vec::new(), spans, whole, settled: false }
+    }
+
+    #[test]
+    fn nothing_is_called_broken_before_its_time() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut entry = entry(start);
+        assert_eq!(entry.due, Some(start + FIRST_LOOK), "looked at early");
+        assert!(!entry.note(seen(0, false), false, at(400)), "no span so far is nothing to show");
+        assert_eq!(entry.row.seen, None, "and nothing to say");
+        assert!(entry.note(seen(3, false), false, at(600)), "spans are shown as they come");
+        assert!(!entry.row.seen.as_ref().unwrap().is_decided(), "what is missing may still come");
+        assert!(!entry.note(seen(3, false), false, at(9_000)), "nothing new");
+        assert!(!entry.row.seen.as_ref().unwrap().is_decided(), "not even now");
+        assert_eq!(entry.due, Some(at(10_000)), "the last look is at the deadline, however long the pause before");
+        assert!(entry.note(seen(3, false), false, at(10_000)), "now it counts as absent");
+        assert!(entry.row.seen.as_ref().unwrap().is_decided(), "so all is said");
+        assert_eq!(entry.due, None, "and nobody looks again");
+    }
+
+    #[test]
+    fn complete_evidence_is_settled_once_it_stays_as_it_was() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        for whole in [true, false] {
+            let mut entry = entry(start);
+            entry.note(seen(8, whole), true, at(400));
+            assert_eq!(entry.row.seen.as_ref().unwrap().is_decided(), whole, "only the good news is told at once");
+            entry.note(seen(9, whole), true, at(1_000));
+            assert!(!entry.row.seen.as_ref().unwrap().settled, "it changed, so that it is watched for longer");
+            entry.note(seen(9, whole), true, at(1_600));
+            assert!(entry.row.seen.as_ref().unwrap().settled, "nothing changed for a while");
+            assert!(entry.note(seen(10, whole), true, at(90_000)), "what comes late is shown all the same");
+            assert!(entry.row.seen.as_ref().unwrap().settled, "and watched no longer");
+        }
+    }
+
+    #[test]
+    fn who_was_begun_is_finished_first() {
+        let log = ClaimLog::default();
+        for number in 1..=3 {
+            log.push(SentClaim { claim_id: Some(format!("CLM-{number}")), ..SentClaim::default() });
+        }
+        let next = |wait| match log.next(Instant::now() + wait) {
+            Next::Due(row) => row.claim.claim_id.unwrap(),
+            other => panic!("a claim is due, not {other:?}"),
+        };
+        assert!(matches!(log.next(Instant::now()), Next::DueAt(_)), "no claim is old enough");
+        assert_eq!(next(FIRST_LOOK), "CLM-3", "the newest first");
+        log.note("CLM-1", &Collected::default());
+        assert_eq!(next(FIRST_LOOK + LEAST_WAIT * 2), "CLM-1", "unless one was begun");
     }
 }

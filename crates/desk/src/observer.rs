@@ -1,20 +1,18 @@
-//! Looks once at each claim, some time after its answer, and notes what it saw.
+//! Looks at each claim soon after its answer, again while spans are missing, and notes what it saw.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use evidence::Patience;
+use evidence::{Collected, Patience};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::api::{Seen, SentClaim};
+use crate::api::{ClaimRow, SentClaim};
 use crate::events::Pulses;
-use crate::log::{ClaimLog, Unseen};
+use crate::log::{ClaimLog, Next};
 use crate::looker::Looker;
 
-/// By then a healthy claim's spans have arrived.
-const LOOK_AFTER: Duration = Duration::from_secs(2);
-/// The pause between two looks: under traffic the trace store has other work too.
+/// The pause between two looks, one at a time: however much is sent, the trace store has other work too.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The pause while the trace store does not answer.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
@@ -51,31 +49,34 @@ impl Observer {
     }
 
     /// Notes what somebody saw.
-    pub(crate) fn note(&self, claim_id: &str, seen: Seen) {
-        self.0.log.note(claim_id, seen);
-        self.0.pulses.beat(|pulse| pulse.looks += 1);
+    pub(crate) fn note(&self, claim_id: &str, look: &Collected) {
+        if self.0.log.note(claim_id, look) {
+            self.0.pulses.beat(|pulse| pulse.looks += 1);
+        }
     }
 
-    /// The newest first: under more traffic than anybody can look at, old claims are forgotten before they are seen.
     async fn look_at_all(self, looker: Looker) {
         loop {
-            match self.0.log.unseen(LOOK_AFTER) {
-                Unseen::None => self.0.sent.notified().await,
-                Unseen::DueIn(wait) => sleep(wait).await,
-                Unseen::Due(claim) => sleep(self.look(&looker, *claim).await).await,
+            let sent = self.0.sent.notified();
+            match self.0.log.next(Instant::now()) {
+                Next::None => sent.await,
+                Next::DueAt(due) => tokio::select! {
+                    () = sent => {}
+                    () = sleep_until(due) => {}
+                },
+                Next::Due(row) => sleep(self.look(&looker, *row).await).await,
             }
         }
     }
 
     /// Tells how long to pause.
-    async fn look(&self, looker: &Looker, claim: SentClaim) -> Duration {
+    async fn look(&self, looker: &Looker, ClaimRow { claim, sent_unix_ms, .. }: ClaimRow) -> Duration {
         let Some(claim_id) = claim.claim_id else { return PAUSE };
-        let since = crate::unix_seconds().saturating_sub(600);
-        let collected = looker.collect(&claim_id, since, &AT_ONCE).await;
+        let collected = looker.collect(&claim_id, sent_unix_ms / 1000, &AT_ONCE).await;
         if collected.source_down {
             return LONG_PAUSE;
         }
-        self.note(&claim_id, Seen::from(&collected.with_traceresponse(claim.traceresponse)));
+        self.note(&claim_id, &collected.with_traceresponse(claim.traceresponse));
         PAUSE
     }
 }

@@ -133,7 +133,7 @@ async fn claim(
 }
 
 /// The four steps for every hop of a claim. It ends a drill.
-#[utoipa::path(get, path = "/api/claims/{id}/diagnosis", params(("id" = String, Path, description = "a claim id, a trace id, or `last`"), LookQuery), responses((status = 200, body = Object)))]
+#[utoipa::path(post, path = "/api/claims/{id}/diagnosis", params(("id" = String, Path, description = "a claim id, a trace id, or `last`"), LookQuery), responses((status = 200, body = Object)))]
 async fn diagnose_claim(
     State(desk): Shared,
     InPath(id): InPath<String>,

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use scenario::Active;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -14,16 +15,24 @@ struct Stand {
     folder: tempfile::TempDir,
 }
 
+/// What the services follow when the file tells no generation.
+const FOLLOWED: u64 = 1_000_000;
+
 async fn stand(edit: impl FnOnce(&mut Config)) -> Stand {
     let folder = tempfile::tempdir().unwrap();
-    let healthz = get(async || Json(json!({ "service": "stub", "generation": 1_000_000 })));
+    let active = folder.path().join("active.toml");
+    let followed = active.clone();
+    let healthz = get(async move || {
+        let generation = Active::generation_in(&followed).unwrap_or(FOLLOWED);
+        Json(json!({ "service": "stub", "generation": generation }))
+    });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(axum::serve(listener, Router::new().route("/healthz", healthz)).into_future());
     let mut config = Config {
         services: Service::ALL.iter().map(|service| (*service, url.clone())).collect(),
         trace_source: url,
-        active: folder.path().join("active.toml"),
+        active,
         catalogue: testing::catalogue(),
         schema: Arc::new(testing::schema()),
         allowed_hosts: Vec::new(),
@@ -106,6 +115,45 @@ async fn revealing_and_switching_end_a_drill() {
         assert_eq!(status, StatusCode::OK, "{why}: {text}");
         let drill: Value = serde_json::from_str(&stand.get("/api/drill").await.1).unwrap();
         assert_eq!((&drill["current"], &drill["record"]["solved"]), (&Value::Null, &json!(0)), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn reading_changes_nothing() {
+    let stand = stand(|_| ()).await;
+    let document: Value = serde_json::from_str(&stand.get("/api/openapi.json").await.1).unwrap();
+    stand.post("/api/drill", &json!({})).await;
+    let before = stand.get("/api/drill").await;
+    let reads = document["paths"].as_object().unwrap().iter().filter(|(_, item)| item.get("get").is_some());
+    let paths: Vec<_> = reads.map(|(path, _)| path.replace("{id}", "lab-1")).filter(|it| it != "/api/events").collect();
+    assert!(paths.len() >= 9, "{paths:?}");
+    for path in paths.iter().map(String::as_str).chain(["/api/claims/last/diagnosis"]) {
+        let answer = stand.get(path).await;
+        assert_eq!(stand.get("/api/drill").await, before, "GET {path} must not end a drill: {answer:?}");
+    }
+    assert_eq!(stand.get("/api/claims/last/diagnosis").await.0, StatusCode::METHOD_NOT_ALLOWED, "it ends a drill");
+}
+
+#[tokio::test]
+async fn whole_settings_mend_a_spoilt_file() {
+    let stand = stand(|_| ()).await;
+    let path = stand.folder.path().join("active.toml");
+    let change = json!({ "service": "python-api", "key": "OTEL_PROPAGATORS", "value": "none" });
+    for (spoilt, least, why) in [
+        ("generation = 2000000\n[settings.python-api]\nNONSENSE = 1\n", 2_000_001, "what it says of itself is known"),
+        ("half of a fi", FOLLOWED + 1, "the services know what they follow"),
+    ] {
+        for (route, body) in [("/api/settings/use", json!({ "id": "lab-1" })), ("/api/settings/reset", Value::Null)] {
+            std::fs::write(&path, spoilt).unwrap();
+            let (status, refused) = stand.post("/api/settings/set", &change).await;
+            assert_eq!(status, StatusCode::CONFLICT, "one setting cannot be changed in what cannot be read: {refused}");
+            assert!(refused.contains("active.toml:"), "it is said where it is wrong: {refused}");
+            let (status, text) = stand.post(route, &body).await;
+            assert_eq!(status, StatusCode::OK, "{route} writes all of it anew: {text}");
+            let settings: Value = serde_json::from_str(&text).unwrap();
+            assert!(settings["generation"].as_u64() >= Some(least), "the generation grows, {why}: {text}");
+        }
+        assert_eq!(stand.post("/api/settings/set", &change).await.0, StatusCode::OK, "all is well again");
     }
 }
 

@@ -138,13 +138,11 @@ pub(crate) async fn check(lab: &cli::Lab, options: cli::Check) -> anyhow::Result
 
 pub(crate) async fn diagnose(lab: &cli::Lab, options: cli::Diagnose) -> anyhow::Result<ExitCode> {
     let desk = Desk::find(lab)?;
-    let work = async {
-        match &options.id {
-            Some(id) => desk.get::<Diagnosis>(&format!("api/claims/{id}/diagnosis?wait_ms=10000")).await,
-            None => desk.post("api/diagnoses", &serde_json::Value::Null).await,
-        }
+    let path = match &options.id {
+        Some(id) => format!("api/claims/{id}/diagnosis?wait_ms=10000"),
+        None => "api/diagnoses".to_owned(),
     };
-    let diagnosis = waiting("gathering evidence", work).await?;
+    let diagnosis: Diagnosis = waiting("gathering evidence", desk.post(&path, &serde_json::Value::Null)).await?;
     if options.json.json {
         print_json(&diagnosis)?;
     } else {

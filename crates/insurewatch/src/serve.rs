@@ -153,9 +153,8 @@ fn desk_config() -> anyhow::Result<desk::Config> {
 
 /// Writes the settings that a lab begins with; whoever follows the file already sees a new generation.
 pub(crate) fn begin(path: &Path, scenario: &Scenario) -> anyhow::Result<()> {
-    let before = Active::load(path, &schema()).unwrap_or_default();
     let active = Active {
-        generation: before.generation + 1,
+        generation: Active::generation_in(path).unwrap_or_default().saturating_add(1),
         scenario: Some(scenario.id.clone()),
         settings: scenario.settings.clone(),
     };

@@ -101,6 +101,16 @@ impl Active {
         }
     }
 
+    /// The generation that a file gives itself, however wrong the rest of it may be; `None` if it gives none.
+    #[must_use]
+    pub fn generation_in(path: &Path) -> Option<u64> {
+        let text = read(path).ok()?;
+        let top = text.lines().take_while(|line| !line.trim_start().starts_with('['));
+        let mut assignments = top.filter_map(|line| line.split_once('='));
+        let (_, generation) = assignments.find(|(key, _)| key.trim() == "generation")?;
+        generation.split('#').next()?.trim().parse().ok()
+    }
+
     /// Replaces the file: whoever reads it sees the old text or the new one, whole. It is on disk on return.
     ///
     /// # Errors

@@ -260,9 +260,11 @@ impl Search {
     fn answer(&self, traces: &[StoredTrace]) -> Value {
         let mut found = traces
             .iter()
+            // Most traces end here, so that only the others are summed up.
+            .filter(|trace| self.filter.allows_spans_of(trace))
             .map(|trace| (trace, Summary::of(trace)))
             .filter(|(_, summary)| self.window.is_none_or(|window| summary.overlaps(window)))
-            .filter(|(trace, summary)| self.filter.matches(trace, summary))
+            .filter(|(trace, summary)| self.filter.allows(trace, summary))
             .collect::<Vec<_>>();
         found.sort_by_key(|(trace, summary)| (std::cmp::Reverse(summary.start_unix_nanos), trace.id));
         found.truncate(self.limit);
@@ -366,9 +368,17 @@ fn text(value: Option<&any_value::Value>) -> Option<&str> {
 // === impl Filter ===
 
 impl Filter {
-    fn matches(&self, trace: &StoredTrace, summary: &Summary<'_>) -> bool {
+    /// Necessary, and for a query enough.
+    fn allows_spans_of(&self, trace: &StoredTrace) -> bool {
         match self {
             Self::Spans(query) => trace.spans().any(|(batch, span)| query.matches(&batch.resource, span)),
+            Self::Tags(_) => true,
+        }
+    }
+
+    fn allows(&self, trace: &StoredTrace, summary: &Summary<'_>) -> bool {
+        match self {
+            Self::Spans(_) => true,
             Self::Tags(tags) => tags.iter().all(|(key, value)| tag_matches(key, value, trace, summary)),
         }
     }

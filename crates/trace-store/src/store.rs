@@ -122,19 +122,20 @@ struct Trace {
 // === impl Limits ===
 
 impl Limits {
-    /// The bound of one trace in a Tempo of default configuration, in bytes.
+    /// The bound of one trace unless told otherwise, in bytes: room for 10,000 spans of a kilobyte each.
     ///
-    /// <https://grafana.com/docs/tempo/latest/configuration/#overrides>, `max_bytes_per_trace`
-    pub const TEMPO_MAX_TRACE_BYTES: usize = 5_000_000;
+    /// A Tempo of default configuration takes 5 MB, without any charge for overhead
+    /// (<https://grafana.com/docs/tempo/latest/configuration/#overrides>, `max_bytes_per_trace`).
+    pub const MAX_TRACE_BYTES: usize = 16 << 20;
 }
 
 // === impl Store ===
 
 impl Store {
-    /// A store of at most `max_bytes`, with Tempo's bound for a single trace.
+    /// A store of at most `max_bytes`, and of [`Limits::MAX_TRACE_BYTES`] for a single trace.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
-        Self::with_limits(Limits { max_bytes, max_trace_bytes: Limits::TEMPO_MAX_TRACE_BYTES })
+        Self::with_limits(Limits { max_bytes, max_trace_bytes: Limits::MAX_TRACE_BYTES })
     }
 
     /// A store with bounds of your own.

@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
+use std::borrow::Cow;
 
 /// `{ condition && condition … }`; a span matches when all conditions hold of it.
 #[derive(Debug, PartialEq)]
@@ -80,7 +81,9 @@ impl Query {
             let attribute = match condition {
                 Condition::IsRoot => Some(("nestedSetParent".to_owned(), any_value::Value::IntValue(-1))),
                 Condition::Compare { field: Field::Name, .. } => None,
-                Condition::Compare { field, .. } => field.of(resource, span).map(|value| (field.key(), value)),
+                Condition::Compare { field, .. } => {
+                    field.of(resource, span).map(|value| (field.key(), value.into_owned()))
+                }
             };
             asked.extend(attribute.filter(|(key, _)| asked.iter().all(|(known, _)| known != key)));
         }
@@ -124,16 +127,17 @@ impl Field {
         }
     }
 
-    fn of(&self, resource: &ResourceSpans, span: &Span) -> Option<any_value::Value> {
-        let of_span = |key: &str| attribute(&span.attributes, key).cloned();
-        let of_resource = |key: &str| resource_attribute(resource, key).cloned();
+    fn of<'a>(&self, resource: &'a ResourceSpans, span: &'a Span) -> Option<Cow<'a, any_value::Value>> {
+        let of_span = |key: &str| attribute(&span.attributes, key).map(Cow::Borrowed);
+        let of_resource = |key: &str| resource_attribute(resource, key).map(Cow::Borrowed);
+        let text = |text: &str| Some(Cow::Owned(any_value::Value::StringValue(text.to_owned())));
         match self {
             Self::SpanAttribute(key) => of_span(key),
             Self::ResourceAttribute(key) => of_resource(key),
             Self::AnyAttribute(key) => of_span(key).or_else(|| of_resource(key)),
-            Self::Name => Some(any_value::Value::StringValue(span.name.clone())),
-            Self::Kind => Some(any_value::Value::StringValue(kind_word(span.kind()).to_owned())),
-            Self::Status => Some(any_value::Value::StringValue(status_word(span).to_owned())),
+            Self::Name => text(&span.name),
+            Self::Kind => text(kind_word(span.kind())),
+            Self::Status => text(status_word(span)),
         }
     }
 }

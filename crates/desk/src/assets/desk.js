@@ -1,5 +1,6 @@
 // Sends forms as JSON, shows what comes back, and opens spans.
 
+import { keepLinksDrawn } from "./links.js";
 import { fragment, listen, refreshAll, replace } from "./live.js";
 
 function body(form) {
@@ -87,4 +88,5 @@ document.addEventListener("click", async (event) => {
   else into.querySelector("button")?.focus({ preventScroll: true });
 });
 
+keepLinksDrawn();
 listen();

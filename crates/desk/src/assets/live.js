@@ -1,6 +1,13 @@
 // Asks for parts of the page again when the desk says that something changed.
 
-const PAUSE_MS = 500;
+import { drawLinks } from "./links.js";
+
+const PAUSE_MS = 300;
+/** The pause after a request, in the time that it took: a large trace must not keep the desk busy. */
+const PAUSE_SHARE = 4;
+
+/** What the desk sent last for a part: the part itself changes, as when rows are added to it. */
+const sent = new WeakMap();
 
 /** Puts HTML that the desk rendered, and so escaped, into an element; open details and focus stay. */
 export function replace(target, html) {
@@ -8,6 +15,7 @@ export function replace(target, html) {
   const focused = target.contains(document.activeElement) ? document.activeElement.id : "";
   const typed = [...target.querySelectorAll("input[id]:not([type=hidden]), select[id]")].map((field) => [field.id, field.value]);
   target.replaceChildren(fragment(html));
+  sent.set(target, html);
   for (const id of open) {
     document.getElementById(id)?.setAttribute("open", "");
   }
@@ -17,6 +25,7 @@ export function replace(target, html) {
   }
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   tick();
+  drawLinks();
 }
 
 /** Scripts in it never run. */
@@ -36,14 +45,16 @@ export async function refresh(part) {
     return;
   }
   under_way.add(part);
+  const began = performance.now();
   try {
     const response = await fetch(part.dataset.part);
     const html = await response.text();
-    if (response.ok && part.innerHTML !== html) replace(part, html);
+    if (response.ok && sent.get(part) !== html) replace(part, html);
   } catch {
     // The connection's own sign says it.
   }
-  await new Promise((done) => setTimeout(done, PAUSE_MS));
+  const pause = Math.max(PAUSE_MS, PAUSE_SHARE * (performance.now() - began));
+  await new Promise((done) => setTimeout(done, pause));
   under_way.delete(part);
   if (again.delete(part)) refresh(part);
 }
@@ -74,6 +85,7 @@ function tick() {
 }
 
 export function listen() {
+  for (const part of parts()) sent.set(part, part.innerHTML);
   const sign = document.getElementById("connection");
   const say = (text) => {
     if (sign.textContent !== text) sign.textContent = text;

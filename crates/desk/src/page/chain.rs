@@ -45,21 +45,22 @@ pub(super) async fn part(State(desk): Shared) -> Html<String> {
     as_part(latest(&desk).await)
 }
 
-/// The newest claim that was looked at.
+/// The newest claim of which there is something to show.
 pub(super) async fn latest(desk: &Desk) -> Markup {
-    let id = desk.observer.log().last_seen();
-    let found = match &id {
-        Some(id) => desk.find(id, LookQuery::AT_ONCE).await.ok(),
+    let row = desk.observer.log().last_seen();
+    let seen = row.as_ref().and_then(|row| Some((row.claim.claim_id.as_deref()?, row.seen.as_ref()?)));
+    let found = match seen {
+        Some((id, _)) => desk.find(id, LookQuery::AT_ONCE).await.ok(),
         None => None,
     };
     html! {
-        @match (&found, id) {
-            (Some(found), _) => p {
-                "The newest claim that was looked at, "
-                a href=(format!("/claims/{}", encoded(&found.evidence.claim_id))) { code { (beginning(&found.evidence.claim_id, 12)) } } "."
+        @match seen {
+            None => p { "Send a claim to see what each hop does with its context." },
+            Some((id, seen)) => p {
+                @if found.is_some() { "The newest claim" } @else { "No span has arrived of the newest claim" }
+                ", " a href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } }
+                @if seen.is_decided() { "." } @else { ": its spans are still arriving." }
             },
-            (None, Some(id)) => p { "No span of claim " a href=(format!("/claims/{}", encoded(&id))) { code { (beginning(&id, 12)) } } " has arrived." },
-            (None, None) => p { "Send a claim to see what each hop does with its context." },
         }
         (picture(found.as_ref().map(|found| &found.evidence)))
     }

@@ -79,10 +79,10 @@ fn claim(row: &ClaimRow) -> Markup {
             th scope="row" { a #(format!("claim-{id}")) href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } } }
             td.(class) title=(row.claim.error.as_deref().unwrap_or_default()) { (status) }
             @match &row.seen {
-                None => { td { "…" } td { "…" } td { "not looked at yet" } },
+                None => { td { "…" } td { "…" } td { "no span yet" } },
                 Some(seen) => {
                     td { (seen.traces) }
-                    td { @if seen.whole { span.good { "yes" } } @else { span.bad { "no" } } }
+                    td { @if seen.whole { span.good { "yes" } } @else if seen.settled { span.bad { "no" } } @else { "…" } }
                     td { @if seen.services.is_empty() { "no span arrived" } @else { (seen.services.join(", ")) } }
                 },
             }
@@ -100,7 +100,7 @@ pub(super) fn board(desk: &Desk) -> Markup {
                 div { dt { "Traces per claim" } dd { @for (traces, claims) in &board.by_traces { span.nowrap { (traces) ": " (claims) "×" } " " } } }
                 div { dt { "Root spans" } dd { @for (service, roots) in &board.roots { span.nowrap { (service) ": " (roots) } " " } } }
             }
-            p.quiet { "Of the last " (board.window_s / 60) " minutes, as far as claims were looked at." }
+            p.quiet { "Of the last " (board.window_s / 60) " minutes, as far as all is said of claims." }
         }
     }
 }

@@ -64,6 +64,10 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Desk>> {
             "/assets/live.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/live.js"))),
         )
+        .route(
+            "/assets/links.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/links.js"))),
+        )
 }
 
 fn asset(media_type: &'static str, text: &'static str) -> Response {
@@ -179,7 +183,10 @@ fn explore(grafana: &reqwest::Url, trace_id: &str) -> Option<String> {
     } });
     let mut url = grafana.clone();
     url.path_segments_mut().ok()?.pop_if_empty().push("explore");
-    url.query_pairs_mut().append_pair("schemaVersion", "1").append_pair("panes", &panes.to_string());
+    url.query_pairs_mut()
+        .append_pair("schemaVersion", "1")
+        .append_pair("panes", &panes.to_string())
+        .append_pair("orgId", "1");
     Some(url.to_string())
 }
 
@@ -219,4 +226,29 @@ fn beginning(text: &str, characters: usize) -> String {
         short.push('…');
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_links_to_explore() {
+        let id = "0af7651916cd43dd8448eb211c80319c";
+        for base in ["http://localhost:3000", "http://localhost:3000/"] {
+            let link: reqwest::Url = explore(&base.parse().unwrap(), id).unwrap().parse().unwrap();
+            assert_eq!(link.path(), "/explore", "{base}");
+            let query: Vec<_> = link.query_pairs().collect();
+            let names: Vec<_> = query.iter().map(|(name, _)| name.as_ref()).collect();
+            assert_eq!(names, ["schemaVersion", "panes", "orgId"], "{link}");
+            assert_eq!((&*query[0].1, &*query[2].1), ("1", "1"), "{link}");
+            let panes: serde_json::Value = serde_json::from_str(&query[1].1).unwrap();
+            let pane = panes.as_object().unwrap().values().next().unwrap();
+            assert_eq!(pane["datasource"], "tempo", "the uid of the data source");
+            assert_eq!(pane["queries"][0]["queryType"], "traceql", "an id alone is a TraceQL query");
+            assert_eq!(pane["queries"][0]["query"], id, "the trace");
+        }
+        let below = explore(&"http://localhost/grafana/".parse().unwrap(), id).unwrap();
+        assert!(below.starts_with("http://localhost/grafana/explore?"), "below a path of a proxy: {below}");
+    }
 }

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::{duration, encoded, service_class, trace_id};
 use crate::lab::Desk;
 
-/// How many rows of a trace are drawn at once.
+/// How many rows of a trace are drawn at first; then as many again as there are.
 const ROWS: usize = 200;
 const DEEPEST_INDENT: usize = 12;
 /// The bar's own units, from the start of the clock to its end.
@@ -32,7 +32,11 @@ pub(super) fn draw(desk: &Desk, found: &Collected) -> Markup {
             @if evidence.malformed > 0 { " " (evidence.malformed) " spans or links had malformed ids and were left out." }
             @if evidence.partial { " The trace store left out spans." }
         }
-        @for fragment in &evidence.fragments { (self::fragment(desk, evidence, fragment)) }
+        div.fragments {
+            @for fragment in &evidence.fragments { (self::fragment(desk, evidence, fragment)) }
+            // Links are drawn here once it is known where the rows stand.
+            svg.links aria-hidden="true" {}
+        }
     }
 }
 
@@ -54,7 +58,8 @@ fn fragment(desk: &Desk, evidence: &ClaimEvidence, fragment: &Fragment) -> Marku
 pub(super) fn rows(evidence: &ClaimEvidence, fragment: &Fragment, from: usize) -> Markup {
     let clock = Clock::of(evidence);
     let here: BTreeSet<_> = evidence.spans().map(|span| (span.trace_id, span.span_id)).collect();
-    let until = from.saturating_add(ROWS).min(fragment.nodes.len());
+    let next = |from: usize| from.saturating_add(from.max(ROWS)).min(fragment.nodes.len());
+    let until = next(from);
     let left = fragment.nodes.len() - until;
     let before = from.checked_sub(1).and_then(|at| fragment.nodes.get(at));
     let mut ghost = before.and_then(ghost_of);
@@ -68,7 +73,7 @@ pub(super) fn rows(evidence: &ClaimEvidence, fragment: &Fragment, from: usize) -
         @if left > 0 {
             li.more {
                 button.quiet data-append=(format!("/parts/rows/{}/{}?from={until}", encoded(&claim_or_trace(evidence, fragment)), fragment.trace_id)) {
-                    "Show " (left.min(ROWS)) " more (" (left) " are hidden)"
+                    "Show " (next(until) - until) " more (" (left) " are hidden)"
                 }
             }
         }

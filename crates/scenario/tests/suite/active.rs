@@ -104,6 +104,23 @@ fn a_reader_never_sees_half_a_file() {
 }
 
 #[test]
+fn a_spoilt_file_still_tells_its_generation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("active.toml");
+    assert_eq!(Active::generation_in(&path), None, "there is no file");
+    for (text, generation, why) in [
+        ("generation = 7\n[settings.python-api]\nNOTE = \"hal", Some(7), "the rest is no TOML"),
+        ("note = 1\n generation=8 # by hand\n", Some(8), "the rest is unknown"),
+        ("[settings.python-api]\ngeneration = 9\n", None, "that is a setting"),
+        ("generation = -1\n", None, "that is no generation"),
+        ("generation\n", None, "that is no assignment"),
+    ] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(Active::generation_in(&path), generation, "{why}");
+    }
+}
+
+#[test]
 fn a_failed_write_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("absent").join("active.toml");

@@ -73,6 +73,18 @@ async fn a_trace_at_its_bound_refuses_further_spans() {
 }
 
 #[tokio::test]
+async fn ten_thousand_spans_fit_into_a_trace() {
+    const SPANS: u64 = 10_000;
+    let store = Store::new(64 << 20);
+    let mut spans_of_a_kilobyte: Vec<_> = (1..=SPANS).map(|id| span(1, id, 0)).collect();
+    for span in &mut spans_of_a_kilobyte {
+        span.name = "n".repeat(1000);
+    }
+    assert_eq!(store.insert(request("sender", spans_of_a_kilobyte)).total(), 0, "none is refused");
+    assert_eq!(spans(&trace(&store, "1").await).len() as u64, SPANS, "all can be read");
+}
+
+#[tokio::test]
 async fn a_span_larger_than_the_store_is_refused_and_evicts_nothing() {
     let store = Store::new(2 * request_bytes());
     store.insert(request("sender", vec![span(1, 1, 0)]));
