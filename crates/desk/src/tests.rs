@@ -1,6 +1,7 @@
 //! The desk as a whole, without a lab behind it.
 
 use axum::body::Body;
+use axum::extract::Path;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use scenario::Active;
@@ -22,15 +23,15 @@ async fn stand(edit: impl FnOnce(&mut Config)) -> Stand {
     let folder = tempfile::tempdir().unwrap();
     let active = folder.path().join("active.toml");
     let followed = active.clone();
-    let healthz = get(async move || {
+    let healthz = get(async move |Path(service): Path<String>| {
         let generation = Active::generation_in(&followed).unwrap_or(FOLLOWED);
-        Json(json!({ "service": "stub", "generation": generation }))
+        Json(json!({ "service": service, "generation": generation }))
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-    tokio::spawn(axum::serve(listener, Router::new().route("/healthz", healthz)).into_future());
+    tokio::spawn(axum::serve(listener, Router::new().route("/{service}/healthz", healthz)).into_future());
     let mut config = Config {
-        services: Service::ALL.iter().map(|service| (*service, url.clone())).collect(),
+        services: Service::ALL.iter().map(|service| (*service, url.join(&format!("{service}/")).unwrap())).collect(),
         trace_source: url,
         active,
         catalogue: testing::catalogue(),

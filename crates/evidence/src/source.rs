@@ -20,7 +20,7 @@ const SEARCH_MARGIN_SECONDS: u64 = 60;
 const LONGEST_SEARCH_SECONDS: u64 = 168 * 3600;
 /// More traces than one claim can fall into.
 const SEARCH_LIMIT: &str = "200";
-/// Tempo keeps no trace above 5 MB.
+/// Tempo keeps no trace above 5 MB, the built-in store none above 16 MiB.
 const MAX_BODY_BYTES: usize = 32 << 20;
 /// How much of an answer an error shows.
 const SHOWN_CHARS: usize = 300;

@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use maud::{DOCTYPE, Markup, html};
 use service::Problem;
 use service::body::Body;
+use service::url::resource;
 
 use crate::api::DrillAnswer;
 use crate::lab::Desk;
@@ -162,7 +163,7 @@ fn trace_id(desk: &Desk, id: evidence::TraceId) -> Markup {
     let full = id.to_string();
     let short: String = full.chars().take(8).collect();
     html! {
-        @match desk.grafana.as_ref().and_then(|grafana| explore(grafana, &full)) {
+        @match desk.grafana.as_ref().map(|grafana| explore(grafana, &full)) {
             Some(url) => a href=(url) title=(format!("{full} in Grafana")) rel="noreferrer" { code { (short) "…" } },
             None => code title=(full) { (short) "…" },
         }
@@ -170,7 +171,7 @@ fn trace_id(desk: &Desk, id: evidence::TraceId) -> Markup {
 }
 
 /// Grafana's Explore with a trace open (<https://grafana.com/docs/grafana/latest/explore/#generate-explore-urls-from-external-tools>).
-fn explore(grafana: &reqwest::Url, trace_id: &str) -> Option<String> {
+fn explore(grafana: &reqwest::Url, trace_id: &str) -> String {
     let panes = serde_json::json!({ "trace": {
         "datasource": "tempo",
         "queries": [{
@@ -181,13 +182,12 @@ fn explore(grafana: &reqwest::Url, trace_id: &str) -> Option<String> {
         }],
         "range": { "from": "now-24h", "to": "now" },
     } });
-    let mut url = grafana.clone();
-    url.path_segments_mut().ok()?.pop_if_empty().push("explore");
+    let mut url = resource(grafana, &["explore"]);
     url.query_pairs_mut()
         .append_pair("schemaVersion", "1")
         .append_pair("panes", &panes.to_string())
         .append_pair("orgId", "1");
-    Some(url.to_string())
+    url.to_string()
 }
 
 fn duration(nanos: u64) -> String {
@@ -236,7 +236,7 @@ mod tests {
     fn a_trace_id_links_to_explore() {
         let id = "0af7651916cd43dd8448eb211c80319c";
         for base in ["http://localhost:3000", "http://localhost:3000/"] {
-            let link: reqwest::Url = explore(&base.parse().unwrap(), id).unwrap().parse().unwrap();
+            let link: reqwest::Url = explore(&base.parse().unwrap(), id).parse().unwrap();
             assert_eq!(link.path(), "/explore", "{base}");
             let query: Vec<_> = link.query_pairs().collect();
             let names: Vec<_> = query.iter().map(|(name, _)| name.as_ref()).collect();
@@ -248,7 +248,7 @@ mod tests {
             assert_eq!(pane["queries"][0]["queryType"], "traceql", "an id alone is a TraceQL query");
             assert_eq!(pane["queries"][0]["query"], id, "the trace");
         }
-        let below = explore(&"http://localhost/grafana/".parse().unwrap(), id).unwrap();
+        let below = explore(&"http://localhost/grafana/".parse().unwrap(), id);
         assert!(below.starts_with("http://localhost/grafana/explore?"), "below a path of a proxy: {below}");
     }
 }
