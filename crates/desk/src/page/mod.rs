@@ -77,7 +77,52 @@ fn asset(media_type: &'static str, text: &'static str) -> Response {
 
 /// A whole page.
 fn whole(title: &str, main: &Markup) -> Html<String> {
-    let page = html! {
+    let script = html! { script type="module" src="/assets/desk.js" {} };
+    let body = html! {
+        a.skip href="#main" { "Skip to content" }
+        header {
+            a.brand href="/" { "InsureWatch" }
+            nav aria-label="Parts of the desk" {
+                a href="/#chain" { "Chain" }
+                a href="/#lab" { "Lab" }
+                a href="/#settings" { "Settings" }
+                a href="/#claims" { "Claims" }
+                a href="/#scenarios" { "Scenarios" }
+            }
+            p #connection role="status" { "connecting" }
+        }
+        main #main tabindex="-1" { (main) }
+        dialog #span-dialog aria-labelledby="span-title" {
+            div #span-detail {}
+            form method="dialog" { button { "Close" } }
+        }
+        noscript { p.note { "This page needs JavaScript; the command line does not." } }
+    };
+    document(title, &script, &body)
+}
+
+fn part(markup: Markup) -> Html<String> {
+    Html(markup.into_string())
+}
+
+/// Without a script: that is told only to who has logged in.
+pub(crate) fn login(refused: bool) -> Html<String> {
+    let body = html! {
+        main #main {
+            h1 { "InsureWatch" }
+            form.login method="post" action="/login" {
+                label for="token" { "Token of this desk" }
+                input #token name="token" type="password" autocomplete="current-password" required;
+                button { "Log in" }
+                @if refused { p.bad role="alert" { "This is not the token." } }
+            }
+        }
+    };
+    document("Log in", &html! {}, &body)
+}
+
+fn document(title: &str, script: &Markup, body: &Markup) -> Html<String> {
+    let document = html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -87,62 +132,12 @@ fn whole(title: &str, main: &Markup) -> Html<String> {
                 title { (title) " – InsureWatch" }
                 link rel="icon" href="data:,";
                 link rel="stylesheet" href="/assets/desk.css";
-                script type="module" src="/assets/desk.js" {}
+                (script)
             }
-            body {
-                a.skip href="#main" { "Skip to content" }
-                header {
-                    a.brand href="/" { "InsureWatch" }
-                    nav aria-label="Parts of the desk" {
-                        a href="/#chain" { "Chain" }
-                        a href="/#lab" { "Lab" }
-                        a href="/#settings" { "Settings" }
-                        a href="/#claims" { "Claims" }
-                        a href="/#scenarios" { "Scenarios" }
-                    }
-                    p #connection role="status" { "connecting" }
-                }
-                main #main tabindex="-1" { (main) }
-                dialog #span-dialog aria-labelledby="span-title" {
-                    div #span-detail {}
-                    form method="dialog" { button { "Close" } }
-                }
-                noscript { p.note { "This page needs JavaScript; the command line does not." } }
-            }
+            body { (body) }
         }
     };
-    Html(page.into_string())
-}
-
-fn part(markup: Markup) -> Html<String> {
-    Html(markup.into_string())
-}
-
-pub(crate) fn login(refused: bool) -> Html<String> {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Log in – InsureWatch" }
-                link rel="icon" href="data:,";
-                link rel="stylesheet" href="/assets/desk.css";
-            }
-            body {
-                main #main {
-                    h1 { "InsureWatch" }
-                    form.login method="post" action="/login" {
-                        label for="token" { "Token of this desk" }
-                        input #token name="token" type="password" autocomplete="current-password" required;
-                        button { "Log in" }
-                        @if refused { p.bad role="alert" { "This is not the token." } }
-                    }
-                }
-            }
-        }
-    };
-    Html(page.into_string())
+    Html(document.into_string())
 }
 
 /// The class that gives a service its colour; its name always stands beside it.
