@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use chain::Step;
 use evidence::{Collected, HopRow, Outcome, Verdict};
-use scenario::file::Step;
 use scenario::{Group, Scenario, Settings};
 use serde::{Deserialize, Serialize};
 use service::Problem;

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use chain::Service;
 use futures_util::future::join_all;
 use reqwest::{Client, Url};
-use scenario::{Active, Catalogue, Scenario, Schema, Service, Settings};
+use scenario::{Active, Catalogue, Scenario, Schema, Settings};
 use service::Problem;
 use service::health::Health;
 use service::problem::Chain;
@@ -114,7 +115,7 @@ impl Control {
         let SetRequest { service, key, value } = request;
         let refused = |error: &dyn std::error::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
         self.schema.check(service, key, value).map_err(|refusal| refused(&refusal))?;
-        let service: Service = service.parse().map_err(|unknown: scenario::UnknownService| refused(&unknown))?;
+        let service: Service = service.parse().map_err(|unknown: chain::UnknownService| refused(&unknown))?;
         let mut change = Settings::default();
         change.set(service, key, value);
         self.change(|active| active.settings.merge(&change)).await

@@ -1,9 +1,9 @@
 //! Whether the answer to a drill is right, and what speaks against it.
 
+use chain::{Place, Service, Step, Topology};
 use evidence::diagnose::{Cell, CellStatus, HopDiagnosis};
 use evidence::{Diagnosis, Finding};
-use scenario::file::{Cause, Place, Step};
-use scenario::topology::{HOPS, Service};
+use scenario::file::Cause;
 
 /// Where something is wrong, as a scenario's cause or a learner says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) enum Opinion {
 impl Blame {
     /// What happens in transit happens between two services, wherever it is said to be.
     pub(crate) fn new(place: Place, step: Option<Step>) -> Self {
-        let between = |service| HOPS.iter().find(|hop| hop.via == Some(service));
+        let between = |service| Topology::LAB.hops.iter().find(|hop| hop.via == Some(service));
         let place = match place {
             Place::Service(service) => between(service).map_or_else(|| place.to_string(), ToString::to_string),
             Place::Hop(_) => place.to_string(),
@@ -123,7 +123,7 @@ fn reason(cell: &Cell) -> &str {
 
 /// Every place that an answer may name: the hops, then the services.
 pub(crate) fn places() -> impl Iterator<Item = String> {
-    HOPS.iter().map(ToString::to_string).chain(Service::ALL.iter().map(ToString::to_string))
+    Topology::LAB.hops.iter().map(ToString::to_string).chain(Service::ALL.iter().map(ToString::to_string))
 }
 
 #[cfg(test)]

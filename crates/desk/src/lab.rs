@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use chain::Place;
 use evidence::{Collected, Diagnosis, Patience};
 use reqwest::Url;
 use scenario::Scenario;
-use scenario::file::Place;
 use service::Problem;
 use tokio::sync::Mutex;
 
@@ -126,7 +126,7 @@ impl Desk {
     }
 
     pub(crate) async fn answer_drill(&self, answer: &DrillAnswer) -> Result<Judgement, Problem> {
-        let place: Place = answer.place.parse().map_err(|unknown: scenario::file::UnknownPlace| {
+        let place: Place = answer.place.parse().map_err(|unknown: chain::UnknownPlace| {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, unknown.to_string())
         })?;
         let _turn = self.drill_turn.lock().await;

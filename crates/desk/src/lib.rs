@@ -23,8 +23,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use axum::{Json, Router};
+use chain::Service;
 use reqwest::Url;
-use scenario::{Catalogue, Schema, Service};
+use scenario::{Catalogue, Schema};
 
 use crate::control::Control;
 use crate::door::Door;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use scenario::{Catalogue, Schema, Service, Setting};
+use chain::Service;
+use scenario::{Catalogue, Schema, Setting};
 
 const SETTINGS: &[Setting] = &[Setting {
     key: "OTEL_PROPAGATORS",

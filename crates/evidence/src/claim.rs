@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use scenario::expectation::SpanKind;
-use scenario::topology::{HOPS, InsideSpan, LATE_SPANS, Service};
+use chain::{InsideSpan, Service, SpanKind, Topology};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
@@ -227,7 +226,7 @@ impl ClaimEvidence {
     /// missing, and the source left nothing out.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let mut hops = HOPS.iter().filter(|hop| hop.to.has_sdk());
+        let mut hops = Topology::LAB.hops.iter().filter(|hop| hop.to.has_sdk());
         let received = hops.all(|hop| self.receivers(hop.to.name()).any(|span| span.name == hop.receiver_span));
         let late = self.unseen_late_spans().next().is_none();
         let arrived = self.missing_parents().all(|span| self.has_caller(span));
@@ -250,7 +249,7 @@ impl ClaimEvidence {
     /// What every claim leaves inside its services, and was not seen.
     pub(crate) fn unseen_late_spans(&self) -> impl Iterator<Item = &'static InsideSpan> {
         let is = |span: &Span, late: &InsideSpan| span.service == late.service.name() && span.name == late.name;
-        LATE_SPANS.iter().filter(move |late| !self.spans().any(|span| is(span, late) && self.owns(span)))
+        Topology::LAB.late_spans.iter().filter(move |late| !self.spans().any(|span| is(span, late) && self.owns(span)))
     }
 
     /// Whether the span carries this claim's id.
@@ -312,7 +311,7 @@ impl Fragment {
 
 /// Where a claim enters the chain.
 pub(crate) fn front_door() -> Service {
-    HOPS.first().map_or(Service::PythonApi, |hop| hop.from)
+    Topology::LAB.hops.first().map_or(Service::PythonApi, |hop| hop.from)
 }
 
 /// Whether a span is of the kind that a healthy trace is rooted at.

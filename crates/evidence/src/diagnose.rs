@@ -14,9 +14,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use chain::{CarrierKind, Hop, Service, Step, Topology};
 use scenario::expectation::Format;
-use scenario::file::Step;
-use scenario::topology::{CarrierKind, HOPS, Hop, Service};
 use serde::{Deserialize, Serialize};
 
 use crate::claim::{ClaimEvidence, Collected, front_door};
@@ -144,7 +143,7 @@ pub fn diagnose(collected: &Collected) -> Diagnosis {
     let verdict = judge_claim(collected, None);
     let blames = matches!(verdict.outcome, Outcome::Broken | Outcome::Leaking);
     let rows = ledger(evidence);
-    let walks = HOPS.iter().zip(&rows).map(|(hop, row)| Walk { evidence, hop, row, rows: &rows });
+    let walks = Topology::LAB.hops.iter().zip(&rows).map(|(hop, row)| Walk { evidence, hop, row, rows: &rows });
     let hops: Vec<_> = walks.map(|walk| walk.diagnose(blames)).collect();
     let services = Service::ALL.iter().copied().filter(|service| service.has_sdk());
     let inside: Vec<_> = services.clone().map(|service| diagnose_inside(evidence, service, blames)).collect();
@@ -160,7 +159,7 @@ pub fn diagnose(collected: &Collected) -> Diagnosis {
     }
     let sentence = match &first {
         Some(Finding { place, step: Some(step), sentence, .. }) => {
-            format!("The first break is at {place}, step {}: {sentence}", step_name(*step))
+            format!("The first break is at {place}, step {}: {sentence}", step)
         }
         Some(Finding { place, step: None, sentence, .. }) => format!("All steps succeed, but at {place}: {sentence}"),
         None => verdict.sentence,
@@ -178,17 +177,8 @@ pub fn diagnose(collected: &Collected) -> Diagnosis {
 
 /// Where a service stands among the hops: hop `n` has the rank `2 n + 1`.
 fn rank(service: Service) -> usize {
-    let reached = HOPS.iter().position(|hop| hop.to == service);
+    let reached = Topology::LAB.hops.iter().position(|hop| hop.to == service);
     reached.map_or(0, |at| 2 * at + 2)
-}
-
-fn step_name(step: Step) -> &'static str {
-    match step {
-        Step::Inject => "1 (inject)",
-        Step::Transit => "2 (transit)",
-        Step::Extract => "3 (extract)",
-        Step::Use => "4 (use)",
-    }
 }
 
 // === impl Cell ===
@@ -276,7 +266,7 @@ impl Walk<'_> {
             match step.cmp(failed) {
                 Ordering::Equal => return (Failed, sentence.clone()),
                 Ordering::Greater if !self.row.is_joined() => {
-                    return (NotApplicable, format!("step {} failed", step_name(*failed)));
+                    return (NotApplicable, format!("step {} failed", failed));
                 }
                 Ordering::Less | Ordering::Greater => {}
             }
@@ -347,14 +337,14 @@ impl Walk<'_> {
             let spoken = self.spoken_by(*from).is_some_and(|formats| !formats.is_empty());
             // A sender that injects nowhere has no propagator: that needs no second explanation.
             return Some(match self.hop.carrier {
-                CarrierKind::Queue if spoken => {
+                CarrierKind::Queue { .. } if spoken => {
                     let relay = "The outbox does not keep the attributes, and its relay injects an empty context.";
                     let producer = format!("{from} injects nothing into the message's attributes.");
                     Finding { sentence: format!("No trace attribute left {from} with the message."), ..silent }
                         .or(self.hop, Step::Inject, producer)
                         .or(from, Step::Inject, relay)
                 }
-                CarrierKind::Queue | CarrierKind::Http => silent,
+                CarrierKind::Queue { .. } | CarrierKind::Http => silent,
             });
         }
         let mut contexts = sent.headers.contexts().peekable();
@@ -459,7 +449,7 @@ impl Walk<'_> {
     /// The formats that a service itself sends on the hops of this claim, B3's two forms as one, since who knows one
     /// reads both; `None` if it sends nothing that we could see. The third party counts: it is sent the same headers.
     fn spoken_by(&self, service: Service) -> Option<BTreeSet<Format>> {
-        let own = HOPS.iter().zip(self.rows).filter(|(hop, _)| hop.from == service);
+        let own = Topology::LAB.hops.iter().zip(self.rows).filter(|(hop, _)| hop.from == service);
         let sent: Vec<_> = own.filter_map(|(_, row)| row.sent.as_ref()).collect();
         let spoken = sent.iter().flat_map(|side| side.headers.contexts()).map(|(format, _)| family(format));
         (!sent.is_empty()).then(|| spoken.collect())
@@ -481,7 +471,7 @@ impl Walk<'_> {
             return Some(Finding::new(self.hop, Step::Extract, sentence));
         }
         let fails = Finding::new(self.hop, Step::Extract, format!("Baggage arrived, and {to} did not read it."));
-        let inner = HOPS.iter().zip(self.rows).filter(|(hop, _)| hop.from == *to && hop.to.has_sdk());
+        let inner = Topology::LAB.hops.iter().zip(self.rows).filter(|(hop, _)| hop.from == *to && hop.to.has_sdk());
         let mut sends = inner.filter_map(|(_, row)| row.sent.as_ref()).peekable();
         let silent = sends.peek().is_some() && sends.all(|side| side.baggage.is_empty());
         Some(if silent {
@@ -558,8 +548,7 @@ fn below_another_claim<'a>(evidence: &'a ClaimEvidence, span: &'a Span) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use scenario::expectation::SpanKind;
-    use scenario::file::Place;
+    use chain::{Place, SpanKind};
 
     use super::*;
     use crate::span::CLAIM_ID;
@@ -588,7 +577,7 @@ mod tests {
         let diagnosis = diagnose(&collected.with_third_party(Some(partner_record())));
         assert_eq!((diagnosis.outcome, &diagnosis.first), (Outcome::Healthy, &None), "{}", diagnosis.sentence);
         assert!(diagnosis.undecided.is_empty(), "everything was seen: {:?}", diagnosis.undecided);
-        for (hop, known) in diagnosis.hops.iter().zip(HOPS) {
+        for (hop, known) in diagnosis.hops.iter().zip(Topology::LAB.hops) {
             use CellStatus::{NotApplicable, Ok};
             let after = if known.to.has_sdk() { Ok } else { NotApplicable };
             assert_eq!(statuses(hop), [Ok, Ok, after, after], "{}", hop.hop);

@@ -1,11 +1,11 @@
 //! Foreign data never panics anything: odd bytes and odd spans go through the whole crate.
 
+use chain::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
-use scenario::expectation::SpanKind;
 
 use crate::claim::{ClaimEvidence, Collected};
 use crate::ledger::ledger;
@@ -19,7 +19,7 @@ fn go_through(spans: Vec<Span>, width: usize, unicode: bool) {
     let ids: std::collections::BTreeSet<_> = spans.iter().map(|span| (span.trace_id, span.span_id)).collect();
     let evidence = ClaimEvidence::from_spans(CLAIM, spans);
     assert_eq!(evidence.spans().count(), ids.len(), "every span has one place");
-    assert_eq!(ledger(&evidence).len(), scenario::topology::HOPS.len(), "every hop has a row");
+    assert_eq!(ledger(&evidence).len(), chain::Topology::LAB.hops.len(), "every hop has a row");
     let healthy = holds(&healthy_chain(), &evidence).is_empty();
     let style = Style { width, colour: false, unicode };
     assert_safe(&render(&evidence, &style), &style);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use scenario::expectation::{Format, ParentUsed, SpanKind, Transit};
-use scenario::topology::{CarrierKind, HOPS, Hop};
+use chain::{CarrierKind, Hop, ParentUsed, SpanKind, Topology, Transit};
+use scenario::expectation::Format;
 use serde::{Deserialize, Serialize};
 
 use crate::claim::ClaimEvidence;
@@ -58,7 +58,7 @@ pub struct SideSpan {
 /// The ledger of a claim: one row for each hop of the chain, in its order.
 #[must_use]
 pub fn ledger(evidence: &ClaimEvidence) -> Vec<HopRow> {
-    HOPS.iter().map(|hop| HopRow::new(evidence, hop)).collect()
+    Topology::LAB.hops.iter().map(|hop| HopRow::new(evidence, hop)).collect()
 }
 
 // === impl HopRow ===
@@ -173,7 +173,7 @@ fn find_sender<'a>(evidence: &'a ClaimEvidence, hop: &Hop, receiver: Option<&Spa
 /// message is this claim's: messages have the claim's id.
 fn fits_receiver(span: &Span, hop: &Hop, claim_id: &str) -> bool {
     let text = |key: &str| span.attributes.get(key).and_then(serde_json::Value::as_str);
-    if hop.carrier == CarrierKind::Queue {
+    if matches!(hop.carrier, CarrierKind::Queue { .. }) {
         return span.kind == SpanKind::Producer && text("messaging.message.id").or(span.claim_id()) == Some(claim_id);
     }
     let Some((method, route)) = hop.receiver_span.split_once(' ') else { return false };
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_whole_hop_is_intact() {
-        let inner = HOPS.iter().zip(ledger(&evidence(whole_chain()))).filter(|(hop, _)| hop.to.has_sdk());
+        let inner = Topology::LAB.hops.iter().zip(ledger(&evidence(whole_chain()))).filter(|(hop, _)| hop.to.has_sdk());
         for (_, row) in inner {
             assert_eq!((row.transit, row.baggage_transit), (Some(Transit::Intact), Some(Transit::Intact)), "{row:?}");
             assert_eq!((row.parent, row.sampled), (Some(ParentUsed::Sender), Some(true)), "{}", row.hop);

@@ -4,10 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chain::{SpanKind, Step};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use scenario::expectation::SpanKind;
-use scenario::file::Step;
 
 use crate::claim::{ClaimEvidence, Collected};
 use crate::diagnose::diagnose;

@@ -321,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn whole_evidence_must_settle() {
         let mut spans = at_looks(whole_chain(), |_| 1);
-        let stray = span(9, None, "python-api", scenario::expectation::SpanKind::Internal, "audit", (5, 6));
+        let stray = span(9, None, "python-api", chain::SpanKind::Internal, "audit", (5, 6));
         spans.push((2, Span { trace_id: trace_id(TRACE_B), ..stray }));
         let (source, _) = serve(Stub { spans, ..Stub::default() }).await;
         let collected = collect(&source, CLAIM, 0, &patience(LONG)).await;

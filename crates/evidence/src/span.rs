@@ -5,9 +5,9 @@ use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
 use std::str::FromStr;
 
+pub use chain::SpanKind;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{self as otlp, TracesData};
-pub use scenario::expectation::SpanKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,9 +1,9 @@
 //! Builders of spans for tests.
 
+use chain::SpanKind;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{self as otlp, TracesData};
-use scenario::expectation::SpanKind;
 use serde_json::{Value, json};
 
 use crate::claim::ClaimEvidence;

@@ -1,7 +1,7 @@
 //! Healthy, broken or something else: what the evidence of claims comes to, in sentences.
 
-use scenario::expectation::{Expectation, FragmentShape, HopCells, ParentUsed, SpanKind, SpanShape};
-use scenario::topology::{HOPS, Hop, Service};
+use chain::{Hop, ParentUsed, Service, SpanKind, Topology};
+use scenario::expectation::{Expectation, FragmentShape, HopCells, SpanShape};
 use serde::{Deserialize, Serialize};
 
 use crate::claim::{ClaimEvidence, Collected, Fragment, Place, front_door, is_front_door};
@@ -78,8 +78,8 @@ impl Outcome {
 pub fn healthy_chain() -> Expectation {
     let root = SpanShape { service: front_door(), kind: Some(SpanKind::Server), name: None };
     let services = Service::ALL.iter().copied().filter(|service| service.has_sdk()).collect();
-    let cells = |hop: &Hop| HopCells {
-        hop: hop.to_string(),
+    let cells = |hop: &'static Hop| HopCells {
+        hop,
         sent: None,
         received: None,
         transit: None,
@@ -88,7 +88,7 @@ pub fn healthy_chain() -> Expectation {
     };
     Expectation {
         fragments: vec![FragmentShape { root: Some(root), services }],
-        hops: HOPS.iter().filter(|hop| hop.to.has_sdk()).map(cells).collect(),
+        hops: Topology::LAB.hops.iter().filter(|hop| hop.to.has_sdk()).map(cells).collect(),
         missing_parents: Some(Vec::new()),
         mixed_with_other_claims: Some(false),
         ..Expectation::default()
@@ -213,7 +213,7 @@ fn sentences(mismatches: &[Mismatch]) -> Vec<String> {
 
 /// What was sent and did not arrive, and baggage that the application could not read where it should.
 fn not_carried(evidence: &ClaimEvidence, rows: &[HopRow]) -> Vec<String> {
-    let inner = || HOPS.iter().zip(rows).filter(|(hop, _)| hop.to.has_sdk()).map(|(_, row)| row);
+    let inner = || Topology::LAB.hops.iter().zip(rows).filter(|(hop, _)| hop.to.has_sdk()).map(|(_, row)| row);
     let changed = inner().filter_map(|row| {
         let names = row.changed_headers().join(", ");
         (!names.is_empty()).then(|| format!("{}: what arrived differs from what was sent: {names}.", row.hop))
@@ -245,7 +245,7 @@ pub(crate) fn tenant_unread_at_the_door(evidence: &ClaimEvidence) -> Option<&Spa
 /// Baggage that left the company and by its key is a secret, with the hop; the third party's record counts, without one
 /// what was sent.
 pub(crate) fn leaked_secrets(rows: &[HopRow]) -> impl Iterator<Item = (&Hop, &str)> {
-    let outside = HOPS.iter().zip(rows).filter(|(hop, _)| !hop.to.has_sdk());
+    let outside = Topology::LAB.hops.iter().zip(rows).filter(|(hop, _)| !hop.to.has_sdk());
     let side = outside.filter_map(|(hop, row)| Some((hop, row.received.as_ref().or(row.sent.as_ref())?)));
     let keys = side.flat_map(|(hop, side)| side.baggage.keys().map(move |key| (hop, key.as_str())));
     keys.filter(|(_, key)| is_secret(key))
@@ -331,7 +331,7 @@ fn lost_leaf(evidence: &ClaimEvidence, rows: &[HopRow]) -> Option<Vec<String>> {
 
 /// What every claim leaves and was not seen of this one.
 fn unseen(evidence: &ClaimEvidence, rows: &[HopRow]) -> impl Iterator<Item = String> {
-    let receivers = HOPS.iter().zip(rows).filter(|(hop, row)| hop.to.has_sdk() && row.received.is_none());
+    let receivers = Topology::LAB.hops.iter().zip(rows).filter(|(hop, row)| hop.to.has_sdk() && row.received.is_none());
     let receivers = receivers.map(|(hop, _)| format!("{hop}: no span of its receiver arrived."));
     let late = evidence.unseen_late_spans();
     receivers.chain(late.map(|late| format!("{}: no span `{}` arrived.", late.service, late.name)))
@@ -340,7 +340,8 @@ fn unseen(evidence: &ClaimEvidence, rows: &[HopRow]) -> impl Iterator<Item = Str
 /// The facts, if every receiver hangs below its sender or is tied to it by a link, and nothing else is wrong: the only
 /// roots are the front door's and those above the linked receivers.
 fn linked_on_purpose(evidence: &ClaimEvidence, rows: &[HopRow]) -> Option<Vec<String>> {
-    let inner: Vec<_> = HOPS.iter().zip(rows).filter(|(hop, _)| hop.to.has_sdk()).map(|(_, row)| row).collect();
+    let inner: Vec<_> =
+        Topology::LAB.hops.iter().zip(rows).filter(|(hop, _)| hop.to.has_sdk()).map(|(_, row)| row).collect();
     let linked: Vec<_> = inner.iter().filter(|row| row.parent != Some(ParentUsed::Sender) && row.linked).collect();
     let receivers = linked.iter().filter_map(|row| evidence.span_of(row.received.as_ref()?));
     let tops: Vec<_> = receivers.filter_map(|span| evidence.lineage(span).last()).collect();

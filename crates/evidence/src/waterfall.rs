@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use anstyle::{AnsiColor, Effects};
-use scenario::topology::Service;
+use chain::Service;
 
 use crate::claim::{ClaimEvidence, Fragment, Node, Place, is_front_door};
 use crate::span::{Span, SpanId, Status, TraceId};
@@ -376,7 +376,7 @@ fn columns_of(c: char) -> usize {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use scenario::expectation::SpanKind;
+    use chain::SpanKind;
 
     use super::*;
     use crate::span::CLAIM_ID;

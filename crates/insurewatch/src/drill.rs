@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chain::Step;
 use desk::api::{DrillAnswer, DrillRequest, DrillStatus, Judgement};
-use scenario::file::Step;
 
 use crate::cli;
 use crate::commands::{BAD, BOLD, DIM, GOOD, print_json, print_wrapped, waiting};

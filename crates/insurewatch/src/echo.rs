@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use chain::RouteSyntax;
 use reqwest_middleware::ClientWithMiddleware;
 use serde::Deserialize;
 use service::Problem;
-use telemetry::server::{RouteSyntax, Server};
+use telemetry::server::Server;
 
 /// What the tests ask for.
 #[derive(Debug, Deserialize)]

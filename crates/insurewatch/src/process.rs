@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use chain::Service;
+use scenario::Active;
 use scenario::active::{self, Seen, Watch};
-use scenario::{Active, Service};
 use service::health::{self, App, Following};
 use telemetry::config::{Environment, Overlay, ProcessEnvironment};
 use telemetry::{ConfigError, Telemetry};

@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use scenario::{Schema, Service, Setting};
+use chain::Service;
+use scenario::{Schema, Setting};
 use telemetry::config::{LIVE_VARIABLES, LiveVariable};
 
 /// The schema of the whole chain.

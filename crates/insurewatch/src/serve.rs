@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
+use chain::Service;
 use claims_queue::Queue;
 use futures_util::FutureExt;
 use reqwest::Url;
-use scenario::{Active, Catalogue, Scenario, Service};
+use scenario::{Active, Catalogue, Scenario};
 use telemetry::Telemetry;
 use telemetry::config::ProcessEnvironment;
 

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use chain::Service;
 use desk::api::{ClaimEvent, ClaimReport, ClaimsRequest};
 use reqwest::Url;
-use scenario::Service;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;

@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use chain::RouteSyntax;
 use claims_queue::Queue;
 use opentelemetry::trace::FutureExt;
 use reqwest::Url;
@@ -25,7 +26,7 @@ use service::body::Body;
 use service::contract::{Claim, Decision, FraudCheck, Policy, Submission};
 use service::health::App;
 use service::{ClaimId, Problem};
-use telemetry::server::{RouteSyntax, Server};
+use telemetry::server::Server;
 use tokio::sync::Notify;
 
 use crate::completion::Dispatcher;

@@ -6,13 +6,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use chain::RouteSyntax;
 use jiff::civil::Date;
 use service::Problem;
 use service::contract::Policy;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, SqlitePool};
 use telemetry::db::{Statement, sqlite};
-use telemetry::server::{RouteSyntax, Server};
+use telemetry::server::Server;
 
 /// What the service needs to start.
 #[derive(Clone, Debug)]

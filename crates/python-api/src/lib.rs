@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use chain::RouteSyntax;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use opentelemetry::trace::FutureExt;
@@ -25,7 +26,7 @@ use service::problem::Chain;
 use service::url::resource;
 use service::{ClaimId, Problem, claim_id};
 use telemetry::client::Tracing;
-use telemetry::server::{RouteSyntax, Server};
+use telemetry::server::Server;
 
 use crate::legacy::LegacyB3;
 use crate::seams::Seams;

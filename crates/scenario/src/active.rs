@@ -23,7 +23,7 @@ use crate::document::Document;
 use crate::problem::FileError;
 use crate::schema::Schema;
 use crate::settings::Settings;
-use crate::topology::Service;
+use chain::Service;
 
 /// The settings that hold now. The default, generation 0 with no settings, is what an absent file means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

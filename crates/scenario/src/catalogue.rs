@@ -8,7 +8,7 @@ use crate::expectation::Expectation;
 use crate::file::{Group, Scenario};
 use crate::problem::FileError;
 use crate::schema::Schema;
-use crate::spelling::did_you_mean;
+use chain::spelling::did_you_mean;
 
 /// Stem and text of every file in `scenarios/` when this was built.
 const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));

@@ -10,8 +10,8 @@ use toml::de::{DeArray, DeString, DeTable, DeValue, ValueDeserializer};
 use crate::problem::{FileError, Problem};
 use crate::schema::{Refusal, Schema};
 use crate::settings::Settings;
-use crate::spelling::did_you_mean;
-use crate::topology::Service;
+use chain::Service;
+use chain::spelling::did_you_mean;
 
 /// More than these help nobody, and each takes a look at the whole text.
 const SYNTAX_PROBLEMS_LIMIT: usize = 20;

@@ -3,10 +3,9 @@
 //! An expectation is a conjunction: everything written must hold, what is not written is not asked. The judge is the
 //! `evidence` crate; here is only the grammar.
 
+use chain::{Hop, ParentUsed, Service, SpanKind, Transit};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-
-use crate::topology::{Hop, Service, hop_names};
 
 /// What must be seen of one claim.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,29 +60,13 @@ pub struct SpanShape {
     pub name: Option<String>,
 }
 
-/// OpenTelemetry's span kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SpanKind {
-    /// Work inside a process.
-    Internal,
-    /// The receiving side of a request.
-    Server,
-    /// The sending side of a request.
-    Client,
-    /// The sending side of a message.
-    Producer,
-    /// The receiving side of a message.
-    Consumer,
-}
-
 /// Cells of one row of the hop ledger; absent cells are not asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HopCells {
     /// The hop, written `from -> to`; the chain has it.
-    #[serde(deserialize_with = "known_hop")]
-    pub hop: String,
+    #[serde(with = "chain::hop")]
+    pub hop: &'static Hop,
     /// Formats that left the sender: exactly these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<Vec<Format>>,
@@ -121,30 +104,6 @@ pub enum Format {
     XRay,
 }
 
-/// What happened to trace headers between sender and receiver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transit {
-    /// What was sent is what arrived.
-    Intact,
-    /// Something arrived, but not what was sent.
-    Altered,
-    /// Nothing of what was sent arrived.
-    Lost,
-}
-
-/// Whom the receiver's span names as its parent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ParentUsed {
-    /// The sender's span of this hop: as it should be.
-    Sender,
-    /// Nobody: the receiver's span is a root.
-    Nobody,
-    /// A span that is not the sender's, present or not.
-    Other,
-}
-
 /// A link from one span to another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -178,12 +137,4 @@ pub struct BaggageShape {
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Service>, D::Error> {
     let services = Vec::deserialize(deserializer)?;
     if services.is_empty() { Err(D::Error::custom("a fragment holds at least one service")) } else { Ok(services) }
-}
-
-fn known_hop<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    match Hop::find(&name) {
-        Some(_) => Ok(name),
-        None => Err(D::Error::custom(format!("unknown hop `{name}`; hops are {}", hop_names()))),
-    }
 }

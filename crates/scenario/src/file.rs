@@ -1,9 +1,8 @@
 //! One lesson, read from one file of `scenarios/`.
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
+use chain::{Place, Step};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -12,7 +11,6 @@ use crate::expectation::Expectation;
 use crate::problem::FileError;
 use crate::schema::Schema;
 use crate::settings::Settings;
-use crate::topology::{Hop, Service, hop_names, service_names};
 
 /// One lesson.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -97,39 +95,6 @@ pub enum Group {
     /// Broken only at first sight, perhaps.
     LooksBroken,
 }
-
-/// The four steps of the diagnosis, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Step {
-    /// 1: is the sender injecting?
-    Inject,
-    /// 2: does the header survive transit?
-    Transit,
-    /// 3: is the receiver extracting?
-    Extract,
-    /// 4: is the extracted context used?
-    Use,
-}
-
-/// Where a fault is: a hop, written `from -> to`, or a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Place {
-    /// Between two services.
-    Hop(&'static Hop),
-    /// Inside one service.
-    Service(Service),
-}
-
-/// A name that is neither a hop nor a service.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is neither a hop nor a service; hops are {hops}; services are {services}",
-    hops = hop_names(),
-    services = service_names()
-)]
-pub struct UnknownPlace(String);
 
 /// A text with something in it, without white space around it.
 #[derive(Default, Deserialize)]
@@ -308,40 +273,6 @@ impl Group {
             Self::Messaging => "Messaging",
             Self::Baggage => "Baggage",
             Self::LooksBroken => "Looks broken, is it?",
-        }
-    }
-}
-
-// === impl Place ===
-
-impl FromStr for Place {
-    type Err = UnknownPlace;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let hop = Hop::find(name).map(Self::Hop);
-        hop.or_else(|| name.parse().ok().map(Self::Service)).ok_or_else(|| UnknownPlace(name.to_owned()))
-    }
-}
-
-impl TryFrom<String> for Place {
-    type Error = UnknownPlace;
-
-    fn try_from(name: String) -> Result<Self, Self::Error> {
-        name.parse()
-    }
-}
-
-impl From<Place> for String {
-    fn from(place: Place) -> Self {
-        place.to_string()
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hop(hop) => hop.fmt(f),
-            Self::Service(service) => service.fmt(f),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Scenarios as data: what the lab can be set to, and what must then be seen.
 //!
-//! - [`topology`]: the services of the chain and the hops that a claim must take
 //! - [`expectation`]: the grammar for what the evidence must look like
 //! - [`schema`]: which settings each service takes; [`settings`]: the values that are set
 //! - [`mod@file`]: one lesson, read from one file; [`catalogue`]: all of them
@@ -20,12 +19,9 @@ mod page;
 pub mod problem;
 pub mod schema;
 pub mod settings;
-mod spelling;
-pub mod topology;
 
 pub use active::Active;
 pub use catalogue::Catalogue;
 pub use file::{Group, Scenario};
 pub use schema::{Schema, Setting};
 pub use settings::Settings;
-pub use topology::{Hop, Service, UnknownService};

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::catalogue::Catalogue;
-use crate::file::{Fault, Scenario, Step};
+use crate::file::{Fault, Scenario};
 use crate::settings::Settings;
+use chain::Step;
 
 struct Page<'a>(&'a Catalogue);
 struct Lesson<'a>(&'a Scenario);

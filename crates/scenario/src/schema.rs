@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::spelling::did_you_mean;
-use crate::topology::{Service, UnknownService};
+use chain::spelling::did_you_mean;
+use chain::{Service, UnknownService};
 
 /// One setting of a service.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::topology::Service;
+use chain::Service;
 
 static NONE: BTreeMap<String, String> = BTreeMap::new();
 

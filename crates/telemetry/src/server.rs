@@ -6,6 +6,7 @@ use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::uri::Authority;
 use axum::middleware::Next;
 use axum::response::Response;
+use chain::RouteSyntax;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{FutureExt, Link, SpanKind, Status, TraceContextExt, Tracer};
@@ -24,17 +25,6 @@ use crate::{SCOPE, baggage};
 ///
 /// [editor's draft]: https://github.com/w3c/trace-context/blob/3f51f68/spec/21-http_response_header_format.md
 pub const TRACERESPONSE: &str = "traceresponse";
-
-/// How the framework that a service stands in for writes the parameters of a route.
-#[derive(Clone, Copy, Debug)]
-pub enum RouteSyntax {
-    /// `/claims/<id>`
-    Flask,
-    /// `/api/claims/{id}`
-    Spring,
-    /// `/policies/:id`
-    Express,
-}
 
 /// What the server layer needs to know of its service.
 #[derive(Clone, Debug)]
@@ -138,19 +128,6 @@ impl CallerContext {
             }
         };
         Started { cx, bridged: None }
-    }
-}
-
-// === impl RouteSyntax ===
-
-impl RouteSyntax {
-    /// Turns axum's `{id}` into the framework's form.
-    fn write(self, path: &str) -> String {
-        match self {
-            Self::Flask => path.replace('{', "<").replace('}', ">"),
-            Self::Spring => path.to_owned(),
-            Self::Express => path.replace('{', ":").replace('}', ""),
-        }
     }
 }
 

@@ -2,11 +2,10 @@
 
 use axum::extract::State;
 use axum::response::Html;
+use chain::{Hop, ParentUsed, Service, Topology, Transit};
 use evidence::ledger::Side;
 use evidence::{ClaimEvidence, HopRow};
 use maud::{Markup, html};
-use scenario::expectation::{ParentUsed, Transit};
-use scenario::topology::{HOPS, Hop, Service};
 
 use super::{beginning, encoded, part as as_part, service_class};
 use crate::api::LookQuery;
@@ -68,8 +67,11 @@ pub(super) async fn latest(desk: &Desk) -> Markup {
 
 pub(super) fn picture(evidence: Option<&ClaimEvidence>) -> Markup {
     let rows = evidence.map(evidence::ledger).unwrap_or_default();
-    let hops: Vec<_> =
-        (1..).zip(HOPS).enumerate().map(|(at, (number, hop))| HopView { number, hop, row: rows.get(at) }).collect();
+    let hops: Vec<_> = (1..)
+        .zip(Topology::LAB.hops)
+        .enumerate()
+        .map(|(at, (number, hop))| HopView { number, hop, row: rows.get(at) })
+        .collect();
     let reached: Vec<_> = evidence.into_iter().flat_map(|it| &it.fragments).flat_map(|it| &it.services).collect();
     html! {
         svg.chain viewBox="-4 10 1048 385" role="img" aria-labelledby="chain-name chain-text" {

@@ -1,9 +1,9 @@
 //! The first page.
 
+use ::chain::Service;
 use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
-use scenario::topology::Service;
 
 use super::{chain, claims, lab, scenarios, whole};
 use crate::lab::Desk;

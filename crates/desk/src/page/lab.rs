@@ -142,7 +142,7 @@ pub(super) async fn reveal(State(desk): Shared) -> Page {
         @match &scenario.fault {
             None => p { "Nothing is broken on purpose." },
             Some(fault) => {
-                p { strong { (fault.cause.place) @if let Some(step) = fault.cause.step { ", step " (step_name(step)) } } }
+                p { strong { (fault.cause.place) @if let Some(step) = fault.cause.step { ", step " (step) } } }
                 p { (fault.cause.text) }
                 @for fix in &fault.fixes {
                     p { (fix.text) }
@@ -221,13 +221,4 @@ pub(super) async fn answer(State(desk): Shared, answer: DrillAnswer) -> Result<H
             p { "It was " code { (last.scenario) } ": score " (last.score) " in " (minutes(last.duration_ms / 1000)) ". It still holds: now mend it." }
         }
     }))
-}
-
-fn step_name(step: scenario::file::Step) -> &'static str {
-    match step {
-        scenario::file::Step::Inject => "1 (inject)",
-        scenario::file::Step::Transit => "2 (transit)",
-        scenario::file::Step::Extract => "3 (extract)",
-        scenario::file::Step::Use => "4 (use)",
-    }
 }

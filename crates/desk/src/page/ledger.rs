@@ -1,9 +1,9 @@
 //! What each hop sent and received, as a table.
 
+use chain::{ParentUsed, Transit};
 use evidence::ClaimEvidence;
 use evidence::ledger::Side;
 use maud::{Markup, html};
-use scenario::expectation::{ParentUsed, Transit};
 
 pub(super) fn table(evidence: &ClaimEvidence) -> Markup {
     html! {

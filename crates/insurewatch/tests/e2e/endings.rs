@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
+use chain::Service;
 use desk::api::{ClaimEvent, SentClaim};
 use evidence::TraceSource;
 use evidence::span::{Span, SpanKind};
-use scenario::Service;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chain::{CarrierKind, Hop, ParentUsed, Service, SpanKind, Topology, Transit};
 use evidence::{Mismatch, holds};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use scenario::Settings;
-use scenario::expectation::{Expectation, Format, FragmentShape, HopCells, ParentUsed, SpanKind, SpanShape, Transit};
-use scenario::topology::{CarrierKind, HOPS, Hop, Service};
+use scenario::expectation::{Expectation, Format, FragmentShape, HopCells, SpanShape};
 use serde_json::json;
 
 use crate::lab::{Lab, shapes};
@@ -72,7 +72,7 @@ fn foretell(case: &Case) -> Foretold {
     let mut traces = vec![Trace { begins: None, services: BTreeSet::from([Service::PythonApi]) }];
     // What a service sends for a claim, it sends from where the claim reached it first.
     let mut reached = BTreeMap::from([(Service::PythonApi, 0)]);
-    for hop in HOPS.iter().filter(|hop| hop.to.has_sdk()) {
+    for hop in Topology::LAB.hops.iter().filter(|hop| hop.to.has_sdk()) {
         let at = match winner(&case.party(hop.to).extract, &case.party(hop.from).inject) {
             Some(_) => reached[&hop.from],
             None => {
@@ -141,7 +141,7 @@ impl Case {
             service: hop.to,
             kind: Some(match hop.carrier {
                 CarrierKind::Http => SpanKind::Server,
-                CarrierKind::Queue => SpanKind::Consumer,
+                CarrierKind::Queue { .. } => SpanKind::Consumer,
             }),
             name: Some(hop.receiver_span.to_owned()),
         };
@@ -150,10 +150,10 @@ impl Case {
             services: trace.services.iter().copied().collect(),
         });
         let begins = |hop: &'static Hop| traces.iter().any(|trace| trace.begins == Some(hop));
-        let hops = HOPS.iter().map(|hop| {
+        let hops = Topology::LAB.hops.iter().map(|hop| {
             let sent = self.party(hop.from).inject.clone();
             HopCells {
-                hop: hop.to_string(),
+                hop,
                 transit: (!sent.is_empty()).then_some(Transit::Intact),
                 parent: hop.to.has_sdk().then(|| if begins(hop) { ParentUsed::Nobody } else { ParentUsed::Sender }),
                 sampled: (!sent.is_empty()).then_some(true),

@@ -4,12 +4,13 @@
 use std::sync::Mutex;
 use std::thread;
 
+use chain::Step;
 use desk::api::{HEALTHY, ScenarioBrief};
 use evidence::diagnose::CellStatus;
 use evidence::{ClaimEvidence, Diagnosis, Finding, Mismatch, holds};
 use scenario::Settings;
 use scenario::expectation::Expectation;
-use scenario::file::{Cause, Step};
+use scenario::file::Cause;
 use serde::Deserialize;
 
 use crate::lab::{Lab, WHOLE, shapes};

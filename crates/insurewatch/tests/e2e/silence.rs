@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
+use chain::Service;
 use evidence::TraceSource;
 use evidence::span::Span;
-use scenario::Service;
 use serde_json::{Value, json};
 
 use crate::lab::Lab;

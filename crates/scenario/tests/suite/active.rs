@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use chain::Service;
 use proptest::prelude::*;
 use scenario::active::{Active, Seen, Watch, watch};
 use scenario::problem::FileError;
 use scenario::settings::Settings;
-use scenario::topology::Service;
 
 use crate::support::schema;
 

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use chain::{Hop, ParentUsed, Place, Service, Step, Topology};
 use scenario::catalogue::{Catalogue, CatalogueError};
-use scenario::expectation::{Expectation, Format, ParentUsed};
-use scenario::file::{Place, Scenario, Step};
+use scenario::expectation::{Expectation, Format};
+use scenario::file::Scenario;
 use scenario::schema::{Schema, Setting};
-use scenario::topology::{HOPS, Hop, Service};
 
 use crate::support::GOOD;
 
@@ -52,9 +52,9 @@ fn healthy_demands_the_whole_chain() {
     let traced = Service::ALL.iter().copied().filter(|service| service.has_sdk()).collect::<Vec<_>>();
     let services: Vec<_> = healthy.fragments.iter().map(|fragment| fragment.services.clone()).collect();
     assert_eq!(services, [traced], "one fragment holds every service that makes spans");
-    let hops: Vec<_> = healthy.hops.iter().map(|cells| (cells.hop.clone(), cells.parent)).collect();
+    let hops: Vec<_> = healthy.hops.iter().map(|cells| (*cells.hop, cells.parent)).collect();
     let parent = |hop: &Hop| hop.to.has_sdk().then_some(ParentUsed::Sender);
-    let demanded: Vec<_> = HOPS.iter().map(|hop| (hop.to_string(), parent(hop))).collect();
+    let demanded: Vec<_> = Topology::LAB.hops.iter().map(|hop| (*hop, parent(hop))).collect();
     assert_eq!(hops, demanded, "every hop whose receiver makes spans keeps its parent");
 }
 
@@ -63,7 +63,7 @@ fn lab_1_is_a_b3_sender_before_a_w3c_receiver() {
     let catalogue = Catalogue::embedded(&lenient_schema()).unwrap();
     let lab = catalogue.get("lab-1-b3-vs-w3c").unwrap();
     let fault = lab.fault.as_ref().expect("it is broken");
-    assert_eq!(fault.cause.place, Place::Hop(&HOPS[0]), "the first hop is at fault");
+    assert_eq!(fault.cause.place, Place::Hop(&Topology::LAB.hops[0]), "the first hop is at fault");
     assert_eq!(fault.cause.step, Some(Step::Extract), "the header arrives and is not read");
     assert_eq!(fault.broken.hops[0].received, Some(vec![Format::B3]), "what arrives is B3");
     let whole = |healed: &Expectation| (healed.fragments.clone(), healed.missing_parents.clone());

@@ -1,0 +1,158 @@
+//! One row per hop.
+
+use std::fmt;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::service::Service;
+use crate::topology::Topology;
+use crate::vocabulary::SpanKind;
+
+/// One directed call or message between two services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Who calls.
+    pub from: Service,
+    /// Who is called.
+    pub to: Service,
+    /// What passes the call on without a span of its own.
+    pub via: Option<Service>,
+    /// How the call travels.
+    pub carrier: CarrierKind,
+    /// Name of the receiver's span for this hop when a claim is submitted.
+    pub receiver_span: &'static str,
+    /// How it is drawn.
+    pub arrow: Arrow,
+}
+
+/// What carries the context over a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CarrierKind {
+    /// Request headers: a CLIENT span calls a SERVER span.
+    Http,
+    /// Message attributes: a PRODUCER span sends to a CONSUMER span.
+    Queue {
+        /// The queue, as `messaging.destination.name` has it.
+        destination: &'static str,
+        /// Whether the sender keeps messages in an outbox, from which a relay sends them later.
+        outbox: bool,
+    },
+}
+
+/// A hop in the picture, in the picture's units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrow {
+    /// The path, as SVG writes it.
+    pub path: &'static str,
+    /// The left edge of the card that tells of the hop.
+    pub card_left: i32,
+    /// The top edge of that card.
+    pub card_top: i32,
+}
+
+/// The hops that every submitted claim takes, in order.
+pub(crate) const HOPS: &[Hop] = &[
+    Hop {
+        from: Service::PythonApi,
+        to: Service::JavaClaims,
+        via: Some(Service::Gateway),
+        carrier: CarrierKind::Http,
+        receiver_span: "POST /api/claims",
+        arrow: Arrow { path: "M150 43 H235 M345 43 H430", card_left: 150, card_top: 80 },
+    },
+    Hop {
+        from: Service::JavaClaims,
+        to: Service::NodePolicyStore,
+        via: None,
+        carrier: CarrierKind::Http,
+        receiver_span: "GET /policies/:id",
+        arrow: Arrow { path: "M610 43 H850", card_left: 612, card_top: 80 },
+    },
+    Hop {
+        from: Service::JavaClaims,
+        to: Service::ClaimsWorker,
+        via: None,
+        carrier: CarrierKind::Queue { destination: "claims", outbox: true },
+        receiver_span: "process claim",
+        arrow: Arrow { path: "M470 66 V260", card_left: 208, card_top: 166 },
+    },
+    Hop {
+        from: Service::ClaimsWorker,
+        to: Service::FraudPartner,
+        via: None,
+        carrier: CarrierKind::Http,
+        receiver_span: "POST /checks",
+        arrow: Arrow { path: "M610 283 H850", card_left: 612, card_top: 320 },
+    },
+    Hop {
+        from: Service::ClaimsWorker,
+        to: Service::JavaClaims,
+        via: None,
+        carrier: CarrierKind::Http,
+        receiver_span: "PUT /api/claims/{id}/fraud-check",
+        arrow: Arrow { path: "M570 260 V66", card_left: 584, card_top: 166 },
+    },
+];
+
+// === impl CarrierKind ===
+
+impl CarrierKind {
+    /// The kind of the span that receives.
+    #[must_use]
+    pub const fn receiver_kind(self) -> SpanKind {
+        match self {
+            Self::Http => SpanKind::Server,
+            Self::Queue { .. } => SpanKind::Consumer,
+        }
+    }
+
+    /// The kind of the span that sends.
+    #[must_use]
+    pub const fn sender_kind(self) -> SpanKind {
+        match self {
+            Self::Http => SpanKind::Client,
+            Self::Queue { .. } => SpanKind::Producer,
+        }
+    }
+}
+
+// === impl Hop ===
+
+impl Hop {
+    /// The hop of the lab's chain that is written `from -> to`.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        Topology::LAB.hops.iter().find(|hop| hop.to_string() == name)
+    }
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.from, self.to)
+    }
+}
+
+/// Every hop of the lab's chain, in words.
+#[must_use]
+pub fn hop_names() -> String {
+    Topology::LAB.hops.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Writes a hop as `from -> to`; for `#[serde(with = "chain::hop")]`.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize<S: Serializer>(hop: &&'static Hop, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(hop)
+}
+
+/// Reads a hop that is written `from -> to`.
+///
+/// # Errors
+/// The chain has no such hop.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static Hop, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Hop::find(&name).ok_or_else(|| D::Error::custom(format!("unknown hop `{name}`; hops are {}", hop_names())))
+}
