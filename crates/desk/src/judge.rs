@@ -130,7 +130,7 @@ pub(crate) fn places() -> impl Iterator<Item = String> {
 mod tests {
     use evidence::Outcome;
     use evidence::diagnose::{Alternative, InsideDiagnosis};
-    use evidence::headers::TraceHeaders;
+    use wire::TraceHeaders;
 
     use super::*;
 

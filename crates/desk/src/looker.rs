@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use evidence::headers::TraceHeaders;
-use evidence::{ClaimEvidence, Collected, Patience, Span, TraceId, TraceSource};
+use evidence::{ClaimEvidence, Collected, Patience, Span, TraceSource};
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use service::Problem;
 use service::url::resource;
+use wire::{TraceHeaders, TraceId};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Looker {

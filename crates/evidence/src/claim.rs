@@ -6,11 +6,12 @@ use std::time::Duration;
 use chain::{InsideSpan, Service, SpanKind, Topology};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
+use wire::{Context, SpanId, TraceHeaders, TraceId, TraceParent};
 
-use crate::headers::{Context, TraceHeaders, parse_traceparent};
+use crate::headers::recorded;
 use crate::ledger::Side;
 use crate::source::{SourceError, TraceSource};
-use crate::span::{Span, SpanId, TraceId};
+use crate::span::Span;
 
 /// Calls nest less deeply, and the parents that foreign spans name may form a cycle.
 const MAX_ANCESTORS: usize = 64;
@@ -235,10 +236,9 @@ impl ClaimEvidence {
 
     /// Whether this is the front door's span below a caller of its own, which is no part of the chain.
     pub(crate) fn has_caller(&self, span: &Span) -> bool {
-        let caller = |(_, context): (_, Context)| {
-            (context.trace_id, Some(context.span_id)) == (span.trace_id, span.parent_span_id)
-        };
-        is_front_door(span) && TraceHeaders::from_attributes(&span.attributes).contexts().any(caller)
+        let caller =
+            |(_, context): (_, Context)| span.parent_span_id.is_some_and(|parent| context.names(span.trace_id, parent));
+        is_front_door(span) && recorded(&span.attributes).contexts().any(caller)
     }
 
     /// The front door's span of this claim.
@@ -272,7 +272,7 @@ impl ClaimEvidence {
     /// readable one.
     #[must_use]
     pub fn response_context(&self) -> Option<Context> {
-        parse_traceparent(self.traceresponse.as_deref()?).ok()
+        self.traceresponse.as_deref()?.parse().ok().map(|parent: TraceParent| parent.into())
     }
 
     /// The receiving spans of a service that carry this claim's id.

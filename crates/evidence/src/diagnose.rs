@@ -15,12 +15,12 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use chain::{CarrierKind, Hop, Service, Step, Topology};
-use scenario::expectation::Format;
 use serde::{Deserialize, Serialize};
+use wire::{Context, Format, TraceHeaders};
 
 use crate::claim::{ClaimEvidence, Collected, front_door};
 use crate::expect::describe_span;
-use crate::headers::{Context, TraceHeaders, format_names};
+use crate::headers::format_names;
 use crate::ledger::{HopRow, Side, ledger};
 use crate::span::Span;
 use crate::verdict::{Outcome, TENANT, judge_claim, leaked_secrets, tenant_lost, tenant_unread_at_the_door};
@@ -363,7 +363,7 @@ impl Walk<'_> {
             // The front door's answer is the second witness of what its own call was part of.
             let answered = self.evidence.response_context().filter(|_| self.hop.from == front_door())?;
             let trace = received.headers.contexts().map(|(_, context)| context.trace_id).next()?;
-            let other = (answered.trace_id != trace).then(|| {
+            let other = (!trace.matches(answered.trace_id.padded())).then(|| {
                 format!("The front door answered with trace {}, but trace {trace} arrived{via}.", answered.trace_id)
             });
             return other.and_then(fails).map(Finding::inferred);
@@ -391,7 +391,7 @@ impl Walk<'_> {
     fn not_used(&self, received: &Side, receiver: &Span) -> Option<Finding> {
         let Hop { to, .. } = self.hop;
         let used = received.headers.contexts().find(|(_, context)| {
-            context.trace_id == receiver.trace_id && Some(context.span_id) == receiver.parent_span_id
+            receiver.parent_span_id.is_some_and(|parent| context.names(receiver.trace_id, parent))
         });
         let Some((format, context)) = used else { return Some(self.not_read(received, receiver)) };
         if context.sampled == Some(false) {
@@ -420,7 +420,7 @@ impl Walk<'_> {
         let Hop { to, .. } = self.hop;
         let fails = |sentence: String| Finding::new(self.hop, Step::Extract, sentence);
         let arrived = format_names(&received.headers.identities());
-        let valid: BTreeSet<_> = received.headers.contexts().map(|(format, _)| family(format)).collect();
+        let valid: BTreeSet<_> = received.headers.contexts().map(|(format, _)| format.family()).collect();
         if valid.is_empty() {
             let reason = received.headers.identities().into_iter().find_map(|it| received.headers.context(it)?.err());
             let reason = reason.map_or_else(|| "it names no span".to_owned(), |reason| reason.to_string());
@@ -451,7 +451,7 @@ impl Walk<'_> {
     fn spoken_by(&self, service: Service) -> Option<BTreeSet<Format>> {
         let own = Topology::LAB.hops.iter().zip(self.rows).filter(|(hop, _)| hop.from == service);
         let sent: Vec<_> = own.filter_map(|(_, row)| row.sent.as_ref()).collect();
-        let spoken = sent.iter().flat_map(|side| side.headers.contexts()).map(|(format, _)| family(format));
+        let spoken = sent.iter().flat_map(|side| side.headers.contexts()).map(|(format, _)| format.family());
         (!sent.is_empty()).then(|| spoken.collect())
     }
 
@@ -493,11 +493,7 @@ impl Walk<'_> {
 
 /// Whether the context names the span of this side.
 fn names(context: Context, side: &Side) -> bool {
-    side.span.is_some_and(|span| (span.trace_id, span.span_id) == (context.trace_id, context.span_id))
-}
-
-fn family(format: Format) -> Format {
-    if format == Format::B3Multi { Format::B3 } else { format }
+    side.span.is_some_and(|span| context.names(span.trace_id, span.span_id))
 }
 
 fn diagnose_inside(evidence: &ClaimEvidence, service: Service, blames: bool) -> InsideDiagnosis {

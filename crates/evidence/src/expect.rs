@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use scenario::expectation::{BaggageShape, Expectation, Format, FragmentShape, HopCells, LinkShape, SpanShape};
+use scenario::expectation::{BaggageShape, Expectation, FragmentShape, HopCells, LinkShape, SpanShape};
 use serde::{Deserialize, Serialize};
+use wire::{Format, TraceHeaders};
 
 use crate::claim::{ClaimEvidence, Fragment};
-use crate::headers::{TraceHeaders, format_names};
+use crate::headers::{format_names, recorded};
 use crate::ledger::{HopRow, ledger};
 use crate::span::Span;
 
@@ -184,9 +185,7 @@ fn check_baggage(shape: &BaggageShape, evidence: &ClaimEvidence) -> Vec<Mismatch
     let BaggageShape { at, key, present, read, min_bytes } = shape;
     let what = key.as_ref().map_or_else(|| "baggage".to_owned(), |key| format!("baggage `{key}`"));
     let headers: Vec<_> = match (at.has_sdk(), &evidence.third_party) {
-        (true, _) => {
-            evidence.receivers(at.name()).map(|span| TraceHeaders::from_attributes(&span.attributes)).collect()
-        }
+        (true, _) => evidence.receivers(at.name()).map(|span| recorded(&span.attributes)).collect(),
         (false, record) => record.iter().cloned().collect(),
     };
     if headers.is_empty() {

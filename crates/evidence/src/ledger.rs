@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use chain::{CarrierKind, Hop, ParentUsed, SpanKind, Topology, Transit};
-use scenario::expectation::Format;
 use serde::{Deserialize, Serialize};
+use wire::{BaggageMember, Format, SpanId, TraceHeaders, TraceId};
 
 use crate::claim::ClaimEvidence;
-use crate::headers::{BaggageMember, TraceHeaders};
-use crate::span::{Span, SpanId, TraceId};
+use crate::headers::recorded;
+use crate::span::Span;
 
 /// One hop of the claim, as its two spans tell it; a third party has no span, but a record of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +127,7 @@ impl Side {
     fn of_span(span: &Span) -> Self {
         let Span { trace_id, span_id, parent_span_id, .. } = *span;
         let ids = SideSpan { trace_id, span_id, parent_span_id };
-        Self::new(Some(ids), TraceHeaders::from_attributes(&span.attributes))
+        Self::new(Some(ids), recorded(&span.attributes))
     }
 
     fn new(span: Option<SideSpan>, headers: TraceHeaders) -> Self {

@@ -1,7 +1,7 @@
 //! Answers from spans alone: into which traces did a claim fall, what did each hop send and receive, is the chain whole?
 //!
 //! - [`span`]: one span, and how it is read from OTLP
-//! - [`headers`]: the trace headers that a span has on record, and what they say
+//! - [`headers`]: the trace headers that a span has on record
 //! - [`source`]: where spans come from: Grafana Tempo's query API
 //! - [`claim`]: the fragments of one claim, and how to wait for them
 //! - [`mod@ledger`]: what each hop sent and received
@@ -34,6 +34,6 @@ pub use diagnose::{Diagnosis, Finding, diagnose};
 pub use expect::{Mismatch, holds};
 pub use ledger::{HopRow, ledger};
 pub use source::{SourceError, TraceSource};
-pub use span::{Span, SpanId, TraceId};
+pub use span::Span;
 pub use verdict::{Outcome, Verdict, healthy_chain, judge};
 pub use waterfall::{Style, render};

@@ -9,8 +9,9 @@ use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
 use serde::Deserialize;
 use serde_json::Value;
+use wire::TraceId;
 
-use crate::span::{CLAIM_ID, Decoded, Span, TraceId};
+use crate::span::{CLAIM_ID, Decoded, Span};
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

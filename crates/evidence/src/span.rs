@@ -1,15 +1,13 @@
 //! One span, and how it is read from OTLP.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::num::{NonZeroU64, NonZeroU128};
-use std::str::FromStr;
 
 pub use chain::SpanKind;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{self as otlp, TracesData};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wire::{SpanId, TraceId};
 
 /// The span attribute by which application code marks every receiver and root span of a claim.
 pub const CLAIM_ID: &str = "insurewatch.claim.id";
@@ -50,26 +48,6 @@ pub struct Span {
     pub events: Vec<Event>,
     /// Its links.
     pub links: Vec<Link>,
-}
-
-/// The id of a trace: 128 bits, never all zero, written in lower-case hex
-/// (<https://www.w3.org/TR/trace-context/#trace-id>).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct TraceId(NonZeroU128);
-
-/// The id of a span: 64 bits, never all zero, written in lower-case hex
-/// (<https://www.w3.org/TR/trace-context/#parent-id>).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct SpanId(NonZeroU64);
-
-/// Text that is no id.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no id: 1 to {digits} hex digits, not all zero")]
-pub struct InvalidId {
-    text: String,
-    digits: usize,
 }
 
 /// How a span ended.
@@ -115,56 +93,6 @@ pub struct Decoded {
     /// How many spans and links were left out because an id of theirs is malformed.
     pub malformed: usize,
 }
-
-// === impl TraceId and SpanId ===
-
-macro_rules! impl_id {
-    ($id:ident, $non_zero:ty, $int:ty, $digits:literal) => {
-        impl $id {
-            /// Reads an id as OTLP writes it; `None` if the length is wrong or all bytes are zero.
-            #[must_use]
-            pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-                <$non_zero>::new(<$int>::from_be_bytes(bytes.try_into().ok()?)).map(Self)
-            }
-        }
-
-        impl fmt::Display for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&format!(concat!("{:0", $digits, "x}"), self.0))
-            }
-        }
-
-        impl FromStr for $id {
-            type Err = InvalidId;
-
-            /// Reads hex digits; missing leading zeros are put back, because Tempo's search leaves them out.
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Some(text)
-                    .filter(|text| text.len() <= $digits && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
-                    .and_then(|text| <$non_zero>::new(<$int>::from_str_radix(text, 16).ok()?))
-                    .map(Self)
-                    .ok_or_else(|| InvalidId { text: text.chars().take(80).collect(), digits: $digits })
-            }
-        }
-
-        impl From<$id> for String {
-            fn from(id: $id) -> Self {
-                id.to_string()
-            }
-        }
-
-        impl TryFrom<String> for $id {
-            type Error = InvalidId;
-
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                text.parse()
-            }
-        }
-    };
-}
-
-impl_id!(TraceId, NonZeroU128, u128, 32);
-impl_id!(SpanId, NonZeroU64, u64, 16);
 
 // === impl Span ===
 
@@ -349,20 +277,6 @@ mod tests {
         assert_eq!((decoded.spans.len(), decoded.malformed), (1, 1), "a link to nowhere is left out, its span is kept");
         assert_eq!(decoded.spans[0].service, "java-claims", "the service is the resource's name");
         assert_eq!(decoded.spans[0].kind, SpanKind::Server, "kind 2 is a server span");
-    }
-
-    #[test]
-    fn ids_are_padded_and_written_in_lower_case() {
-        let cases = [
-            ("ABC", Some("00000000000000000000000000000abc"), "Tempo leaves out leading zeros"),
-            ("0", None, "zero is no id"),
-            ("", None, "nothing is no id"),
-            ("+1", None, "a sign is no hex digit"),
-            ("0000000000000000000000000000000001", None, "34 digits are too many"),
-        ];
-        for (text, id, why) in cases {
-            assert_eq!(text.parse::<TraceId>().ok().map(|id| id.to_string()).as_deref(), id, "{why}");
-        }
     }
 
     #[test]

@@ -5,10 +5,10 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{self as otlp, TracesData};
 use serde_json::{Value, json};
+use wire::{SpanId, TraceHeaders, TraceId};
 
 use crate::claim::ClaimEvidence;
-use crate::headers::TraceHeaders;
-use crate::span::{Attributes, CLAIM_ID, Link, Span, SpanId, Status, TraceId};
+use crate::span::{Attributes, CLAIM_ID, Link, Span, Status};
 
 pub(crate) const CLAIM: &str = "c-1";
 pub(crate) const TRACE_A: u128 = 0xa1;

@@ -3,12 +3,13 @@
 use chain::{Hop, ParentUsed, Service, SpanKind, Topology};
 use scenario::expectation::{Expectation, FragmentShape, HopCells, SpanShape};
 use serde::{Deserialize, Serialize};
+use wire::{Format, TraceHeaders, TraceId};
 
 use crate::claim::{ClaimEvidence, Collected, Fragment, Place, front_door, is_front_door};
 use crate::expect::{Mismatch, Part, describe_fragment, describe_span, holds};
-use crate::headers::{Format, TraceHeaders, format_names};
+use crate::headers::{format_names, recorded};
 use crate::ledger::{HopRow, ledger};
-use crate::span::{Span, TraceId};
+use crate::span::Span;
 
 /// What the application reads from baggage wherever a claim goes, and records on the receiving span.
 pub(crate) const TENANT: &str = "tenant.id";
@@ -231,14 +232,14 @@ pub(crate) fn tenant_lost<'a>(evidence: &'a ClaimEvidence, row: &HopRow) -> Opti
     let read = |span: &Span| span.attributes.contains_key(TENANT);
     let known = evidence.lineage(sender).take_while(|span| span.service == sender.service).any(read);
     let formats = &row.sent.as_ref()?.formats;
-    let carries_identity_alone = [Format::B3, Format::B3Multi, Format::Jaeger, Format::XRay];
-    let has_place = formats.is_empty() || formats.iter().any(|format| !carries_identity_alone.contains(format));
+    let carries_identity_alone = |format: &Format| format.is_identity() && *format != Format::TraceContext;
+    let has_place = formats.is_empty() || !formats.iter().all(carries_identity_alone);
     (row.is_joined() && known && has_place && !read(receiver)).then_some(receiver)
 }
 
 /// The front door's span, if the caller sent the tenant and the application could not read it.
 pub(crate) fn tenant_unread_at_the_door(evidence: &ClaimEvidence) -> Option<&Span> {
-    let sent = |span: &&Span| TraceHeaders::from_attributes(&span.attributes).baggage().contains_key(TENANT);
+    let sent = |span: &&Span| recorded(&span.attributes).baggage().contains_key(TENANT);
     evidence.front().filter(|front| !front.attributes.contains_key(TENANT)).filter(sent)
 }
 
@@ -301,17 +302,15 @@ fn lost_parent(evidence: &ClaimEvidence, rows: &[HopRow], span: &Span) -> Option
     if !span.receives() {
         return Some(format!("{who} names the parent {parent} of its own process, which never arrived."));
     }
-    let received = TraceHeaders::from_attributes(&span.attributes);
+    let received = recorded(&span.attributes);
     let named = |headers: &TraceHeaders| {
-        headers.contexts().any(|(_, context)| {
-            context.span_id == parent && context.trace_id == span.trace_id && context.sampled == Some(true)
-        })
+        headers.contexts().any(|(_, context)| context.names(span.trace_id, parent) && context.sampled == Some(true))
     };
     let sent = rows.iter().find(|row| is_receiver_of(row, span)).and_then(|row| row.sent.as_ref());
     // Without a span of the sender, the front door's answer is the second witness that nobody in between began anew.
     let agreed = match sent {
         Some(sent) => named(&sent.headers),
-        None => evidence.response_context().is_none_or(|context| context.trace_id == span.trace_id),
+        None => evidence.response_context().is_none_or(|context| context.trace_id.matches(span.trace_id)),
     };
     (named(&received) && agreed).then(|| {
         format!(

@@ -5,9 +5,10 @@ use std::fmt::Display;
 
 use anstyle::{AnsiColor, Effects};
 use chain::Service;
+use wire::{SpanId, TraceId};
 
 use crate::claim::{ClaimEvidence, Fragment, Node, Place, is_front_door};
-use crate::span::{Span, SpanId, Status, TraceId};
+use crate::span::{Span, Status};
 
 const KIND_COLUMNS: usize = 9;
 const DURATION_COLUMNS: usize = 9;

@@ -6,6 +6,7 @@
 use chain::{Hop, ParentUsed, Service, SpanKind, Transit};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
+use wire::Format;
 
 /// What must be seen of one claim.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,26 +83,6 @@ pub struct HopCells {
     /// The sampled bit of what arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampled: Option<bool>,
-}
-
-/// A wire format, told by the names of its headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// `traceparent`.
-    TraceContext,
-    /// `tracestate`, told apart from `traceparent` because it can be lost alone.
-    TraceState,
-    /// `baggage`.
-    Baggage,
-    /// The single `b3` header.
-    B3,
-    /// `x-b3-traceid` and its companions.
-    B3Multi,
-    /// `uber-trace-id`.
-    Jaeger,
-    /// `x-amzn-trace-id`.
-    XRay,
 }
 
 /// A link from one span to another.

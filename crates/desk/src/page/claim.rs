@@ -3,10 +3,11 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use evidence::{Collected, TraceId};
+use evidence::Collected;
 use maud::{Markup, html};
 use serde::Deserialize;
 use service::Problem;
+use wire::TraceId;
 
 use super::{Page, beginning, chain, encoded, ledger, part as as_part, waterfall, whole};
 use crate::api::LookQuery;

@@ -154,7 +154,7 @@ fn service_class(service: &str) -> &'static str {
 }
 
 /// A trace id: its beginning, and a link to Grafana if there is one.
-fn trace_id(desk: &Desk, id: evidence::TraceId) -> Markup {
+fn trace_id(desk: &Desk, id: wire::TraceId) -> Markup {
     let full = id.to_string();
     let short: String = full.chars().take(8).collect();
     html! {

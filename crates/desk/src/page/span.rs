@@ -1,10 +1,11 @@
 //! One span: everything that arrived of it.
 
 use axum::extract::State;
-use evidence::headers::TraceHeaders;
+use evidence::Span;
+use evidence::headers::recorded;
 use evidence::span::{Attributes, Status};
-use evidence::{Span, SpanId, TraceId};
 use maud::{Markup, html};
+use wire::{SpanId, TraceId};
 
 use super::claim::not_found;
 use super::{Page, duration, part as as_part};
@@ -20,7 +21,7 @@ pub(super) async fn part(State(desk): Shared, InPath((trace, span)): InPath<(Str
 }
 
 fn detail(span: &Span) -> Markup {
-    let headers = TraceHeaders::from_attributes(&span.attributes);
+    let headers = recorded(&span.attributes);
     let kind = format!("{:?}", span.kind).to_lowercase();
     html! {
         h2 #span-title { (span.service) ": " (span.name) }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use evidence::claim::{Node, Place};
 use evidence::span::Status;
-use evidence::{ClaimEvidence, Collected, Fragment, Span, SpanId, TraceId};
+use evidence::{ClaimEvidence, Collected, Fragment, Span};
 use maud::{Markup, html};
+use wire::{SpanId, TraceId};
 
 use super::{duration, encoded, service_class, trace_id};
 use crate::lab::Desk;

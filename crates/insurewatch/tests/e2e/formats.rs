@@ -9,8 +9,9 @@ use proptest::sample::subsequence;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use scenario::Settings;
-use scenario::expectation::{Expectation, Format, FragmentShape, HopCells, SpanShape};
+use scenario::expectation::{Expectation, FragmentShape, HopCells, SpanShape};
 use serde_json::json;
+use wire::Format;
 
 use crate::lab::{Lab, shapes};
 

@@ -10,9 +10,10 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use evidence::{Span, TraceId, TraceSource};
+use evidence::{Span, TraceSource};
 use serde::Deserialize;
 use trace_store::Store;
+use wire::TraceId;
 
 #[derive(Debug, Deserialize)]
 struct Exchange {

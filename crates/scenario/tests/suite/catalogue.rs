@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use chain::{Hop, ParentUsed, Place, Service, Step, Topology};
 use scenario::catalogue::{Catalogue, CatalogueError};
-use scenario::expectation::{Expectation, Format};
+use scenario::expectation::Expectation;
 use scenario::file::Scenario;
 use scenario::schema::{Schema, Setting};
+use wire::Format;
 
 use crate::support::GOOD;
 

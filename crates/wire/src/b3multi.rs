@@ -1,0 +1,36 @@
+//! B3 in [several headers](https://github.com/openzipkin/b3-propagation#multiple-headers).
+
+use crate::b3::{SPAN_ID, TRACE_ID, is_sampled};
+use crate::format::{Carrier, Format, Identity, Written, first};
+use crate::headers::Context;
+use crate::rejection::Rejection;
+
+/// `x-b3-traceid`, `x-b3-spanid` and `x-b3-sampled`; a sender may add the parent of its span, or ask for debugging.
+pub(crate) const IDENTITY: Identity = Identity { family: Format::B3, undecided: true, read, write };
+
+const TRACE_ID_HEADER: &str = "x-b3-traceid";
+const SPAN_ID_HEADER: &str = "x-b3-spanid";
+const SAMPLED_HEADER: &str = "x-b3-sampled";
+const FLAGS_HEADER: &str = "x-b3-flags";
+
+/// Only `x-b3-flags: 1` says something, and it outweighs `x-b3-sampled`.
+fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
+    let field = |header| first(carrier, header).ok_or(Rejection::Missing(header));
+    let sampled = match first(carrier, FLAGS_HEADER) {
+        Some("1") => Some(true),
+        _ => first(carrier, SAMPLED_HEADER).map(is_sampled).transpose()?,
+    };
+    Ok(Context {
+        trace_id: TRACE_ID.trace_id(field(TRACE_ID_HEADER)?)?,
+        span_id: SPAN_ID.span_id(field(SPAN_ID_HEADER)?)?,
+        sampled,
+        random: false,
+    })
+}
+
+fn write(context: &Context) -> Written {
+    let mut written =
+        vec![(TRACE_ID_HEADER, context.trace_id.to_string()), (SPAN_ID_HEADER, context.span_id.to_string())];
+    written.extend(context.sampled.map(|sampled| (SAMPLED_HEADER, u8::from(sampled).to_string())));
+    written
+}

@@ -1,0 +1,46 @@
+//! W3C [Baggage](https://www.w3.org/TR/baggage/), as it stands on a record. A service reads its own with its SDK, whose
+//! limits are part of a lesson.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+
+/// The header of baggage.
+pub const BAGGAGE: &str = "baggage";
+
+/// One member of a `baggage` header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaggageMember {
+    /// Its value, percent-decoded.
+    pub value: String,
+    /// The size of the decoded value in bytes.
+    pub bytes: usize,
+}
+
+/// The members by key (<https://www.w3.org/TR/baggage/#header-content>). Properties after `;` are left out, bytes that
+/// are no UTF-8 are replaced, and of two members with one key the last counts.
+pub(crate) fn members<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, BaggageMember> {
+    lines
+        .flat_map(|line| line.split(','))
+        .filter_map(|member| {
+            let (key, value) = member.split(';').next()?.split_once('=')?;
+            let decoded: Vec<u8> = percent_decode_str(value.trim()).collect();
+            let member = BaggageMember { bytes: decoded.len(), value: String::from_utf8_lossy(&decoded).into_owned() };
+            Some((key.trim().to_owned(), member)).filter(|(key, _)| !key.is_empty())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn baggage_is_decoded_and_measured() {
+        let baggage = members(["tenant.id=acme%20corp;p=1, empty= ,=x,bad%zz=%4,é=%C3%A9"].into_iter());
+        let members: Vec<_> = baggage.iter().map(|(key, it)| (key.as_str(), it.value.as_str(), it.bytes)).collect();
+        let expected = [("bad%zz", "%4", 2), ("empty", "", 0), ("tenant.id", "acme corp", 9), ("é", "é", 2)];
+        assert_eq!(members, expected, "properties go, escapes are decoded, a member without a key is none");
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a header says no context.
+
+use crate::id::{SpanId, TraceId, TraceRef};
+use crate::tracecontext::TraceParentRejection;
+
+/// Why a receiver rejects the headers of a format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// A `traceparent` that breaks a rule of <https://www.w3.org/TR/trace-context-2/#traceparent-header>.
+    #[error(transparent)]
+    TraceParent(#[from] TraceParentRejection),
+    /// Too few or too many fields.
+    #[error("it has {0} fields, which is not the format's number")]
+    FieldCount(usize),
+    /// A field that must be hex digits is something else.
+    #[error("its {field} is `{text}`: {digits} hex digits are needed")]
+    NotHex {
+        /// Which field.
+        field: &'static str,
+        /// What it holds.
+        text: String,
+        /// How many digits the format asks for, and of which case.
+        digits: &'static str,
+    },
+    /// An id of zeros means that there is no id.
+    #[error("its {0} is all zero")]
+    Zero(&'static str),
+    /// A field that the format needs is not there.
+    #[error("it has no {0}")]
+    Missing(&'static str),
+    /// A decision to sample that the format does not know.
+    #[error("its decision to sample is `{0}`, which the format does not know")]
+    Decision(String),
+}
+
+/// How a format writes a number in hex.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hex {
+    pub(crate) field: &'static str,
+    /// Whether it may have that many digits.
+    pub(crate) fits: fn(usize) -> bool,
+    /// Whether `A` to `F` are digits.
+    pub(crate) upper: bool,
+    /// The two above, in words.
+    pub(crate) digits: &'static str,
+}
+
+// === impl Hex ===
+
+impl Hex {
+    pub(crate) fn read(self, text: &str) -> Result<u128, Rejection> {
+        let is_digit = |byte: u8| byte.is_ascii_hexdigit() && (self.upper || !byte.is_ascii_uppercase());
+        let is_hex = (self.fits)(text.len()) && text.bytes().all(is_digit);
+        let number = if is_hex { u128::from_str_radix(text, 16).ok() } else { None };
+        number.ok_or_else(|| Rejection::NotHex { field: self.field, text: excerpt(text), digits: self.digits })
+    }
+
+    pub(crate) fn trace_id(self, text: &str) -> Result<TraceRef, Rejection> {
+        TraceId::new(self.read(text)?).map(TraceRef::Whole).ok_or(Rejection::Zero(self.field))
+    }
+
+    pub(crate) fn span_id(self, text: &str) -> Result<SpanId, Rejection> {
+        u64::try_from(self.read(text)?).ok().and_then(SpanId::new).ok_or(Rejection::Zero(self.field))
+    }
+}
+
+/// As much of foreign text as a sentence can hold.
+pub(crate) fn excerpt(text: &str) -> String {
+    text.chars().take(80).collect()
+}
