@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::service::Service;
 use crate::topology::Topology;
-use crate::vocabulary::SpanKind;
+use crate::vocabulary::{SpanKind, Step};
 
 /// One directed call or message between two services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,16 @@ impl CarrierKind {
 // === impl Hop ===
 
 impl Hop {
+    /// Who does a step on this hop; `None` if nothing stands between sender and receiver.
+    #[must_use]
+    pub const fn done_by(&self, step: Step) -> Option<Service> {
+        match step {
+            Step::Inject => Some(self.from),
+            Step::Transit => self.via,
+            Step::Extract | Step::Use => Some(self.to),
+        }
+    }
+
     /// The hop of the lab's chain that is written `from -> to`.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {

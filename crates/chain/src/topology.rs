@@ -1,18 +1,21 @@
 //! Hops and late spans together: what every submitted claim is expected to leave.
 
 use crate::hop::{HOPS, Hop};
+use crate::place::Place;
 use crate::service::Service;
 
 /// What evidence is read against: static knowledge of the chain, never its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topology {
+    /// Where a claim enters the chain: its SERVER span is the root of a healthy trace.
+    pub front_door: Service,
     /// The hops that every submitted claim takes, in order.
     pub hops: &'static [Hop],
     /// The spans that may come later than the answer, and so must be waited for.
     pub late_spans: &'static [InsideSpan],
 }
 
-/// A span inside a service that every submitted claim leaves, apart from the receivers of hops.
+/// A span that every submitted claim leaves in a service, apart from the receivers of hops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InsideSpan {
     /// Whose span.
@@ -26,6 +29,7 @@ pub struct InsideSpan {
 impl Topology {
     /// The lab's own chain.
     pub const LAB: &Self = &Self {
+        front_door: Service::PythonApi,
         hops: HOPS,
         late_spans: &[
             InsideSpan { service: Service::PythonApi, name: "write_audit" },
@@ -33,10 +37,18 @@ impl Topology {
         ],
     };
 
-    /// Where a claim enters the chain.
+    /// Every place where something can go wrong, in the order of the chain: a service comes after the hop that first
+    /// reaches it, and before the hops that it starts.
     #[must_use]
-    pub fn front_door(&self) -> Service {
-        self.hops.first().map_or(Service::PythonApi, |hop| hop.from)
+    pub fn places(&self) -> Vec<Place> {
+        let mut places = vec![Place::Service(self.front_door)];
+        for hop in self.hops {
+            places.push(Place::Hop(hop));
+            if !places.contains(&Place::Service(hop.to)) {
+                places.push(Place::Service(hop.to));
+            }
+        }
+        places
     }
 
     /// The services that its hops touch, in the order of [`Service::ALL`].
@@ -49,11 +61,6 @@ impl Topology {
     /// The services among them that have spans to show.
     pub fn instrumented(&self) -> impl Iterator<Item = Service> {
         self.services().filter(|service| service.has_sdk())
-    }
-
-    /// The hops whose receiver has spans to show.
-    pub fn inner_hops(&self) -> impl Iterator<Item = &'static Hop> {
-        self.hops.iter().filter(|hop| hop.to.has_sdk())
     }
 }
 
@@ -81,6 +88,24 @@ mod tests {
         let queues: Vec<_> = queues.collect();
         let distinct: BTreeSet<_> = queues.iter().collect();
         assert_eq!(distinct.len(), queues.len(), "messages of one service are told apart by their queue");
+    }
+
+    #[test]
+    fn places_come_in_the_order_of_the_chain() {
+        let places: Vec<_> = Topology::LAB.places().iter().map(ToString::to_string).collect();
+        let expected = [
+            "python-api",
+            "python-api -> java-claims",
+            "java-claims",
+            "java-claims -> node-policy-store",
+            "node-policy-store",
+            "java-claims -> claims-worker",
+            "claims-worker",
+            "claims-worker -> fraud-partner",
+            "fraud-partner",
+            "claims-worker -> java-claims",
+        ];
+        assert_eq!(places, expected, "the front door first; a service after the hop that first reaches it");
     }
 
     #[test]

@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The instrumentation scope of the lab's own SERVER, CLIENT, PRODUCER and CONSUMER spans.
+///
+/// Spans of this scope put every trace header on record that was sent or arrived, and what the application read of the
+/// baggage. A span of another scope may leave any of it out, so that its silence says nothing.
+pub const RECORDING_SCOPE: &str = "insurewatch-telemetry";
+
 /// OpenTelemetry's span kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use chain::Step;
-use evidence::{Collected, HopRow, Outcome, Verdict};
+use chain::{Step, Topology};
+use evidence::{Collected, HopRow, Outcome, Reading, Verdict};
 use scenario::{Group, Scenario, Settings};
 use serde::{Deserialize, Serialize};
 use service::Problem;
@@ -509,7 +509,8 @@ impl LookQuery {
 
 impl ClaimReport {
     pub(crate) fn new(collected: Collected) -> Self {
-        Self { ledger: evidence::ledger(&collected.evidence), collected }
+        let ledger = Reading::new(Topology::LAB, &collected).into_rows();
+        Self { ledger, collected }
     }
 }
 

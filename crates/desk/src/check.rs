@@ -1,6 +1,7 @@
 //! Sends probes, waits for their evidence, and judges it. It switches nothing and reads no settings.
 
-use evidence::{Diagnosis, Patience, Verdict};
+use chain::Topology;
+use evidence::{Diagnosis, Patience, Reading, Verdict};
 use futures_util::future::join_all;
 use service::Problem;
 use tokio::sync::mpsc;
@@ -52,7 +53,7 @@ pub(crate) async fn report(desk: &Desk, id: Option<String>, events: Option<mpsc:
         let scenario = desk.control.catalogue().get(&id).ok()?;
         Some(desk.control.catalogue().healed(scenario).clone())
     });
-    let mut verdict: Verdict = evidence::judge(&collected, healed.as_ref());
+    let mut verdict: Verdict = evidence::judge(Topology::LAB, &collected, healed.as_ref());
     for probe in probes.iter().filter(|probe| !probe.accepted()) {
         let error = probe.error.as_deref().unwrap_or("no answer");
         verdict.evidence.push(format!("a probe was not accepted: {error}"));
@@ -78,7 +79,8 @@ pub(crate) async fn diagnose(desk: &Desk) -> Result<Diagnosis, Problem> {
         Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, format!("the probe claim failed: {error}"))
     })?;
     let collected = desk.looker.collect(claim_id, since, &Patience::default()).await;
-    Ok(evidence::diagnose(&collected.with_traceresponse(last.traceresponse.clone())))
+    let collected = collected.with_traceresponse(last.traceresponse.clone());
+    Ok(Reading::new(Topology::LAB, &collected).conclude().diagnosis())
 }
 
 fn probe() -> Caller {

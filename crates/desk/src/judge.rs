@@ -1,120 +1,111 @@
 //! Whether the answer to a drill is right, and what speaks against it.
 
-use chain::{Place, Service, Step, Topology};
+use chain::{Hop, Place, Service, Step, Topology};
 use evidence::diagnose::{Cell, CellStatus, HopDiagnosis};
 use evidence::{Diagnosis, Finding};
 use scenario::file::Cause;
 
 /// Where something is wrong, as a scenario's cause or a learner says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Blame {
-    place: String,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    place: Place,
     step: Option<Step>,
 }
 
 /// What a fresh diagnosis says of an answer that is not the cause itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Opinion {
+pub(crate) enum Grade {
     /// It would leave the same evidence as the cause.
     SameEvidence(String),
     /// These sentences speak against it.
     Against(Vec<String>),
 }
 
-// === impl Blame ===
+// === impl Answer ===
 
-impl Blame {
-    /// What happens in transit happens between two services, wherever it is said to be.
+impl Answer {
     pub(crate) fn new(place: Place, step: Option<Step>) -> Self {
-        let between = |service| Topology::LAB.hops.iter().find(|hop| hop.via == Some(service));
-        let place = match place {
-            Place::Service(service) => between(service).map_or_else(|| place.to_string(), ToString::to_string),
-            Place::Hop(_) => place.to_string(),
-        };
         Self { place, step }
     }
 
-    pub(crate) fn is(&self, cause: &Cause) -> bool {
-        *self == Self::new(cause.place, cause.step)
+    pub(crate) fn is(self, cause: &Cause) -> bool {
+        self.means(Some(cause.place), cause.step)
+    }
+
+    /// Whether it names this place and step: a step at a hop is also a step of whoever does it there.
+    fn means(self, place: Option<Place>, step: Option<Step>) -> bool {
+        let done_by = |hop: &Hop| step.and_then(|step| hop.done_by(step)).map(Place::Service);
+        let at = |place| self.place == place || matches!(place, Place::Hop(hop) if done_by(hop) == Some(self.place));
+        self.step == step && place.is_some_and(at)
     }
 
     /// What the evidence says of this answer, given that the cause is another.
-    pub(crate) fn judge(&self, cause: &Cause, diagnosis: &Diagnosis) -> Opinion {
-        let cause = Self::new(cause.place, cause.step);
-        let at_hops = diagnosis.hops.iter().filter_map(|hop| hop.finding.as_ref());
-        let at_services = diagnosis.inside.iter().filter_map(|inside| inside.finding.as_ref());
-        for finding in at_hops.chain(at_services) {
-            let causes: Vec<_> = causes(finding).collect();
-            if let Some((_, sentence)) = causes.iter().find(|(blame, _)| blame == self)
-                && causes.iter().any(|(blame, _)| *blame == cause)
-            {
-                return Opinion::SameEvidence(sentence.clone());
-            }
-        }
-        Opinion::Against(self.against(diagnosis))
+    pub(crate) fn grade(self, cause: &Cause, diagnosis: &Diagnosis) -> Grade {
+        let truth = Self::new(cause.place, cause.step);
+        let told = |answer: Self, finding: &Finding| {
+            let first = (finding.place, finding.step, &finding.sentence);
+            let others = finding.alternatives.iter().map(|other| (other.place, other.step, &other.sentence));
+            let causes: Vec<_> = std::iter::once(first).chain(others).collect();
+            // The place as it is said goes before another name of it.
+            let exact = causes.iter().find(|(place, step, _)| (*place, *step) == (Some(answer.place), answer.step));
+            let meant = exact.or_else(|| causes.iter().find(|(place, step, _)| answer.means(*place, *step)));
+            meant.map(|(.., sentence)| (*sentence).clone())
+        };
+        let alike = diagnosis.findings().find_map(|finding| told(truth, finding).and(told(self, finding)));
+        alike.map_or_else(|| Grade::Against(self.against(diagnosis)), Grade::SameEvidence)
     }
 
-    fn against(&self, diagnosis: &Diagnosis) -> Vec<String> {
+    fn against(self, diagnosis: &Diagnosis) -> Vec<String> {
         let Self { place, step } = self;
-        if let Some(hop) = diagnosis.hops.iter().find(|hop| hop.hop == *place) {
-            return against_hop(hop, *step);
-        }
-        let Some(inside) = diagnosis.inside.iter().find(|inside| inside.service == *place) else {
-            return vec![format!("{place} makes no spans: what goes wrong there shows at the hop that leads to it.")];
+        let service = match place {
+            Place::Hop(hop) => return diagnosis.hop(hop).map(|hop| against_hop(hop, step)).unwrap_or_default(),
+            Place::Service(service) => service,
         };
-        vec![match (step, inside.used.status) {
-            (Some(Step::Transit | Step::Extract), _) => {
-                format!("That step belongs to a hop, and several touch {place}: name the hop.")
+        let at_hops = diagnosis.hops.iter().filter(|hop| step.is_some_and(|it| hop.hop.done_by(it) == Some(service)));
+        let at_hops = at_hops.flat_map(|hop| against_hop(hop, step));
+        let sentences: Vec<_> = match diagnosis.inside(service) {
+            Some(inside) if matches!(step, None | Some(Step::Use)) => vec![match inside.used.status {
+                CellStatus::Ok => format!("Inside {service}: {}.", reason(&inside.used)),
+                CellStatus::Failed => {
+                    format!("Something does get lost inside {service}, but not at that step, or not there first.")
+                }
+                CellStatus::Unknown | CellStatus::NotApplicable => {
+                    format!("The spans of {service} show nothing that speaks for it.")
+                }
+            }],
+            Some(_) => at_hops.collect(),
+            None if step == Some(Step::Transit) => at_hops.collect(),
+            None => Vec::new(),
+        };
+        match sentences.as_slice() {
+            [] if service.has_sdk() => {
+                vec![format!("{service} does no such step on its way from one service to another.")]
             }
-            (_, CellStatus::Ok) => format!("Inside {place}: {}.", reason(&inside.used)),
-            (_, CellStatus::Failed) => {
-                format!("Something does get lost inside {place}, but not at that step, or not there first.")
-            }
-            (_, CellStatus::Unknown | CellStatus::NotApplicable) => {
-                format!("The spans of {place} show nothing that speaks for it.")
-            }
-        }]
+            [] => vec![format!("{service} creates no spans: what goes wrong there shows at the hop that leads to it.")],
+            _ => sentences,
+        }
     }
 }
 
 fn against_hop(hop: &HopDiagnosis, step: Option<Step>) -> Vec<String> {
-    let name = &hop.hop;
-    let cells = [
-        (Step::Inject, "1 (inject)", &hop.injected),
-        (Step::Transit, "2 (transit)", &hop.survived),
-        (Step::Extract, "3 (extract)", &hop.extracted),
-        (Step::Use, "4 (use)", &hop.used),
-    ];
+    let name = hop.hop;
     let Some(step) = step else {
-        return match cells.iter().any(|(_, _, cell)| cell.status == CellStatus::Failed) {
+        return match hop.cells().iter().any(|(_, cell)| cell.status == CellStatus::Failed) {
             true => vec![format!("Not all four steps succeed at {name}.")],
-            false => {
-                cells.iter().map(|(_, number, cell)| format!("{name}, step {number}: {}.", reason(cell))).collect()
-            }
+            false => hop.cells().iter().map(|(step, cell)| format!("{name}, step {step}: {}.", reason(cell))).collect(),
         };
     };
-    let cell = cells.iter().find(|(one, ..)| *one == step);
-    cell.map(|(_, number, cell)| match cell.status {
-        CellStatus::Ok => format!("{name}, step {number} succeeded: {}.", reason(cell)),
-        CellStatus::Failed => format!("{name}, step {number} does fail, but something else fails before it."),
-        CellStatus::NotApplicable if hop.finding.is_some() => {
-            format!("At {name} a step before {number} fails already; the first one counts.")
+    let cell = hop.cell(step);
+    vec![match cell.status {
+        CellStatus::Ok => format!("{name}, step {step} succeeded: {}.", reason(cell)),
+        CellStatus::Failed => format!("{name}, step {step} does fail, but something else fails before it."),
+        CellStatus::NotApplicable if hop.finding.as_ref().is_some_and(|finding| !finding.leak) => {
+            format!("At {name} a step before {step} fails already; the first one counts.")
         }
         CellStatus::Unknown | CellStatus::NotApplicable => {
-            format!("Nothing shows that step {number} failed at {name}: {}.", reason(cell))
+            format!("Nothing shows that step {step} failed at {name}: {}.", reason(cell))
         }
-    })
-    .into_iter()
-    .collect()
-}
-
-fn causes(finding: &Finding) -> impl Iterator<Item = (Blame, String)> {
-    let first = (finding.place.as_str(), finding.step, &finding.sentence);
-    let others = finding.alternatives.iter().map(|other| (other.place.as_str(), other.step, &other.sentence));
-    std::iter::once(first).chain(others).filter_map(|(place, step, sentence)| {
-        let place = place.parse::<Place>().ok()?;
-        Some((Blame::new(place, step), sentence.clone()))
-    })
+    }]
 }
 
 fn reason(cell: &Cell) -> &str {
@@ -141,12 +132,13 @@ mod tests {
     /// The message arrives without attributes, which has two causes.
     fn diagnosis() -> Diagnosis {
         let alternative = Alternative {
-            place: "java-claims".to_owned(),
+            place: "java-claims".parse().ok(),
             step: Some(Step::Inject),
             sentence: "The outbox.".to_owned(),
         };
         let finding = Finding {
-            place: "java-claims -> claims-worker".to_owned(),
+            place: "java-claims -> claims-worker".parse().ok(),
+            leak: false,
             step: Some(Step::Inject),
             sentence: "No attribute.".to_owned(),
             inferred: true,
@@ -154,7 +146,7 @@ mod tests {
         };
         let fine = || cell(CellStatus::Ok, "it arrived, as it was sent");
         let hop = |name: &str, injected, finding: Option<Finding>| HopDiagnosis {
-            hop: name.to_owned(),
+            hop: Hop::find(name).unwrap(),
             injected,
             survived: fine(),
             extracted: fine(),
@@ -169,13 +161,14 @@ mod tests {
                 hop("java-claims -> claims-worker", cell(CellStatus::Failed, "No attribute."), Some(finding.clone())),
             ],
             inside: vec![InsideDiagnosis {
-                service: "java-claims".to_owned(),
+                service: Service::JavaClaims,
                 used: cell(CellStatus::Ok, "its spans hang together"),
                 finding: None,
             }],
             first: Some(finding),
             sentence: String::new(),
             undecided: Vec::new(),
+            elsewhere: Vec::new(),
         }
     }
 
@@ -186,12 +179,20 @@ mod tests {
             step: Some(Step::Inject),
             text: "No producer injects.".to_owned(),
         };
-        let right = Blame::new(cause.place, cause.step);
+        let right = Answer::new(cause.place, cause.step);
         assert!(right.is(&cause), "the cause itself");
-        let outbox = Blame::new("java-claims".parse().unwrap(), Some(Step::Inject));
+        let sender = Answer::new("java-claims".parse().unwrap(), Some(Step::Inject));
+        assert!(sender.is(&cause), "who injects on a hop is its sender");
+        for (bystander, step) in
+            [("claims-worker", Step::Inject), ("gateway", Step::Inject), ("java-claims", Step::Use)]
+        {
+            let answer = Answer::new(bystander.parse().unwrap(), Some(step));
+            assert!(!answer.is(&cause), "{bystander} does not do the step that failed");
+        }
+        let outbox = Answer::new("java-claims".parse().unwrap(), Some(Step::Inject));
         assert_eq!(
-            outbox.judge(&cause, &diagnosis()),
-            Opinion::SameEvidence("The outbox.".to_owned()),
+            outbox.grade(&cause, &diagnosis()),
+            Grade::SameEvidence("The outbox.".to_owned()),
             "what no evidence can separate is accepted"
         );
         let table = [
@@ -200,12 +201,12 @@ mod tests {
             ("java-claims -> claims-worker", Some(Step::Use), "the first one counts", "the right hop, too late a step"),
             ("java-claims -> claims-worker", None, "Not all four", "the right hop, and no step"),
             ("java-claims", Some(Step::Use), "hang together", "the service kept its context"),
-            ("fraud-partner", Some(Step::Inject), "makes no spans", "a third party"),
+            ("fraud-partner", Some(Step::Inject), "creates no spans", "a third party"),
         ];
         for (place, step, part, why) in table {
-            let answer = Blame::new(place.parse().unwrap(), step);
+            let answer = Answer::new(place.parse().unwrap(), step);
             assert!(!answer.is(&cause), "{why}");
-            let Opinion::Against(sentences) = answer.judge(&cause, &diagnosis()) else { panic!("accepted: {why}") };
+            let Grade::Against(sentences) = answer.grade(&cause, &diagnosis()) else { panic!("accepted: {why}") };
             let text = sentences.join(" ");
             assert!(text.contains(part), "{why}: {text}");
             assert!(!text.contains("step 1 (inject) failed"), "the cause is not given away: {text}");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use chain::Place;
-use evidence::{Collected, Diagnosis, Patience};
+use chain::{Place, Topology};
+use evidence::{Collected, Diagnosis, Patience, Reading};
 use reqwest::Url;
 use scenario::Scenario;
 use service::Problem;
@@ -18,7 +18,7 @@ use crate::control::Control;
 use crate::door::Door;
 use crate::drill::{Drills, Ending};
 use crate::events::Pulses;
-use crate::judge::{Blame, Opinion};
+use crate::judge::{Answer, Grade};
 use crate::looker::Looker;
 use crate::observer::Observer;
 
@@ -98,7 +98,8 @@ impl Desk {
     }
 
     pub(crate) async fn diagnose_claim(&self, id: &str, query: LookQuery) -> Result<Diagnosis, Problem> {
-        let diagnosis = evidence::diagnose(&self.find(id, query).await?);
+        let collected = self.find(id, query).await?;
+        let diagnosis = Reading::new(Topology::LAB, &collected).conclude().diagnosis();
         self.diagnosed().await?;
         Ok(diagnosis)
     }
@@ -134,16 +135,16 @@ impl Desk {
         let scenario = self.control.find(&hidden.scenario)?;
         let cause = scenario.fault.as_ref().map(|fault| &fault.cause);
         let cause = cause.ok_or_else(|| conflict("this scenario has no cause that could be found"))?;
-        let blame = Blame::new(place, answer.step);
-        let (right, evidence) = if blame.is(cause) {
+        let said = Answer::new(place, answer.step);
+        let (right, evidence) = if said.is(cause) {
             (true, vec![cause.text.clone()])
         } else {
-            match blame.judge(cause, &check::diagnose(self).await?) {
-                Opinion::SameEvidence(sentence) => {
+            match said.grade(cause, &check::diagnose(self).await?) {
+                Grade::SameEvidence(sentence) => {
                     let same = "No evidence can tell this from the cause that was set, so it counts.".to_owned();
                     (true, vec![sentence, same, cause.text.clone()])
                 }
-                Opinion::Against(sentences) => (false, sentences),
+                Grade::Against(sentences) => (false, sentences),
             }
         };
         if right {

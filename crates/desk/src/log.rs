@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use evidence::{Collected, Patience};
+use chain::Topology;
+use evidence::{Collected, Outcome, Patience, Reading};
 use tokio::time::Instant;
 
 use crate::api::{ClaimRow, Scoreboard, Seen, SentClaim};
@@ -183,13 +184,13 @@ impl Seen {
                 services.push(service.clone());
             }
         }
-        let verdict = evidence::judge(std::slice::from_ref(collected), None);
+        let outcome = Reading::new(Topology::LAB, collected).conclude().outcome();
         Self {
             traces: fragments.len(),
             services,
             roots: fragments.iter().flat_map(|fragment| fragment.roots()).map(|root| root.service.clone()).collect(),
             spans: collected.evidence.spans().count(),
-            whole: verdict.outcome == evidence::Outcome::Healthy,
+            whole: outcome == Outcome::Healthy,
             settled: false,
         }
     }

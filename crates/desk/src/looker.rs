@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use chain::Topology;
 use evidence::{ClaimEvidence, Collected, Patience, Span, TraceSource};
 use reqwest::{Client, Url};
 use serde::Deserialize;
@@ -32,7 +33,7 @@ impl Looker {
 
     /// Waits for a claim's spans, with patience, and asks for the third party's record.
     pub(crate) async fn collect(&self, claim_id: &str, since_unix_seconds: u64, patience: &Patience) -> Collected {
-        let collected = evidence::collect(&self.source, claim_id, since_unix_seconds, patience).await;
+        let collected = evidence::collect(&self.source, Topology::LAB, claim_id, since_unix_seconds, patience).await;
         collected.with_third_party(self.record(claim_id).await)
     }
 

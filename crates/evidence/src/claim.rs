@@ -3,25 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chain::{InsideSpan, Service, SpanKind, Topology};
+use chain::{Service, Topology};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
-use wire::{Context, SpanId, TraceHeaders, TraceId, TraceParent};
 
-use crate::headers::recorded;
-use crate::ledger::Side;
+use crate::reading::Reading;
 use crate::source::{SourceError, TraceSource};
 use crate::span::Span;
+use wire::{Context, SpanId, TraceHeaders, TraceId, TraceParent};
 
 /// Calls nest less deeply, and the parents that foreign spans name may form a cycle.
 const MAX_ANCESTORS: usize = 64;
 
-/// Everything that is known of one claim.
+/// Everything that is known of one claim, as the trace source, the front door and the third party say it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClaimEvidence {
     /// The claim.
     pub claim_id: String,
-    /// The traces that it fell into, by start time.
+    /// The traces that it was split into, by start time.
     pub fragments: Vec<Fragment>,
     /// The `traceresponse` header that the front door answered the submission with, if somebody kept it.
     pub traceresponse: Option<String>,
@@ -34,7 +33,7 @@ pub struct ClaimEvidence {
     pub partial: bool,
 }
 
-/// One of the traces that a single claim fell into.
+/// One of the traces that a single claim was split into.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fragment {
     /// The trace.
@@ -53,16 +52,16 @@ pub struct Node {
     /// The span.
     #[serde(flatten)]
     pub span: Span,
-    /// How many ancestors it has; a parent that never arrived counts as one.
+    /// How many ancestors it has; a parent that was not received counts as one.
     pub depth: usize,
     /// How it hangs in the tree.
-    pub place: Place,
+    pub place: Position,
 }
 
 /// How a span hangs in its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Place {
+pub enum Position {
     /// It names no parent.
     Root,
     /// Its parent is in the trace.
@@ -76,7 +75,7 @@ pub enum Place {
 /// How long to wait for evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// What was not seen after this long counts as absent. Default: 10 s, many times the longest way of a span here.
+    /// What was not seen after this long counts as not received. Default: 10 s, many times the longest way of a span here.
     pub deadline: Duration,
     /// Complete evidence must stay as it is for this long. Default: 600 ms, three times the exporters' delay of 200 ms,
     /// so that a late extra root is not overlooked.
@@ -85,7 +84,8 @@ pub struct Patience {
     pub poll: Duration,
 }
 
-/// What waiting brought.
+/// What waiting brought. It is made by [`collect`], completed by whoever knows the answer and the third party, and then
+/// read: as long as it lives, its reading can be made again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Collected {
     /// What was seen.
@@ -131,7 +131,13 @@ impl Collected {
 /// The last look starts at the deadline, so the wait may be longer by the time that the source takes for it.
 /// `since_unix_seconds` is any time before the claim was sent. Errors of the source are kept, not returned: it may come
 /// back.
-pub async fn collect(source: &TraceSource, claim_id: &str, since_unix_seconds: u64, patience: &Patience) -> Collected {
+pub async fn collect(
+    source: &TraceSource,
+    topology: &'static Topology,
+    claim_id: &str,
+    since_unix_seconds: u64,
+    patience: &Patience,
+) -> Collected {
     let start = Instant::now();
     let deadline = start + patience.deadline;
     let mut found = BTreeSet::new();
@@ -148,7 +154,7 @@ pub async fn collect(source: &TraceSource, claim_id: &str, since_unix_seconds: u
                 }
                 collected.source_down = false;
                 let settled = look.duration_since(changed) >= patience.settle;
-                collected.complete = all_found && settled && collected.evidence.is_complete();
+                collected.complete = all_found && settled && Reading::new(topology, &collected).is_complete();
             }
             Err(error) => {
                 collected.source_down = true;
@@ -219,47 +225,17 @@ impl ClaimEvidence {
 
     /// Every span that names a parent which is not there.
     pub fn missing_parents(&self) -> impl Iterator<Item = &Span> {
-        self.fragments.iter().flat_map(|fragment| fragment.placed(Place::MissingParent))
+        self.fragments.iter().flat_map(|fragment| fragment.placed(Position::MissingParent))
     }
 
-    /// Whether the claim's own spans are all there as far as can be told: the front door's, the receiver of every hop
-    /// that ends at an SDK and the spans that come late were seen, in whichever trace; no parent within the chain is
-    /// missing, and the source left nothing out.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        let mut hops = Topology::LAB.hops.iter().filter(|hop| hop.to.has_sdk());
-        let received = hops.all(|hop| self.receivers(hop.to.name()).any(|span| span.name == hop.receiver_span));
-        let late = self.unseen_late_spans().next().is_none();
-        let arrived = self.missing_parents().all(|span| self.has_caller(span));
-        received && late && self.front().is_some() && !self.partial && arrived
-    }
-
-    /// Whether this is the front door's span below a caller of its own, which is no part of the chain.
-    pub(crate) fn has_caller(&self, span: &Span) -> bool {
-        let caller =
-            |(_, context): (_, Context)| span.parent_span_id.is_some_and(|parent| context.names(span.trace_id, parent));
-        is_front_door(span) && recorded(&span.attributes).contexts().any(caller)
-    }
-
-    /// The front door's span of this claim.
-    pub(crate) fn front(&self) -> Option<&Span> {
-        self.receivers(front_door().name()).find(|span| is_front_door(span))
-    }
-
-    /// What every claim leaves inside its services, and was not seen.
-    pub(crate) fn unseen_late_spans(&self) -> impl Iterator<Item = &'static InsideSpan> {
-        let is = |span: &Span, late: &InsideSpan| span.service == late.service.name() && span.name == late.name;
-        Topology::LAB.late_spans.iter().filter(move |late| !self.spans().any(|span| is(span, late) && self.owns(span)))
+    /// Every span that names no parent.
+    pub fn roots(&self) -> impl Iterator<Item = &Span> {
+        self.fragments.iter().flat_map(Fragment::roots)
     }
 
     /// Whether the span carries this claim's id.
     pub(crate) fn owns(&self, span: &Span) -> bool {
         span.claim_id() == Some(self.claim_id.as_str())
-    }
-
-    /// The span at one end of a hop.
-    pub(crate) fn span_of(&self, side: &Side) -> Option<&Span> {
-        side.span.and_then(|ids| self.span(ids.trace_id, ids.span_id))
     }
 
     /// The span, its parent, that one's parent and so on, as far as they were seen.
@@ -300,23 +276,21 @@ impl Fragment {
 
     /// Its spans without a parent.
     pub fn roots(&self) -> impl Iterator<Item = &Span> {
-        self.placed(Place::Root)
+        self.placed(Position::Root)
+    }
+
+    /// Its id, its roots and who is in it, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let roots: Vec<_> = self.roots().map(Span::describe).collect();
+        let root = if roots.is_empty() { "no root".to_owned() } else { roots.join(", ") };
+        format!("{} [{root}; {}]", self.trace_id, self.services.join(", "))
     }
 
     /// Its spans that hang in the tree in this way.
-    pub fn placed(&self, place: Place) -> impl Iterator<Item = &Span> {
+    pub fn placed(&self, place: Position) -> impl Iterator<Item = &Span> {
         self.nodes.iter().filter(move |node| node.place == place).map(|node| &node.span)
     }
-}
-
-/// Where a claim enters the chain.
-pub(crate) fn front_door() -> Service {
-    Topology::LAB.hops.first().map_or(Service::PythonApi, |hop| hop.from)
-}
-
-/// Whether a span is of the kind that a healthy trace is rooted at.
-pub(crate) fn is_front_door(span: &Span) -> bool {
-    span.service == front_door().name() && span.kind == SpanKind::Server
 }
 
 /// Puts spans in tree order. A span id that comes twice is kept once; a cycle is entered at its earliest span.
@@ -333,9 +307,9 @@ fn in_tree_order(mut spans: Vec<Span>) -> Vec<Node> {
     let mut waiting = BTreeMap::new();
     for span in spans {
         match span.parent_span_id {
-            None => tops.push((span.span_id, 0, Place::Root)),
+            None => tops.push((span.span_id, 0, Position::Root)),
             Some(parent) if known.contains(&parent) => children.entry(parent).or_default().push(span.span_id),
-            Some(_) => tops.push((span.span_id, 1, Place::MissingParent)),
+            Some(_) => tops.push((span.span_id, 1, Position::MissingParent)),
         }
         by_start.push(span.span_id);
         waiting.insert(span.span_id, span);
@@ -343,14 +317,14 @@ fn in_tree_order(mut spans: Vec<Span>) -> Vec<Node> {
 
     let mut nodes = Vec::with_capacity(waiting.len());
     // What no top leads to stands in a cycle or below one.
-    let rest = by_start.into_iter().map(|id| (id, 0, Place::Cycle));
+    let rest = by_start.into_iter().map(|id| (id, 0, Position::Cycle));
     for top in tops.into_iter().chain(rest) {
         let mut stack = vec![top];
         while let Some((id, depth, place)) = stack.pop() {
             let Some(span) = waiting.remove(&id) else { continue };
             nodes.push(Node { span, depth, place });
             let below = children.remove(&id).unwrap_or_default();
-            stack.extend(below.into_iter().rev().map(|child| (child, depth + 1, Place::Child)));
+            stack.extend(below.into_iter().rev().map(|child| (child, depth + 1, Position::Child)));
         }
     }
     nodes
@@ -358,10 +332,16 @@ fn in_tree_order(mut spans: Vec<Span>) -> Vec<Node> {
 
 #[cfg(test)]
 mod tests {
+    use chain::SpanKind;
+
     use super::*;
     use crate::testing::*;
 
-    fn ids(fragment: &Fragment) -> Vec<(String, usize, Place)> {
+    fn complete(evidence: ClaimEvidence) -> bool {
+        read(evidence, |reading| reading.is_complete())
+    }
+
+    fn ids(fragment: &Fragment) -> Vec<(String, usize, Position)> {
         fragment.nodes.iter().map(|node| (format!("{:.16}", node.span.span_id), node.depth, node.place)).collect()
     }
 
@@ -370,7 +350,7 @@ mod tests {
         let mut spans = whole_chain();
         spans.reverse();
         let evidence = evidence(spans);
-        assert!(evidence.is_complete(), "every receiver, service and parent is there");
+        assert!(complete(evidence.clone()), "every receiver, service and parent is there");
         let [fragment] = evidence.fragments.as_slice() else { panic!("one trace, not {:?}", evidence.fragments) };
         let depths: Vec<_> = ids(fragment).into_iter().map(|(_, depth, _)| depth).collect();
         let expected = [0, 1, 2, 3, 4, 3, 4, 5, 5, 6, 3, 1];
@@ -395,21 +375,21 @@ mod tests {
             (Vec::new(), "nothing arrived"),
         ];
         for (spans, why) in cases {
-            assert!(!evidence(spans).is_complete(), "{why}");
+            assert!(!complete(evidence(spans)), "{why}");
         }
         let called = |span: Span| Span { parent_span_id: Some(span_id(0x99)), ..span };
         let joined = chain_with(FRONT, |span| called(span.header("traceparent", traceparent(TRACE_A, 0x99, 1))));
-        assert!(evidence(joined).is_complete(), "the caller of the front door is not waited for");
-        assert!(!evidence(chain_with(FRONT, called)).is_complete(), "unless no header says that there is one");
-        assert!(evidence(lab_1()).is_complete(), "two traces can be all there is");
+        assert!(complete(evidence(joined)), "the caller of the front door is not waited for");
+        assert!(!complete(evidence(chain_with(FRONT, called))), "unless no header says that there is one");
+        assert!(complete(evidence(lab_1())), "two traces can be all there is");
         let mut scattered = whole_chain();
         for (at, top) in [AUDIT, NOTIFY, POLICY, PROCESS, REPORTED].into_iter().enumerate() {
             split(&mut scattered, top, 0x100 + at as u128);
         }
-        assert!(evidence(scattered.clone()).is_complete(), "lost contexts are not waited for");
+        assert!(complete(evidence(scattered.clone())), "lost contexts are not waited for");
         split(&mut scattered, CLAIMS, TRACE_B);
         scattered.retain(|span| span.span_id != span_id(FRONT) && span.span_id != span_id(CALL_CLAIMS));
-        assert!(!evidence(scattered).is_complete(), "the front door's span is");
+        assert!(!complete(evidence(scattered)), "the front door's span is");
     }
 
     #[test]
@@ -418,14 +398,14 @@ mod tests {
         let cases = [
             (
                 vec![of(1, Some(2)), of(2, Some(1)), of(3, Some(2))],
-                vec![(0, Place::Cycle), (1, Place::Child), (2, Place::Child)],
+                vec![(0, Position::Cycle), (1, Position::Child), (2, Position::Child)],
                 "a cycle",
             ),
-            (vec![of(1, Some(1))], vec![(0, Place::Cycle)], "its own parent"),
-            (vec![of(1, None), of(1, None)], vec![(0, Place::Root)], "one id twice"),
+            (vec![of(1, Some(1))], vec![(0, Position::Cycle)], "its own parent"),
+            (vec![of(1, None), of(1, None)], vec![(0, Position::Root)], "one id twice"),
             (
                 vec![of(1, Some(9)), of(2, Some(1))],
-                vec![(1, Place::MissingParent), (2, Place::Child)],
+                vec![(1, Position::MissingParent), (2, Position::Child)],
                 "a missing parent",
             ),
         ];

@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use scenario::expectation::{BaggageShape, Expectation, FragmentShape, HopCells, LinkShape, SpanShape};
+use chain::Service;
 use serde::{Deserialize, Serialize};
-use wire::{Format, TraceHeaders};
 
 use crate::claim::{ClaimEvidence, Fragment};
+use crate::expectation::{BaggageShape, Expectation, FragmentShape, HopCells, LinkShape, SpanShape};
 use crate::headers::{format_names, recorded};
-use crate::ledger::{HopRow, ledger};
+use crate::ledger::{Side, SideState};
+use crate::reading::Reading;
 use crate::span::Span;
+use wire::{Format, TraceHeaders};
 
 /// One thing that was expected and not seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,17 +53,15 @@ pub enum Part {
 /// that received something, or the third party's record. One thing is read into absence: a call that was received, whose sender has no span, is on
 /// record as sending nothing.
 #[must_use]
-pub fn holds(expectation: &Expectation, evidence: &ClaimEvidence) -> Vec<Mismatch> {
+pub fn holds(expectation: &Expectation, reading: &Reading<'_>) -> Vec<Mismatch> {
+    let evidence = reading.evidence();
     let Expectation { fragments, hops, missing_parents, links, baggage, sampled, mixed_with_other_claims } =
         expectation;
     let mut mismatches = Vec::new();
     if !fragments.is_empty() {
         mismatches.extend(check_fragments(fragments, evidence));
     }
-    if !hops.is_empty() {
-        let rows = ledger(evidence);
-        mismatches.extend(hops.iter().flat_map(|cells| check_hop(cells, &rows)));
-    }
+    mismatches.extend(hops.iter().flat_map(|cells| check_hop(cells, reading)));
     if let Some(shapes) = missing_parents {
         mismatches.extend(check_missing_parents(shapes, evidence));
     }
@@ -94,7 +94,7 @@ fn check_fragments(shapes: &[FragmentShape], evidence: &ClaimEvidence) -> Option
     let fragments: Vec<_> = evidence.fragments.iter().collect();
     (!exact_cover(shapes, &fragments, |shape, fragment| fits_fragment(shape, fragment))).then(|| {
         let expected = list(shapes, describe_shape);
-        let seen = list(&fragments, |fragment| describe_fragment(fragment));
+        let seen = list(&fragments, |fragment| fragment.describe());
         Mismatch::new(Part::Fragments, format!("these traces and no others: {expected}"), seen)
     })
 }
@@ -106,8 +106,9 @@ fn fits_fragment(shape: &FragmentShape, fragment: &Fragment) -> bool {
         (Some(shape), Some(root)) => fits_span(shape, root) && roots.next().is_none(),
         _ => false,
     };
-    let expected: BTreeSet<_> = shape.services.iter().map(|service| service.name()).collect();
-    root && expected == fragment.services.iter().map(String::as_str).collect()
+    // What is no service of the chain cannot be asked for.
+    let services = fragment.services.iter().filter_map(|name| Service::named(name));
+    root && as_set(&shape.services) == services.collect()
 }
 
 fn fits_span(shape: &SpanShape, span: &Span) -> bool {
@@ -117,9 +118,9 @@ fn fits_span(shape: &SpanShape, span: &Span) -> bool {
         && name.as_ref().is_none_or(|name| *name == span.name)
 }
 
-fn check_hop(cells: &HopCells, rows: &[HopRow]) -> Vec<Mismatch> {
+fn check_hop(cells: &HopCells, reading: &Reading<'_>) -> Vec<Mismatch> {
     let HopCells { hop, sent, received, transit, parent, sampled } = cells;
-    let Some(row) = rows.iter().find(|row| row.hop == hop.to_string()) else {
+    let Some(row) = reading.row(hop) else {
         return vec![Mismatch::new(Part::Hop, format!("the hop `{hop}`"), "the chain has no such hop")];
     };
     let mut mismatches = Vec::new();
@@ -130,13 +131,13 @@ fn check_hop(cells: &HopCells, rows: &[HopRow]) -> Vec<Mismatch> {
         }
     };
     if let Some(formats) = sent {
-        let nothing = row.received.as_ref().map(|_| Vec::new());
-        let seen = row.sent.as_ref().map(|side| side.formats.clone()).or(nothing);
+        let without_span = row.sent.state == SideState::NoSpan && row.received.is_seen();
+        let seen = on_record(&row.sent).or_else(|| without_span.then(Vec::new));
         let expected = format!("{} sent", format_names(formats));
         check(seen.as_deref().map(as_set) != Some(as_set(formats)), expected, formats_seen(seen.as_deref()));
     }
     if let Some(formats) = received {
-        let seen = row.received.as_ref().map(|side| side.formats.clone());
+        let seen = on_record(&row.received);
         let expected = format!("{} received", format_names(formats));
         check(seen.as_deref().map(as_set) != Some(as_set(formats)), expected, formats_seen(seen.as_deref()));
     }
@@ -164,8 +165,8 @@ fn check_hop(cells: &HopCells, rows: &[HopRow]) -> Vec<Mismatch> {
 fn check_missing_parents(shapes: &[SpanShape], evidence: &ClaimEvidence) -> Option<Mismatch> {
     let spans: Vec<_> = evidence.missing_parents().collect();
     (!exact_cover(shapes, &spans, |shape, span| fits_span(shape, span))).then(|| {
-        let expected = format!("parents that never arrived: {}", list(shapes, describe_span_shape));
-        Mismatch::new(Part::MissingParents, expected, list(&spans, |span| describe_span(span)))
+        let expected = format!("parents that were not received: {}", list(shapes, describe_span_shape));
+        Mismatch::new(Part::MissingParents, expected, list(&spans, |span| span.describe()))
     })
 }
 
@@ -280,8 +281,12 @@ fn described<T: fmt::Debug>(seen: Option<T>) -> String {
     seen.map_or_else(|| "nothing to tell it by".to_owned(), |seen| format!("{seen:?}").to_lowercase())
 }
 
+fn on_record(side: &Side) -> Option<Vec<Format>> {
+    side.recorded().map(|_| side.formats.clone())
+}
+
 fn formats_seen(formats: Option<&[Format]>) -> String {
-    formats.map_or_else(|| "no span of that side".to_owned(), format_names)
+    formats.map_or_else(|| "nothing on record at that side".to_owned(), format_names)
 }
 
 fn list<T>(items: &[T], describe: impl Fn(&T) -> String) -> String {
@@ -304,16 +309,6 @@ fn describe_span_shape(shape: &SpanShape) -> String {
     format!("{}{name}{kind}", shape.service)
 }
 
-pub(crate) fn describe_fragment(fragment: &Fragment) -> String {
-    let roots: Vec<_> = fragment.roots().collect();
-    let root = if roots.is_empty() { "no root".to_owned() } else { list(&roots, |root| describe_span(root)) };
-    format!("{} [{root}; {}]", fragment.trace_id, fragment.services.join(", "))
-}
-
-pub(crate) fn describe_span(span: &Span) -> String {
-    format!("{} `{}` ({})", span.service, span.name, format!("{:?}", span.kind).to_lowercase())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -321,6 +316,10 @@ mod tests {
     use super::*;
     use crate::span::CLAIM_ID;
     use crate::testing::*;
+
+    fn held(expectation: &Expectation, evidence: &ClaimEvidence) -> Vec<Mismatch> {
+        read(evidence.clone(), |reading| holds(expectation, reading))
+    }
 
     fn whole() -> ClaimEvidence {
         evidence(whole_chain())
@@ -451,7 +450,7 @@ mod tests {
         ];
         for (expectation, evidence, holds_, why) in cases {
             let parsed: Expectation = serde_json::from_value(expectation.clone()).unwrap();
-            let mismatches = holds(&parsed, &evidence);
+            let mismatches = held(&parsed, &evidence);
             assert_eq!(mismatches.is_empty(), holds_, "{why}: {expectation}\n{mismatches:?}");
         }
     }
@@ -470,9 +469,9 @@ mod tests {
             (token(false), &whole(), false, "without its record nothing is known"),
         ];
         for (expectation, evidence, holds_, why) in cases {
-            assert_eq!(holds(&expectation, evidence).is_empty(), holds_, "{why}");
+            assert_eq!(held(&expectation, evidence).is_empty(), holds_, "{why}");
         }
-        let part = holds(&token(false), &leaking)[0].part;
+        let part = held(&token(false), &leaking)[0].part;
         assert_eq!(part, Part::BaggageLeak, "that is a leak");
     }
 
@@ -490,7 +489,7 @@ mod tests {
     #[test]
     fn a_mismatch_says_what_was_expected_and_seen() {
         let expectation: Expectation = serde_json::from_value(hop(json!({"parent": "sender"}))).unwrap();
-        let sentence = holds(&expectation, &evidence(lab_1()))[0].to_string();
+        let sentence = held(&expectation, &evidence(lab_1()))[0].to_string();
         let expected = "Expected python-api -> java-claims: the receiver's parent is sender; seen: nobody.";
         assert_eq!(sentence, expected, "a sentence for people");
     }

@@ -1,6 +1,6 @@
 //! Foreign data never panics anything: odd bytes and odd spans go through the whole crate.
 
-use chain::SpanKind;
+use chain::{SpanKind, Topology};
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 use proptest::collection::vec;
 use proptest::option;
@@ -8,25 +8,24 @@ use proptest::prelude::*;
 use prost::Message;
 
 use crate::claim::{ClaimEvidence, Collected};
-use crate::ledger::ledger;
 use crate::span::{CLAIM_ID, Decoded, Span};
 use crate::testing::{CLAIM, span, to_otlp, trace_id, whole_chain};
-use crate::verdict::{healthy_chain, judge};
 use crate::waterfall::tests::assert_safe;
-use crate::{Outcome, Style, diagnose, holds, render};
+use crate::{Expectation, Outcome, Reading, Style, holds, judge, render};
 
 fn go_through(spans: Vec<Span>, width: usize, unicode: bool) {
     let ids: std::collections::BTreeSet<_> = spans.iter().map(|span| (span.trace_id, span.span_id)).collect();
     let evidence = ClaimEvidence::from_spans(CLAIM, spans);
     assert_eq!(evidence.spans().count(), ids.len(), "every span has one place");
-    assert_eq!(ledger(&evidence).len(), chain::Topology::LAB.hops.len(), "every hop has a row");
-    let healthy = holds(&healthy_chain(), &evidence).is_empty();
-    let style = Style { width, colour: false, unicode };
-    assert_safe(&render(&evidence, &style), &style);
     let collected = Collected { evidence, ..Collected::default() };
-    let verdict = judge(std::slice::from_ref(&collected), None);
+    let reading = Reading::new(Topology::LAB, &collected);
+    assert_eq!(reading.rows().len(), Topology::LAB.hops.len(), "every hop has a row");
+    let healthy = holds(&Expectation::healthy(Topology::LAB), &reading).is_empty();
+    let style = Style { width, colour: false, unicode };
+    assert_safe(&render(&reading, &style), &style);
+    let verdict = judge(Topology::LAB, std::slice::from_ref(&collected), None);
     assert!(healthy || verdict.outcome != Outcome::Healthy, "healthy is no less than the invariants say");
-    let diagnosis = diagnose(&collected);
+    let diagnosis = reading.conclude().diagnosis();
     assert_eq!(diagnosis.outcome, verdict.outcome, "both say the same");
     let blames = matches!(verdict.outcome, Outcome::Broken | Outcome::Leaking);
     assert!(blames || diagnosis.first.is_none(), "no fault is found where nothing is broken: {diagnosis:#?}");

@@ -2,38 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use chain::{CarrierKind, Hop, ParentUsed, SpanKind, Topology, Transit};
+use chain::vocabulary::RECORDING_SCOPE;
+use chain::{CarrierKind, Hop, ParentUsed, Transit, route};
 use serde::{Deserialize, Serialize};
-use wire::{BaggageMember, Format, SpanId, TraceHeaders, TraceId};
 
 use crate::claim::ClaimEvidence;
 use crate::headers::recorded;
 use crate::span::Span;
+use wire::{BaggageMember, Context, Format, SpanId, TraceHeaders, TraceId};
 
-/// One hop of the claim, as its two spans tell it; a third party has no span, but a record of its own.
+/// One hop of the claim, as its two spans record it; a third party has no span, but a record of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopRow {
     /// The hop, written `from -> to`.
-    pub hop: String,
-    /// The sender's span; `None` if none was seen.
-    pub sent: Option<Side>,
-    /// The receiver's span or record; `None` if none was seen.
-    pub received: Option<Side>,
-    /// What happened to the trace headers other than `baggage`; `None` if there were none, or a side was not seen.
+    #[serde(with = "chain::hop")]
+    pub hop: &'static Hop,
+    /// The sender's side.
+    pub sent: Side,
+    /// The receiver's side.
+    pub received: Side,
+    /// What happened to the trace headers other than `baggage`; `None` if there were none, or a side is not on record.
     pub transit: Option<Transit>,
-    /// What happened to `baggage`; `None` if there was none, or a side was not seen.
+    /// What happened to `baggage`; `None` if there was none, or a side is not on record.
     pub baggage_transit: Option<Transit>,
-    /// Whom the receiver's span names as its parent; `None` if it was not seen.
+    /// Whom the receiver's span names as its parent; `None` if it was not received.
     pub parent: Option<ParentUsed>,
     /// Whether the receiver's span, or one of its service above it, links to the sender's.
     pub linked: bool,
-    /// The sampled bit of what arrived; `None` if nothing readable did.
+    /// The sampled bit of what arrived; `None` if nothing readable is on record.
     pub sampled: Option<bool>,
 }
 
 /// One end of a hop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
+    /// What is known of its headers.
+    pub state: SideState,
     /// Its span; a third party has none.
     pub span: Option<SideSpan>,
     /// The trace headers on record, raw.
@@ -44,10 +48,23 @@ pub struct Side {
     pub baggage: BTreeMap<String, BaggageMember>,
 }
 
+/// What is known of the headers at one end of a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SideState {
+    /// They are on record; without any, none was there.
+    Recorded,
+    /// There is a span, and it does not say what its headers were: many SDKs leave them out, and some write them down
+    /// before they inject. Nothing follows from it.
+    NotOnRecord,
+    /// No span of this side was received.
+    NoSpan,
+}
+
 /// The span at one end of a hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideSpan {
-    /// Its trace.
+    /// The trace that it is in.
     pub trace_id: TraceId,
     /// Its id.
     pub span_id: SpanId,
@@ -55,16 +72,10 @@ pub struct SideSpan {
     pub parent_span_id: Option<SpanId>,
 }
 
-/// The ledger of a claim: one row for each hop of the chain, in its order.
-#[must_use]
-pub fn ledger(evidence: &ClaimEvidence) -> Vec<HopRow> {
-    Topology::LAB.hops.iter().map(|hop| HopRow::new(evidence, hop)).collect()
-}
-
 // === impl HopRow ===
 
 impl HopRow {
-    fn new(evidence: &ClaimEvidence, hop: &Hop) -> Self {
+    pub(crate) fn new(evidence: &ClaimEvidence, hop: &'static Hop) -> Self {
         let receiver = evidence
             .receivers(hop.to.name())
             .filter(|span| span.name == hop.receiver_span)
@@ -73,15 +84,18 @@ impl HopRow {
         let parent_sender = parent.filter(|parent| parent.sends() && parent.service == hop.from.name());
         let sender = parent_sender.or_else(|| find_sender(evidence, hop, receiver));
 
-        let sent = sender.map(Side::of_span);
-        let record = || evidence.third_party.clone().filter(|_| !hop.to.has_sdk()).map(|it| Side::new(None, it));
-        let received = receiver.map(Side::of_span).or_else(record);
+        let received = match (receiver, &evidence.third_party) {
+            (Some(span), _) => Side::of_span(span),
+            (None, Some(record)) if !hop.to.has_sdk() => Side::new(SideState::Recorded, None, record.clone()),
+            (None, _) => Side::absent(),
+        };
+        let sent = sender.map_or_else(Side::absent, |span| Side::of_span(span).unless_contradicted_by(&received));
         let transit = |baggage| {
-            let (sent, received) = (sent.as_ref()?, received.as_ref()?);
-            compare(&sent.headers.joined(baggage), &received.headers.joined(baggage))
+            let (sent, received) = (sent.recorded()?, received.recorded()?);
+            compare(&sent.joined(baggage), &received.joined(baggage))
         };
         Self {
-            hop: hop.to_string(),
+            hop,
             transit: transit(false),
             baggage_transit: transit(true),
             parent: receiver.map(|span| match (span.parent_span_id, parent_sender) {
@@ -90,7 +104,7 @@ impl HopRow {
                 (Some(_), None) => ParentUsed::Other,
             }),
             linked: receiver.zip(sender).is_some_and(|(receiver, sender)| links(evidence, receiver, sender)),
-            sampled: received.as_ref().and_then(|side| side.headers.sampled()),
+            sampled: received.headers.sampled(),
             sent,
             received,
         }
@@ -102,22 +116,22 @@ impl HopRow {
         self.parent == Some(ParentUsed::Sender) || self.linked
     }
 
-    /// The headers that were sent and did not arrive as they were sent.
+    /// The headers that were sent and did not arrive as they were sent; none where a side is not on record.
     #[must_use]
     pub fn changed_headers(&self) -> Vec<&str> {
-        let (Some(sent), Some(received)) = (&self.sent, &self.received) else { return Vec::new() };
+        let (Some(sent), Some(received)) = (self.sent.recorded(), self.received.recorded()) else { return Vec::new() };
         let changed = |baggage| {
-            let received = received.headers.joined(baggage);
-            let sent = sent.headers.joined(baggage).into_iter();
+            let received = received.joined(baggage);
+            let sent = sent.joined(baggage).into_iter();
             sent.filter(move |(name, value)| received.get(name) != Some(value)).map(|(name, _)| name)
         };
         changed(false).chain(changed(true)).collect()
     }
 
-    /// Whether neither end was seen.
+    /// Whether neither end was received.
     #[must_use]
     pub fn is_unseen(&self) -> bool {
-        self.sent.is_none() && self.received.is_none()
+        !self.sent.is_seen() && !self.received.is_seen()
     }
 }
 
@@ -126,12 +140,57 @@ impl HopRow {
 impl Side {
     fn of_span(span: &Span) -> Self {
         let Span { trace_id, span_id, parent_span_id, .. } = *span;
-        let ids = SideSpan { trace_id, span_id, parent_span_id };
-        Self::new(Some(ids), recorded(&span.attributes))
+        let headers = recorded(&span.attributes);
+        let recorded = span.records_everything() || headers.iter().next().is_some();
+        let state = if recorded { SideState::Recorded } else { SideState::NotOnRecord };
+        Self::new(state, Some(SideSpan { trace_id, span_id, parent_span_id }), headers)
     }
 
-    fn new(span: Option<SideSpan>, headers: TraceHeaders) -> Self {
-        Self { span, formats: headers.formats(), baggage: headers.baggage(), headers }
+    fn new(state: SideState, span: Option<SideSpan>, headers: TraceHeaders) -> Self {
+        Self { state, span, formats: headers.formats(), baggage: headers.baggage(), headers }
+    }
+
+    fn absent() -> Self {
+        Self::new(SideState::NoSpan, None, TraceHeaders::default())
+    }
+
+    /// If what arrived names this very span, this span sent it, whatever its record shows: some clients write down their
+    /// headers before the context is injected, and then show none, or the ids of the span above.
+    fn unless_contradicted_by(self, received: &Self) -> Self {
+        let arrived = received.headers.contexts().any(|(_, context)| self.is_named_by(context));
+        let recorded = self.headers.contexts().any(|(_, context)| self.is_named_by(context));
+        match arrived && !recorded && !self.headers.identities().is_empty() {
+            true => Self::new(SideState::NotOnRecord, self.span, TraceHeaders::default()),
+            false => self,
+        }
+    }
+
+    /// The headers, if they are on record.
+    #[must_use]
+    pub fn recorded(&self) -> Option<&TraceHeaders> {
+        (self.state == SideState::Recorded).then_some(&self.headers)
+    }
+
+    /// Whether a span or a record of this side was received.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.state != SideState::NoSpan
+    }
+
+    /// Whether a context names the span of this side.
+    #[must_use]
+    pub fn is_named_by(&self, context: Context) -> bool {
+        self.span.is_some_and(|span| context.names(span.trace_id, span.span_id))
+    }
+}
+
+// === impl Span ===
+
+impl Span {
+    /// Whether its silence counts: nothing that it could have put on record is left out.
+    #[must_use]
+    pub fn records_everything(&self) -> bool {
+        self.scope == RECORDING_SCOPE
     }
 }
 
@@ -170,15 +229,17 @@ fn find_sender<'a>(evidence: &'a ClaimEvidence, hop: &Hop, receiver: Option<&Spa
 }
 
 /// Whether a sending span's request is the one that the hop's receiver is named for, as in `GET /policies/:id`, or its
-/// message is this claim's: messages have the claim's id.
+/// message is this claim's and went to the hop's queue: messages have the claim's id.
 fn fits_receiver(span: &Span, hop: &Hop, claim_id: &str) -> bool {
     let text = |key: &str| span.attributes.get(key).and_then(serde_json::Value::as_str);
-    if matches!(hop.carrier, CarrierKind::Queue { .. }) {
-        return span.kind == SpanKind::Producer && text("messaging.message.id").or(span.claim_id()) == Some(claim_id);
+    if let CarrierKind::Queue { destination, .. } = hop.carrier {
+        let there = text("messaging.destination.name").is_none_or(|name| name == destination);
+        let ours = text("messaging.message.id").or(span.claim_id()) == Some(claim_id);
+        return span.kind == hop.carrier.sender_kind() && there && ours;
     }
     let Some((method, route)) = hop.receiver_span.split_once(' ') else { return false };
     let Some(path) = text("url.path").or_else(|| text("url.full").map(path_of)) else { return false };
-    text("http.request.method") == Some(method) && fits(path, route)
+    text("http.request.method") == Some(method) && route::fits(path, route)
 }
 
 fn path_of(url: &str) -> &str {
@@ -187,35 +248,24 @@ fn path_of(url: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or(path)
 }
 
-fn fits(path: &str, route: &str) -> bool {
-    let (mut path, mut route) = (path.split('/'), route.split('/'));
-    loop {
-        match (path.next(), route.next()) {
-            (None, None) => return true,
-            (Some(part), Some(pattern)) if pattern.starts_with([':', '{']) && !part.is_empty() => {}
-            (Some(part), Some(pattern)) if part == pattern => {}
-            _ => return false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use chain::SpanKind;
+
     use super::*;
     use crate::span::CLAIM_ID;
     use crate::testing::*;
 
     fn first(spans: Vec<Span>) -> HopRow {
-        ledger(&evidence(spans)).remove(0)
+        row(spans, GATEWAY)
     }
 
     #[test]
     fn a_whole_hop_is_intact() {
-        let inner = Topology::LAB.hops.iter().zip(ledger(&evidence(whole_chain()))).filter(|(hop, _)| hop.to.has_sdk());
-        for (_, row) in inner {
+        for row in rows(whole_chain()).into_iter().filter(|row| row.hop.to.has_sdk()) {
             assert_eq!((row.transit, row.baggage_transit), (Some(Transit::Intact), Some(Transit::Intact)), "{row:?}");
             assert_eq!((row.parent, row.sampled), (Some(ParentUsed::Sender), Some(true)), "{}", row.hop);
-            let received = row.received.unwrap();
+            let received = row.received;
             assert_eq!(received.formats, [Format::TraceContext, Format::Baggage], "{}", row.hop);
             assert_eq!(received.baggage["tenant.id"].bytes, "acme corp".len(), "the decoded value is measured");
         }
@@ -224,7 +274,7 @@ mod tests {
     #[test]
     fn the_sender_is_found_across_traces() {
         let row = first(lab_1());
-        let (sent, received) = (row.sent.unwrap(), row.received.unwrap());
+        let (sent, received) = (row.sent, row.received);
         assert_eq!(sent.span.unwrap().span_id, span_id(CALL_CLAIMS), "the call with the receiver's method and path");
         assert_eq!((sent.formats, received.formats), (vec![Format::B3], vec![Format::B3]), "b3 left and arrived");
         assert_eq!((row.transit, row.parent), (Some(Transit::Intact), Some(ParentUsed::Nobody)), "and was not used");
@@ -265,10 +315,10 @@ mod tests {
         let row = first(chain_without(&[FRONT, CALL_CLAIMS, CLAIMS]));
         assert!(row.is_unseen() && row.transit.is_none() && row.parent.is_none(), "neither span arrived: {row:?}");
         let row = first(chain_without(&[CALL_CLAIMS]));
-        assert!(row.sent.is_none() && row.transit.is_none(), "without the sender nothing is known of the transit");
+        assert!(!row.sent.is_seen() && row.transit.is_none(), "without the sender nothing is known of the transit");
         assert_eq!(row.parent, Some(ParentUsed::Other), "a parent that is not seen is not the sender");
         let row = first(chain_without(&[CLAIMS]));
-        assert!(row.sent.is_some() && row.received.is_none(), "the call fits the route though nobody received it");
+        assert!(row.sent.is_seen() && !row.received.is_seen(), "the call fits the route though nobody received it");
     }
 
     #[test]
@@ -280,7 +330,7 @@ mod tests {
         other.start_unix_nano = spans[2].start_unix_nano;
         let root = Span { span_id: span_id(0x10), ..spans[0].clone() }.with(CLAIM_ID, "c-2");
         spans.extend([other, root]);
-        let ids = |row: HopRow| row.sent.and_then(|side| side.span).map(|span| span.span_id);
+        let ids = |row: HopRow| row.sent.span.map(|span| span.span_id);
         assert_eq!(ids(first(spans.clone())), Some(span_id(CALL_CLAIMS)), "nearer in time, but of claim c-2");
         spans.retain(|span| span.span_id != span_id(CALL_CLAIMS));
         assert_eq!(ids(first(spans)), None, "without a call of our own there is no sender");
@@ -288,13 +338,13 @@ mod tests {
 
     #[test]
     fn a_message_is_found_by_its_claim() {
-        let row = |spans| ledger(&evidence(spans)).remove(2);
+        let row = |spans| row(spans, QUEUE);
         let mut spans = whole_chain();
         split(&mut spans, PROCESS, TRACE_B);
         let other = spans[5].clone().with("messaging.message.id", "c-2").with(CLAIM_ID, "c-2");
         spans.push(Span { span_id: span_id(0x60), start_unix_nano: spans[6].start_unix_nano, ..other });
         let lost = row(spans.clone());
-        assert_eq!(lost.sent.as_ref().unwrap().span.unwrap().span_id, span_id(SEND), "the message of this claim");
+        assert_eq!(lost.sent.span.unwrap().span_id, span_id(SEND), "the message of this claim");
         assert_eq!((lost.parent, lost.linked), (Some(ParentUsed::Nobody), false), "it is not joined: {lost:?}");
 
         let batch = span(0x61, None, "claims-worker", SpanKind::Consumer, "process batch", (13, 21));
@@ -308,19 +358,25 @@ mod tests {
 
     #[test]
     fn the_third_party_is_known_by_its_record() {
-        let row = |record| ledger(&ClaimEvidence { third_party: record, ..evidence(whole_chain()) }).remove(3);
+        let row = |record| {
+            let evidence = ClaimEvidence { third_party: record, ..evidence(whole_chain()) };
+            read(evidence, |reading| reading.rows().iter().find(|row| !row.hop.to.has_sdk()).cloned()).unwrap()
+        };
         let unasked = row(None);
-        assert!(unasked.sent.is_some() && unasked.received.is_none(), "nobody asked: {unasked:?}");
+        assert!(unasked.sent.is_seen() && !unasked.received.is_seen(), "nobody asked: {unasked:?}");
         let known = row(Some(partner_record()));
         assert_eq!((known.transit, known.parent), (Some(Transit::Intact), None), "it has no span, so no parent");
-        assert_eq!(known.received.unwrap().span, None, "headers are all there is");
+        assert_eq!(known.received.span, None, "headers are all there is");
     }
 
     #[test]
     fn a_service_may_receive_twice() {
-        let rows = ledger(&evidence(whole_chain()));
-        let received = |at: usize| rows[at].received.as_ref().unwrap().span.unwrap().span_id;
-        assert_eq!((received(0), received(4)), (span_id(CLAIMS), span_id(REPORTED)), "told apart by the span's name");
+        let received = |hop| row(whole_chain(), hop).received.span.unwrap().span_id;
+        assert_eq!(
+            (received(GATEWAY), received(REPORTING)),
+            (span_id(CLAIMS), span_id(REPORTED)),
+            "told apart by the span's name"
+        );
     }
 
     #[test]
@@ -338,18 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_fit_paths() {
-        let cases = [
-            ("/policies/P-1", "/policies/:id", true),
-            ("/policies/P-1", "/policies/{id}", true),
-            ("/policies/", "/policies/:id", false),
-            ("/policies/P-1/x", "/policies/:id", false),
-            ("/policies", "/policies/:id", false),
-            ("/api/claims", "/api/claims", true),
-        ];
-        for (path, route, fit) in cases {
-            assert_eq!(fits(path, route), fit, "{path} and {route}");
-        }
+    fn the_path_of_a_url_is_found() {
         for (url, path) in [("http://h:1/a/b?q#f", "/a/b"), ("http://h", "/"), ("/a", "/a"), ("", "/")] {
             assert_eq!(path_of(url), path, "{url}");
         }

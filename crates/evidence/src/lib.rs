@@ -1,22 +1,26 @@
-//! Answers from spans alone: into which traces did a claim fall, what did each hop send and receive, is the chain whole?
+//! Answers from spans alone: into which traces was a claim split, what did each hop send and receive, where is it broken?
 //!
-//! - [`span`]: one span, and how it is read from OTLP
+//! - [`source`]: where spans come from: Grafana Tempo's query API; [`span`]: one span, and how it is read from OTLP
 //! - [`headers`]: the trace headers that a span has on record
-//! - [`source`]: where spans come from: Grafana Tempo's query API
 //! - [`claim`]: the fragments of one claim, and how to wait for them
-//! - [`mod@ledger`]: what each hop sent and received
-//! - [`expect`]: whether an expectation of the `scenario` crate holds
-//! - [`verdict`]: healthy, broken or something else, in sentences
-//! - [`mod@diagnose`]: which step failed at which hop, or inside which service
-//! - [`waterfall`]: the fragments of a claim as text, on one clock
+//! - [`reading`]: a claim read once against a topology; [`mod@ledger`]: what each of its hops sent and received
+//! - [`mod@cause`]: what went wrong, as data; [`conclusion`]: what a reading comes to, and why
+//! - views of both: [`verdict`], [`mod@diagnose`], [`picture`], [`waterfall`]; [`prose`] has all their sentences
+//! - [`expectation`]: what a claim must look like; [`mod@expect`]: whether it does
 //!
-//! It never reads settings, sends no claims and makes no spans of its own.
+//! It never reads settings, sends no claims and creates no spans. Which chain a claim passes through is passed in.
 
+pub mod cause;
 pub mod claim;
+pub mod conclusion;
 pub mod diagnose;
 pub mod expect;
+pub mod expectation;
 pub mod headers;
 pub mod ledger;
+pub mod picture;
+pub mod prose;
+pub mod reading;
 pub mod source;
 pub mod span;
 pub mod verdict;
@@ -29,11 +33,16 @@ mod simulation;
 #[cfg(test)]
 mod testing;
 
+pub use cause::Cause;
 pub use claim::{ClaimEvidence, Collected, Fragment, Patience, collect};
-pub use diagnose::{Diagnosis, Finding, diagnose};
+pub use conclusion::{Conclusion, NotABreak, Outcome, Unknown};
+pub use diagnose::{Diagnosis, Finding};
 pub use expect::{Mismatch, holds};
-pub use ledger::{HopRow, ledger};
+pub use expectation::Expectation;
+pub use ledger::{HopRow, Side, SideState};
+pub use picture::{Mark, Picture};
+pub use reading::Reading;
 pub use source::{SourceError, TraceSource};
 pub use span::Span;
-pub use verdict::{Outcome, Verdict, healthy_chain, judge};
+pub use verdict::{Verdict, judge};
 pub use waterfall::{Style, render};

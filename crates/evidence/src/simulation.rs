@@ -4,21 +4,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chain::{SpanKind, Step};
+use chain::{SpanKind, Step, Topology};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use crate::claim::{ClaimEvidence, Collected};
-use crate::diagnose::diagnose;
+use crate::conclusion::Outcome;
+use crate::diagnose::Finding;
+use crate::reading::{Reading, TENANT};
 use crate::span::{CLAIM_ID, Span};
-use crate::testing::{CLAIM, span, span_id, trace_id, traceparent};
-use crate::verdict::{Outcome, TENANT, judge};
+use crate::testing::{CLAIM, GATEWAY, LOOKUP, PARTNER, QUEUE, REPORTING, span, span_id, trace_id, traceparent};
 
-const GATEWAY: &str = "python-api -> java-claims";
-const LOOKUP: &str = "java-claims -> node-policy-store";
-const QUEUE: &str = "java-claims -> claims-worker";
-const PARTNER: &str = "claims-worker -> fraud-partner";
-const REPORT: &str = "claims-worker -> java-claims";
 const SECRET: &str = "user.session_token";
 
 /// What `OTEL_PROPAGATORS` may hold.
@@ -129,7 +125,7 @@ impl Fault {
             Self::NoAttributes | Self::ConsumerIgnores | Self::BatchLinks => QUEUE,
             Self::BareReport => "claims-worker",
             Self::Leak => PARTNER,
-            Self::PlainReport => REPORT,
+            Self::PlainReport => REPORTING,
         }
     }
 }
@@ -218,7 +214,7 @@ impl World {
             return Some((PARTNER, None));
         }
         // Who understood the message is understood in turn: the lists are the same.
-        self.has(Fault::PlainReport).then_some((REPORT, Some(Inject)))
+        self.has(Fault::PlainReport).then_some((REPORTING, Some(Inject)))
     }
 
     fn legacy_wins(&self) -> bool {
@@ -536,10 +532,12 @@ fn ids(fields: Vec<&str>) -> Option<Ids> {
 
 fn check(world: &World) {
     let collected = world.run();
-    let diagnosis = diagnose(&collected);
-    let first = diagnosis.first.as_ref().map(|finding| (finding.place.as_str(), finding.step));
-    assert_eq!(first, world.model(), "{world:?}: {}", diagnosis.sentence);
-    assert_eq!(diagnosis.outcome, world.outcome(), "{world:?}: {}", judge(&[collected], None).sentence);
+    let diagnosis = Reading::new(Topology::LAB, &collected).conclude().diagnosis();
+    let place = |finding: &Finding| finding.place.map(|place| place.to_string()).unwrap_or_default();
+    let first = diagnosis.first.as_ref().map(|finding| (place(finding), finding.step));
+    let model = world.model().map(|(place, step)| (place.to_owned(), step));
+    assert_eq!(first, model, "{world:?}: {}", diagnosis.sentence);
+    assert_eq!(diagnosis.outcome, world.outcome(), "{world:?}: {}", diagnosis.sentence);
 }
 
 #[test]

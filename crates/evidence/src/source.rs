@@ -302,7 +302,7 @@ mod tests {
     async fn waits_until_late_spans_have_arrived() {
         let spans = at_looks(lab_1(), |at| 2 * (12 - at));
         let (source, stub) = serve(Stub { spans, failing_looks: 1, ..Stub::default() }).await;
-        let collected = collect(&source, CLAIM, 1_000, &patience(LONG)).await;
+        let collected = collect(&source, chain::Topology::LAB, CLAIM, 1_000, &patience(LONG)).await;
         assert!(collected.complete && !collected.source_down, "the evidence became whole: {collected:?}");
         assert_eq!(collected.evidence.spans().count(), 12, "every span was waited for");
         assert_eq!(collected.evidence.fragments.len(), 2, "both traces were found by the claim's id");
@@ -325,7 +325,7 @@ mod tests {
         let stray = span(9, None, "python-api", chain::SpanKind::Internal, "audit", (5, 6));
         spans.push((2, Span { trace_id: trace_id(TRACE_B), ..stray }));
         let (source, _) = serve(Stub { spans, ..Stub::default() }).await;
-        let collected = collect(&source, CLAIM, 0, &patience(LONG)).await;
+        let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience(LONG)).await;
         assert!(collected.complete, "it settled in the end: {collected:?}");
         assert_eq!(
             collected.evidence.fragments.len(),
@@ -338,7 +338,7 @@ mod tests {
     async fn what_never_arrives_is_absent_after_the_deadline() {
         let spans = at_looks(whole_chain(), |at| if at == 0 { usize::MAX } else { 1 });
         let (source, _) = serve(Stub { spans, ..Stub::default() }).await;
-        let collected = collect(&source, CLAIM, 0, &patience(SHORT)).await;
+        let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience(SHORT)).await;
         assert!(!collected.complete && !collected.source_down, "the deadline passed: {collected:?}");
         assert_eq!(
             collected.evidence.missing_parents().count(),
@@ -352,7 +352,7 @@ mod tests {
     async fn a_trace_that_was_found_must_be_fetched() {
         let spans = at_looks(whole_chain(), |_| 1);
         let (source, _) = serve(Stub { spans, announced: vec![trace_id(TRACE_B)], ..Stub::default() }).await;
-        let collected = collect(&source, CLAIM, 0, &patience(SHORT)).await;
+        let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience(SHORT)).await;
         assert!(!collected.complete, "a fragment that the search knows of is not here yet: {collected:?}");
         assert_eq!(collected.evidence.fragments.len(), 1, "what could be fetched is kept");
     }
@@ -370,7 +370,7 @@ mod tests {
             (TraceSource::new("no url", client()), "failed", "that is no address"),
         ];
         for (source, part, why) in cases {
-            let collected = collect(&source, CLAIM, 0, &patience(SHORT)).await;
+            let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience(SHORT)).await;
             assert!(collected.source_down && !collected.complete, "{why}: {collected:?}");
             assert!(collected.source_errors.iter().any(|error| error.contains(part)), "{why}: {collected:?}");
         }

@@ -112,13 +112,19 @@ impl Span {
     /// Whether it is the sending side of a hop.
     #[must_use]
     pub fn sends(&self) -> bool {
-        matches!(self.kind, SpanKind::Client | SpanKind::Producer)
+        self.kind.sends()
     }
 
     /// Whether it is the receiving side of a hop.
     #[must_use]
     pub fn receives(&self) -> bool {
-        matches!(self.kind, SpanKind::Server | SpanKind::Consumer)
+        self.kind.receives()
+    }
+
+    /// Its service, name and kind, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!("{} `{}` ({})", self.service, self.name, self.kind.name())
     }
 
     fn from_otlp(span: otlp::Span, service: &str, resource: &Attributes, scope: &str) -> Option<(Self, usize)> {

@@ -5,12 +5,21 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{self as otlp, TracesData};
 use serde_json::{Value, json};
+
+use chain::Topology;
+
+use crate::claim::{ClaimEvidence, Collected};
+use crate::ledger::HopRow;
+use crate::reading::Reading;
+use crate::span::{Attributes, CLAIM_ID, Link, Span, Status};
 use wire::{SpanId, TraceHeaders, TraceId};
 
-use crate::claim::ClaimEvidence;
-use crate::span::{Attributes, CLAIM_ID, Link, Span, Status};
-
 pub(crate) const CLAIM: &str = "c-1";
+pub(crate) const GATEWAY: &str = "python-api -> java-claims";
+pub(crate) const LOOKUP: &str = "java-claims -> node-policy-store";
+pub(crate) const QUEUE: &str = "java-claims -> claims-worker";
+pub(crate) const PARTNER: &str = "claims-worker -> fraud-partner";
+pub(crate) const REPORTING: &str = "claims-worker -> java-claims";
 pub(crate) const TRACE_A: u128 = 0xa1;
 pub(crate) const TRACE_B: u128 = 0xb2;
 /// 2026-11-01, in nanoseconds.
@@ -56,7 +65,7 @@ pub(crate) fn span(
         parent_span_id: parent.map(span_id),
         service: service.to_owned(),
         resource: Attributes::new(),
-        scope: "test".to_owned(),
+        scope: chain::vocabulary::RECORDING_SCOPE.to_owned(),
         name: name.to_owned(),
         kind,
         start_unix_nano: DAY + millis.0 * 1_000_000,
@@ -157,10 +166,14 @@ pub(crate) fn partner_record() -> TraceHeaders {
 /// The chain with one span changed.
 pub(crate) fn chain_with(id: u64, change: impl FnOnce(Span) -> Span) -> Vec<Span> {
     let mut spans = whole_chain();
-    let at = spans.iter().position(|span| span.span_id == span_id(id)).unwrap();
-    let changed = change(spans.remove(at));
-    spans.insert(at, changed);
+    self::change(&mut spans, id, change);
     spans
+}
+
+/// Changes one span.
+pub(crate) fn change(spans: &mut [Span], id: u64, change: impl FnOnce(Span) -> Span) {
+    let span = spans.iter_mut().find(|span| span.span_id == span_id(id)).unwrap();
+    *span = change(span.clone());
 }
 
 /// The chain without some spans.
@@ -203,6 +216,21 @@ pub(crate) fn lab_1() -> Vec<Span> {
 
 pub(crate) fn evidence(spans: Vec<Span>) -> ClaimEvidence {
     ClaimEvidence::from_spans(CLAIM, spans)
+}
+
+/// Reads spans as those of a claim in the lab's own chain, and hands the reading on.
+pub(crate) fn read<T>(evidence: ClaimEvidence, then: impl FnOnce(&Reading<'_>) -> T) -> T {
+    let collected = Collected { evidence, ..Collected::default() };
+    then(&Reading::new(Topology::LAB, &collected))
+}
+
+pub(crate) fn rows(spans: Vec<Span>) -> Vec<HopRow> {
+    read(evidence(spans), |reading| reading.rows().to_vec())
+}
+
+/// The row of the hop that is written like this.
+pub(crate) fn row(spans: Vec<Span>, hop: &str) -> HopRow {
+    rows(spans).into_iter().find(|row| row.hop.to_string() == hop).unwrap()
 }
 
 /// Writes spans as an SDK would.

@@ -5,10 +5,11 @@ use std::fmt::Display;
 
 use anstyle::{AnsiColor, Effects};
 use chain::Service;
-use wire::{SpanId, TraceId};
 
-use crate::claim::{ClaimEvidence, Fragment, Node, Place, is_front_door};
+use crate::claim::{ClaimEvidence, Fragment, Node, Position};
+use crate::reading::Reading;
 use crate::span::{Span, Status};
+use wire::{SpanId, TraceId};
 
 const KIND_COLUMNS: usize = 9;
 const DURATION_COLUMNS: usize = 9;
@@ -66,12 +67,13 @@ struct Canvas {
 /// Draws a claim: a header, and for each trace a title and a row per span. No line is wider than the style says, and
 /// nothing that a service wrote reaches the terminal as a control character.
 #[must_use]
-pub fn render(evidence: &ClaimEvidence, style: &Style) -> String {
+pub fn render(reading: &Reading<'_>, style: &Style) -> String {
+    let evidence = reading.evidence();
     let style = Style { width: style.width.clamp(60, 200), ..*style };
     let mut canvas = Canvas::new(evidence, style);
     canvas.header(evidence);
     for fragment in &evidence.fragments {
-        canvas.fragment(fragment);
+        canvas.fragment(reading, fragment);
     }
     canvas.notes(evidence);
     canvas.text
@@ -114,14 +116,14 @@ impl Canvas {
         self.line(&self.paint(header.trim_end(), anstyle::Style::new().bold()));
     }
 
-    fn fragment(&mut self, fragment: &Fragment) {
+    fn fragment(&mut self, reading: &Reading<'_>, fragment: &Fragment) {
         let roots: Vec<_> = fragment.roots().collect();
         let root = match roots.as_slice() {
             [] => self.paint("no root", warning()),
             [root] => self.paint(&self.cut(&root.service, self.style.width - 52), service_style(&root.service)),
             several => self.paint(&format!("{} roots", several.len()), warning()),
         };
-        let stray = roots.iter().any(|root| !is_front_door(root));
+        let stray = roots.iter().any(|root| !reading.is_front_door(root));
         let stray = if stray { format!("  {}", self.paint("no parent", warning())) } else { String::new() };
         self.line("");
         self.line(&format!("trace {}  {root}{stray}", fragment.trace_id));
@@ -156,7 +158,7 @@ impl Canvas {
         let used = columns(guide) + columns(&service) + columns(&name);
         let gap = " ".repeat(self.label_columns.saturating_sub(used));
 
-        let kind = format!("{:<KIND_COLUMNS$}", format!("{:?}", span.kind).to_lowercase());
+        let kind = format!("{:<KIND_COLUMNS$}", span.kind.name());
         let (before, bar) = self.bar(span);
         let after = " ".repeat(self.bar_columns.saturating_sub(before + bar.chars().count()));
         let duration = format!("{:>DURATION_COLUMNS$}", self.duration(span.duration_nanos()));
@@ -264,12 +266,12 @@ fn rows(fragment: &Fragment) -> Vec<Row<'_>> {
     let mut ghost = None;
     for node in &fragment.nodes {
         match node.place {
-            Place::MissingParent if node.span.parent_span_id != ghost => {
+            Position::MissingParent if node.span.parent_span_id != ghost => {
                 ghost = node.span.parent_span_id;
                 rows.extend(ghost.map(Row::Ghost));
             }
-            Place::Root | Place::Cycle => ghost = None,
-            Place::MissingParent | Place::Child => {}
+            Position::Root | Position::Cycle => ghost = None,
+            Position::MissingParent | Position::Child => {}
         }
         rows.push(Row::Span(node));
     }
@@ -386,6 +388,10 @@ pub(crate) mod tests {
     const PLAIN: Style = Style { width: 100, colour: false, unicode: false };
     const RICH: Style = Style { width: 100, colour: false, unicode: true };
 
+    fn drawn(evidence: ClaimEvidence, style: &Style) -> String {
+        read(evidence, |reading| render(reading, style))
+    }
+
     /// No line is too wide, nothing steers the terminal, and without Unicode all is ASCII.
     pub(crate) fn assert_safe(drawing: &str, style: &Style) {
         for line in drawing.lines() {
@@ -414,7 +420,7 @@ python-api  POST /claims                                  server   ████�
 │   └ java-claims  notify_claimant                        internal          ██              1.0 ms
 └ python-api  write_audit                                 internal            ███           2.0 ms
 ";
-        let drawing = render(&evidence(whole_chain()), &RICH);
+        let drawing = drawn(evidence(whole_chain()), &RICH);
         assert_eq!(drawing, expected, "each call lies within its caller:\n{drawing}");
     }
 
@@ -439,7 +445,7 @@ java-claims  POST /api/claims                         server     ===========    
 |     `-java-claims  PUT /api/claims/{id}/fraud-check server                         ==     1.0 ms
 `-java-claims  notify_claimant                        internal            ==                1.0 ms
 ";
-        let drawing = render(&evidence(lab_1()), &PLAIN);
+        let drawing = drawn(evidence(lab_1()), &PLAIN);
         assert_eq!(drawing, expected, "the second trace starts where the first called it:\n{drawing}");
     }
 
@@ -448,7 +454,7 @@ java-claims  POST /api/claims                         server     ===========    
         let mut spans = chain_without(&[FRONT]);
         spans[1].status = Status::Error(String::new());
         spans[2] = spans[2].clone().link(TRACE_B, CALL_CLAIMS);
-        let drawing = render(&evidence(spans), &PLAIN);
+        let drawing = drawn(evidence(spans), &PLAIN);
         for (part, why) in [
             ("(parent 00000000... never arrived)", "a missing parent has a line"),
             ("  no root\n", "the title says that there is no root"),
@@ -459,24 +465,24 @@ java-claims  POST /api/claims                         server     ===========    
         }
         assert_safe(&drawing, &PLAIN);
 
-        let linked = render(&evidence(chain_with(PROCESS, |span| span.link(TRACE_A, SEND))), &PLAIN);
+        let linked = drawn(evidence(chain_with(PROCESS, |span| span.link(TRACE_A, SEND))), &PLAIN);
         let link = "-> link to 00000000... in trace 00000000...  java-claims  send claims\n";
         assert!(linked.contains(link), "a link to a span that is there names it:\n{linked}");
 
-        let mixed = render(&evidence(chain_with(CALL_POLICY, |span| span.with(CLAIM_ID, "c-0"))), &PLAIN);
+        let mixed = drawn(evidence(chain_with(CALL_POLICY, |span| span.with(CLAIM_ID, "c-0"))), &PLAIN);
         assert!(mixed.contains("also holds spans of claim c-0\n"), "a mixed trace is marked:\n{mixed}");
     }
 
     #[test]
     fn colour_wraps_text_and_hides_none() {
         let evidence = evidence(lab_1());
-        let coloured = render(&evidence, &Style { colour: true, ..PLAIN });
+        let coloured = drawn(evidence.clone(), &Style { colour: true, ..PLAIN });
         let mut stripped = String::new();
         for (at, part) in coloured.split('\u{1b}').enumerate() {
             stripped += if at == 0 { part } else { part.split_once('m').unwrap().1 };
         }
         assert_ne!(coloured, stripped, "there is colour");
-        assert_eq!(stripped, render(&evidence, &PLAIN), "without its colours the drawing is the plain one");
+        assert_eq!(stripped, drawn(evidence.clone(), &PLAIN), "without its colours the drawing is the plain one");
     }
 
     #[test]
@@ -492,7 +498,7 @@ java-claims  POST /api/claims                         server     ===========    
             for style in [PLAIN, RICH].map(|style| Style { width, ..style }) {
                 let evidence = evidence(spans.clone());
                 let bar_columns = Canvas::new(&evidence, style).bar_columns;
-                let drawing = render(&evidence, &style);
+                let drawing = drawn(evidence.clone(), &style);
                 let whole = evidence.spans().all(|span| drawing.contains(&format!("{}  {} ", span.service, span.name)));
                 assert!(bar_columns >= MIN_BAR_COLUMNS, "{style:?}: bars are {bar_columns} wide");
                 assert!(whole || bar_columns == MIN_BAR_COLUMNS, "{style:?}: bars are {bar_columns} wide:\n{drawing}");
@@ -524,7 +530,7 @@ java-claims  POST /api/claims                         server     ===========    
             let evidence = ClaimEvidence::from_spans(*name, spans);
             for unicode in [true, false] {
                 let style = Style { width, colour: false, unicode };
-                assert_safe(&render(&evidence, &style), &style);
+                assert_safe(&drawn(evidence.clone(), &style), &style);
             }
         }
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
+use chain::Topology;
 use desk::api::{
     CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimReport, ClaimsRequest, Hint, ScenarioBrief, SentClaim,
     SetRequest, Status, UseRequest,
 };
-use evidence::diagnose::CellStatus;
-use evidence::{Diagnosis, Outcome};
+use evidence::diagnose::{CellStatus, HopDiagnosis};
+use evidence::{Diagnosis, Outcome, Reading};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -205,7 +206,7 @@ pub(crate) fn draw(report: &ClaimReport) -> String {
         colour: !matches!(anstream::AutoStream::choice(&std::io::stdout()), anstream::ColorChoice::Never),
         unicode: console::Term::stdout().features().wants_emoji() || utf8_locale(),
     };
-    let mut text = evidence::render(&report.collected.evidence, &style);
+    let mut text = evidence::render(&Reading::new(Topology::LAB, &report.collected), &style);
     if !report.collected.complete {
         text.push_str(&format!(
             "after {:.1} s some spans of the chain were not there\n",
@@ -258,24 +259,23 @@ fn print_diagnosis(diagnosis: &Diagnosis) {
     print_wrapped("", &diagnosis.sentence);
     anstream::println!("\n{DIM}{:<36} injected  survived  extracted  used{DIM:#}", "hop");
     for hop in &diagnosis.hops {
-        let [injected, survived, extracted, used] =
-            [&hop.injected, &hop.survived, &hop.extracted, &hop.used].map(|cell| mark(cell.status));
-        anstream::println!("{:<36} {injected}    {survived}    {extracted}     {used}", hop.hop);
+        let [injected, survived, extracted, used] = hop.cells().map(|(_, cell)| mark(cell.status));
+        anstream::println!("{:<36} {injected}    {survived}    {extracted}     {used}", hop.hop.to_string());
     }
     for inside in &diagnosis.inside {
         let used = mark(inside.used.status);
         anstream::println!("{:<36} {:<31}{used}", format!("inside {}", inside.service), "");
     }
-    let findings = diagnosis.hops.iter().filter_map(|hop| hop.finding.as_ref());
-    for finding in findings.chain(diagnosis.inside.iter().filter_map(|inside| inside.finding.as_ref())) {
+    for finding in diagnosis.findings() {
         let first = if diagnosis.first.as_ref() == Some(finding) { ", the first" } else { "" };
-        anstream::println!("\n{BAD}{}{BAD:#}{DIM}{first}{DIM:#}", finding.place);
+        let place = finding.place.map_or_else(|| "elsewhere".to_owned(), |place| place.to_string());
+        anstream::println!("\n{BAD}{place}{BAD:#}{DIM}{first}{DIM:#}");
         print_wrapped("", &finding.sentence);
         for other in &finding.alternatives {
             print_wrapped("or: ", &other.sentence);
         }
     }
-    for cell in diagnosis.hops.iter().flat_map(|hop| [&hop.injected, &hop.survived, &hop.extracted, &hop.used]) {
+    for (_, cell) in diagnosis.hops.iter().flat_map(HopDiagnosis::cells) {
         if cell.status == CellStatus::Failed {
             for (name, values) in cell.headers.iter() {
                 anstream::println!("{DIM}  {name}: {}{DIM:#}", printable(&values.join(", ")));

@@ -4,11 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::{fs, slice};
 
-use crate::expectation::Expectation;
 use crate::file::{Group, Scenario};
 use crate::problem::FileError;
 use crate::schema::Schema;
+use chain::Topology;
 use chain::spelling::did_you_mean;
+use evidence::Expectation;
 
 /// Stem and text of every file in `scenarios/` when this was built.
 const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
@@ -101,7 +102,7 @@ impl Catalogue {
         &self.healthy
     }
 
-    /// What must be seen once `scenario` is mended: its own demand, or else that of the healthy chain.
+    /// What must be seen once `scenario` is fixed: its own demand, or else that of the healthy chain.
     #[must_use]
     pub fn healed<'a>(&'a self, scenario: &'a Scenario) -> &'a Expectation {
         scenario.healed.as_ref().unwrap_or(&self.healthy)
@@ -119,6 +120,10 @@ impl Catalogue {
             return Err(CatalogueError::Files(errors));
         }
         scenarios.sort_by(|a, b| (a.group, &a.id).cmp(&(b.group, &b.id)));
+        // A file adds to what the topology demands of every claim.
+        for healed in scenarios.iter_mut().filter_map(|scenario| scenario.healed.as_mut()) {
+            *healed = Expectation::healthy(Topology::LAB).and(healed);
+        }
         let healthy = scenarios.iter().find(|scenario| scenario.group == Group::Healthy);
         let healthy = healthy.and_then(|scenario| scenario.healed.clone()).ok_or(CatalogueError::NoHealthy)?;
         Ok(Self { scenarios, healthy })

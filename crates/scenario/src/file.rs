@@ -7,10 +7,10 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::document::{Document, Value};
-use crate::expectation::Expectation;
 use crate::problem::FileError;
 use crate::schema::Schema;
 use crate::settings::Settings;
+use evidence::Expectation;
 
 /// One lesson.
 #[derive(Clone, Debug, PartialEq, Serialize)]

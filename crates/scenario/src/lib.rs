@@ -1,6 +1,5 @@
 //! Scenarios as data: what the lab can be set to, and what must then be seen.
 //!
-//! - [`expectation`]: the grammar for what the evidence must look like
 //! - [`schema`]: which settings each service takes; [`settings`]: the values that are set
 //! - [`mod@file`]: one lesson, read from one file; [`catalogue`]: all of them
 //! - [`Catalogue::page`]: the page `docs/scenarios.md`
@@ -13,7 +12,6 @@
 pub mod active;
 pub mod catalogue;
 mod document;
-pub mod expectation;
 pub mod file;
 mod page;
 pub mod problem;

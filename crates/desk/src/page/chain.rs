@@ -1,10 +1,11 @@
 //! The chain as a picture, and the same in words.
 
+use ::chain::hop::Arrow;
+use ::chain::service::{BOX_HEIGHT, BoxPlace};
+use ::chain::{Hop, ParentUsed, Service, Topology, Transit};
 use axum::extract::State;
 use axum::response::Html;
-use chain::{Hop, ParentUsed, Service, Topology, Transit};
-use evidence::ledger::Side;
-use evidence::{ClaimEvidence, HopRow};
+use evidence::{Collected, Conclusion, HopRow, Mark, Picture, Reading, Side, SideState};
 use maud::{Markup, html};
 
 use super::{beginning, encoded, part as as_part, service_class};
@@ -12,32 +13,22 @@ use crate::api::LookQuery;
 use crate::lab::Desk;
 use crate::routes::Shared;
 
-/// Where a service stands, in the picture's units: left, top, width.
-const BOXES: [(Service, i32, i32, i32); 6] = [
-    (Service::PythonApi, 0, 20, 150),
-    (Service::Gateway, 235, 20, 110),
-    (Service::JavaClaims, 430, 20, 180),
-    (Service::NodePolicyStore, 850, 20, 190),
-    (Service::ClaimsWorker, 430, 260, 180),
-    (Service::FraudPartner, 850, 260, 190),
-];
-const BOX_HEIGHT: i32 = 46;
-/// Each hop's arrow, and where its card stands, in the order of the hops.
-const ARROWS: [(&str, i32, i32); 5] = [
-    ("M150 43 H235 M345 43 H430", 150, 80),
-    ("M610 43 H850", 612, 80),
-    ("M470 66 V260", 208, 166),
-    ("M610 283 H850", 612, 320),
-    ("M570 260 V66", 584, 166),
-];
 const CARD_WIDTH: i32 = 250;
 const CARD_HEIGHT: i32 = 68;
 
-/// A hop of one claim, as the picture tells it.
+/// A hop of one claim, as the picture shows it.
 struct HopView<'a> {
     number: usize,
     hop: &'static Hop,
     row: Option<&'a HopRow>,
+    mark: Mark,
+}
+
+/// Whether the picture may judge: while a drill is on it shows what was seen, and no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judging {
+    Judged,
+    Neutral,
 }
 
 pub(super) async fn part(State(desk): Shared) -> Html<String> {
@@ -61,18 +52,25 @@ pub(super) async fn latest(desk: &Desk) -> Markup {
                 @if seen.is_decided() { "." } @else { ": its spans are still arriving." }
             },
         }
-        (picture(found.as_ref().map(|found| &found.evidence)))
+        (of(found.as_ref(), Judging::of(desk)))
     }
 }
 
-pub(super) fn picture(evidence: Option<&ClaimEvidence>) -> Markup {
-    let rows = evidence.map(evidence::ledger).unwrap_or_default();
+/// The picture of what was collected; the bare chain if nothing was.
+pub(super) fn of(collected: Option<&Collected>, judging: Judging) -> Markup {
+    let nothing = Collected::default();
+    let reading = Reading::new(Topology::LAB, collected.unwrap_or(&nothing));
+    picture(&reading.conclude(), judging)
+}
+
+pub(super) fn picture(conclusion: &Conclusion<'_>, judging: Judging) -> Markup {
+    let Picture { hops, services, elsewhere } = conclusion.picture();
+    let row = |hop| conclusion.reading().row(hop);
     let hops: Vec<_> = (1..)
-        .zip(Topology::LAB.hops)
-        .enumerate()
-        .map(|(at, (number, hop))| HopView { number, hop, row: rows.get(at) })
+        .zip(hops)
+        .map(|(number, (hop, mark))| HopView { number, hop, row: row(hop), mark: judging.shows(mark) })
         .collect();
-    let reached: Vec<_> = evidence.into_iter().flat_map(|it| &it.fragments).flat_map(|it| &it.services).collect();
+    let elsewhere = elsewhere.into_iter().filter(|_| judging == Judging::Judged);
     html! {
         svg.chain viewBox="-4 10 1048 385" role="img" aria-labelledby="chain-name chain-text" {
             title #chain-name { "Services and hops of a claim" }
@@ -82,21 +80,60 @@ pub(super) fn picture(evidence: Option<&ClaimEvidence>) -> Markup {
                     path d="M0 0 L8 4 L0 8 Z" {}
                 }
             }
-            @for (hop, (arrow, left, top)) in hops.iter().zip(ARROWS) { (hop.draw(arrow, left, top)) }
-            @for (service, left, top, width) in BOXES {
-                @let seen = reached.iter().any(|name| *name == service.name());
-                g.service.(service_class(service.name())).seen[seen] {
-                    rect x=(left) y=(top) width=(width) height=(BOX_HEIGHT) rx="8" {}
-                    text x=(left + width / 2) y=(top + 21) { (service) }
-                    text.small x=(left + width / 2) y=(top + 37) {
-                        @if service.has_sdk() { @if seen { "has spans" } @else { "no span seen" } } @else { "makes no spans" }
-                    }
-                }
-            }
+            @for hop in &hops { (hop.draw()) }
+            @for (service, mark) in services { (draw_service(service, judging.shows(mark))) }
         }
+        @for sentence in elsewhere { p.bad { (sentence) } }
         details.in-words #details-hops {
             summary { "The same in words" }
-            ol.hops { @for hop in &hops { li.(hop.state()) { (hop.words()) } } }
+            ol.hops { @for hop in &hops { li.(class(hop.mark)) { (hop.words()) } } }
+        }
+    }
+}
+
+fn draw_service(service: Service, mark: Mark) -> Markup {
+    let BoxPlace { left, top, width } = service.row().place;
+    let seen = !matches!(mark, Mark::NotReceived | Mark::NotObservable);
+    let words = match mark {
+        Mark::NotObservable => "creates no spans",
+        Mark::NotReceived => "no span received",
+        Mark::Bad => "context lost inside",
+        Mark::Leaking => "leaks baggage",
+        Mark::Good | Mark::Unsure | Mark::Seen => "has spans",
+    };
+    html! {
+        g.service.(service_class(service.name())).seen[seen].lost[mark.is_wrong()] {
+            rect x=(left) y=(top) width=(width) height=(BOX_HEIGHT) rx="8" {}
+            text x=(left + width / 2) y=(top + 21) { (service) }
+            text.small x=(left + width / 2) y=(top + 37) { (words) }
+        }
+    }
+}
+
+/// What a mark looks like; the words say the same.
+fn class(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Good => "joined",
+        Mark::Bad => "torn",
+        Mark::Leaking => "leaking",
+        Mark::Unsure => "unsure",
+        Mark::Seen => "seen",
+        Mark::NotReceived => "unseen",
+        Mark::NotObservable => "outside",
+    }
+}
+
+// === impl Judging ===
+
+impl Judging {
+    pub(super) fn of(desk: &Desk) -> Self {
+        if desk.drills.is_on() { Self::Neutral } else { Self::Judged }
+    }
+
+    fn shows(self, mark: Mark) -> Mark {
+        match self {
+            Self::Judged => mark,
+            Self::Neutral => mark.neutral(),
         }
     }
 }
@@ -104,28 +141,17 @@ pub(super) fn picture(evidence: Option<&ClaimEvidence>) -> Markup {
 // === impl HopView ===
 
 impl HopView<'_> {
-    fn draw(&self, arrow: &str, left: i32, top: i32) -> Markup {
+    fn draw(&self) -> Markup {
+        let Arrow { path, card_left: left, card_top: top } = self.hop.arrow;
         let line = |number: i32| top + 20 * number;
         html! {
-            g.hop.(self.state()) {
-                path.arrow d=(arrow) marker-end="url(#head)" {}
+            g.hop.(class(self.mark)) {
+                path.arrow d=(path) marker-end="url(#head)" {}
                 rect.card x=(left) y=(top) width=(CARD_WIDTH) height=(CARD_HEIGHT) rx="6" {}
                 text x=(left + 8) y=(line(1) - 2) { tspan.number { (self.number) " sent " } (beginning(&self.sent(), 26)) }
                 text x=(left + 8) y=(line(2) - 2) { tspan.number { "received " } (beginning(&self.received(), 24)) }
                 text x=(left + 8) y=(line(3) - 2) { tspan.number { "parent " } (self.parent()) }
             }
-        }
-    }
-
-    /// What it looks like; the words say the same.
-    fn state(&self) -> &'static str {
-        match self.row {
-            None => "unseen",
-            Some(row) if row.is_unseen() => "unseen",
-            Some(_) if !self.hop.to.has_sdk() => "outside",
-            Some(row) if row.is_joined() => "joined",
-            Some(row) if row.parent.is_none() => "unseen",
-            Some(_) => "torn",
         }
     }
 
@@ -143,11 +169,11 @@ impl HopView<'_> {
     }
 
     fn sent(&self) -> String {
-        names(self.row.and_then(|row| row.sent.as_ref()))
+        names(self.row.map(|row| &row.sent))
     }
 
     fn received(&self) -> String {
-        let names = names(self.row.and_then(|row| row.received.as_ref()));
+        let names = names(self.row.map(|row| &row.received));
         let altered = self.row.is_some_and(|row| row.transit == Some(Transit::Altered));
         if altered { format!("altered {names}") } else { names }
     }
@@ -155,21 +181,24 @@ impl HopView<'_> {
     fn parent(&self) -> &'static str {
         match self.row {
             Some(row) if row.linked => "linked to the sender",
-            Some(_) if !self.hop.to.has_sdk() => "not ours to see",
+            Some(_) if !self.hop.to.has_sdk() => "not observable (third party)",
             Some(row) => match row.parent {
                 Some(ParentUsed::Sender) => "is the sender",
                 Some(ParentUsed::Nobody) => "none: a new trace",
                 Some(ParentUsed::Other) => "is not the sender",
-                None => "not seen",
+                None => "not received",
             },
-            None => "not seen",
+            None => "not received",
         }
     }
 }
 
 fn names(side: Option<&Side>) -> String {
-    let Some(side) = side else { return "– not seen".to_owned() };
-    let mut names: Vec<_> = side.headers.iter().map(|(name, _)| name).collect();
+    let Some(headers) = side.and_then(Side::recorded) else {
+        let state = side.map_or(SideState::NoSpan, |side| side.state);
+        return if state == SideState::NotOnRecord { "– not on record" } else { "– no span received" }.to_owned();
+    };
+    let mut names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
     names.sort_by_key(|name| *name == "baggage");
     if names.is_empty() { "no trace header".to_owned() } else { names.join(", ") }
 }

@@ -1,14 +1,16 @@
 //! One claim: its fragments, its hops, and beside it a healthy one.
 
+use ::chain::Topology;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use evidence::Collected;
+use evidence::{Collected, Reading};
 use maud::{Markup, html};
 use serde::Deserialize;
 use service::Problem;
 use wire::TraceId;
 
+use super::chain::Judging;
 use super::{Page, beginning, chain, encoded, ledger, part as as_part, waterfall, whole};
 use crate::api::LookQuery;
 use crate::extract::{InPath, InQuery};
@@ -97,8 +99,9 @@ async fn content(desk: &Desk, id: &str, query: &ClaimQuery) -> Result<Markup, Pr
         Some(id) => Some(desk.find(id, LookQuery::AT_ONCE).await),
         None => None,
     };
+    let reading = Reading::new(Topology::LAB, &found);
     Ok(html! {
-        section aria-labelledby="hops-title" { h2 #hops-title { "Hops" } (chain::picture(Some(&found.evidence))) }
+        section aria-labelledby="hops-title" { h2 #hops-title { "Hops" } (chain::picture(&reading.conclude(), Judging::of(desk))) }
         section aria-labelledby="traces-title" {
             h2 #traces-title { "Traces" }
             @match (&query.with, other) {
@@ -111,7 +114,7 @@ async fn content(desk: &Desk, id: &str, query: &ClaimQuery) -> Result<Markup, Pr
                 }
             }
         }
-        section aria-labelledby="ledger-title" { h2 #ledger-title { "Headers at each hop" } (ledger::table(&found.evidence)) }
+        section aria-labelledby="ledger-title" { h2 #ledger-title { "Headers at each hop" } (ledger::table(&reading)) }
     })
 }
 
@@ -122,7 +125,7 @@ fn pair(desk: &Desk, id: &str, one: &Collected, other: &Collected) -> Markup {
             div { h3 { "This claim" } (waterfall::draw(desk, one)) }
             div { h3 { "Claim " code { (beginning(&other.evidence.claim_id, 12)) } } (waterfall::draw(desk, other)) }
         }
-        details #details-other-ledger { summary { "Headers of the other claim" } (ledger::table(&other.evidence)) }
+        details #details-other-ledger { summary { "Headers of the other claim" } (ledger::table(&Reading::new(Topology::LAB, other))) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Symptom, clock, hints, check, diagnose, reveal, and drills.
 
+use ::chain::Place;
 use axum::extract::State;
 use axum::response::Html;
 use evidence::diagnose::{Cell, CellStatus};
@@ -162,8 +163,6 @@ pub(super) async fn diagnose_claim(State(desk): Shared, InPath(id): InPath<Strin
 }
 
 fn four_steps(diagnosis: &Diagnosis) -> Markup {
-    let at_hops = diagnosis.hops.iter().filter_map(|hop| hop.finding.as_ref());
-    let findings = at_hops.chain(diagnosis.inside.iter().filter_map(|inside| inside.finding.as_ref()));
     html! {
         p { (outcome(diagnosis.outcome)) }
         p { (diagnosis.sentence) }
@@ -172,7 +171,7 @@ fn four_steps(diagnosis: &Diagnosis) -> Markup {
                 thead { tr { th scope="col" { "Hop" } th scope="col" { "Injected" } th scope="col" { "Survived" } th scope="col" { "Extracted" } th scope="col" { "Used" } } }
                 tbody {
                     @for hop in &diagnosis.hops {
-                        tr { th scope="row" { (hop.hop) } (cell(&hop.injected)) (cell(&hop.survived)) (cell(&hop.extracted)) (cell(&hop.used)) }
+                        tr { th scope="row" { (hop.hop) } @for (_, one) in hop.cells() { (cell(one)) } }
                     }
                     @for inside in &diagnosis.inside {
                         tr { th scope="row" { "inside " (inside.service) } td {} td {} td {} (cell(&inside.used)) }
@@ -180,15 +179,19 @@ fn four_steps(diagnosis: &Diagnosis) -> Markup {
                 }
             }
         }
-        @for finding in findings {
-            p { strong { (finding.place) } @if diagnosis.first.as_ref() == Some(finding) { " (the first)" } ": " (finding.sentence) }
+        @for finding in diagnosis.findings() {
+            p { strong { (place(finding.place)) } @if diagnosis.first.as_ref() == Some(finding) { " (the first)" } ": " (finding.sentence) }
             @if !finding.alternatives.is_empty() {
                 p { "The same evidence would be left by:" }
-                ul { @for other in &finding.alternatives { li { (other.place) ": " (other.sentence) } } }
+                ul { @for other in &finding.alternatives { li { (place(other.place)) ": " (other.sentence) } } }
             }
         }
         @if !diagnosis.undecided.is_empty() { ul.quiet { @for sentence in &diagnosis.undecided { li { (sentence) } } } }
     }
+}
+
+fn place(place: Option<Place>) -> String {
+    place.map_or_else(|| "elsewhere".to_owned(), |place| place.to_string())
 }
 
 fn cell(cell: &Cell) -> Markup {

@@ -1,21 +1,20 @@
 //! What each hop sent and received, as a table.
 
 use chain::{ParentUsed, Transit};
-use evidence::ClaimEvidence;
-use evidence::ledger::Side;
+use evidence::{Reading, Side, SideState};
 use maud::{Markup, html};
 
-pub(super) fn table(evidence: &ClaimEvidence) -> Markup {
+pub(super) fn table(reading: &Reading<'_>) -> Markup {
     html! {
         div.scroll role="region" aria-label="Headers sent and received at each hop" tabindex="0" {
             table.ledger {
                 thead { tr { th scope="col" { "Hop" } th scope="col" { "Sent" } th scope="col" { "Received" } th scope="col" { "In transit" } th scope="col" { "Parent used" } } }
                 tbody {
-                    @for row in evidence::ledger(evidence) {
+                    @for row in reading.rows() {
                         tr {
                             th scope="row" { (row.hop) }
-                            td { (side(row.sent.as_ref())) }
-                            td { (side(row.received.as_ref())) }
+                            td { (side(&row.sent)) }
+                            td { (side(&row.received)) }
                             td { (transit("trace headers", row.transit)) (transit("baggage", row.baggage_transit)) }
                             td {
                                 @match row.parent {
@@ -35,12 +34,13 @@ pub(super) fn table(evidence: &ClaimEvidence) -> Markup {
     }
 }
 
-fn side(side: Option<&Side>) -> Markup {
+fn side(side: &Side) -> Markup {
     html! {
-        @match side {
-            None => span.quiet { "not seen" },
-            Some(side) if side.headers.iter().next().is_none() => "no trace header",
-            Some(side) => @for (name, values) in side.headers.iter() {
+        @match side.state {
+            SideState::NoSpan => span.quiet { "no span received" },
+            SideState::NotOnRecord => span.quiet { "not on record" },
+            SideState::Recorded if side.headers.iter().next().is_none() => "no trace header",
+            SideState::Recorded => @for (name, values) in side.headers.iter() {
                 div.header { strong { (name) } " " code { (super::beginning(&values.join(", "), 300)) } }
             },
         }

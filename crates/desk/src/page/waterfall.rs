@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use evidence::claim::{Node, Place};
+use evidence::claim::{Node, Position};
 use evidence::span::Status;
 use evidence::{ClaimEvidence, Collected, Fragment, Span};
 use maud::{Markup, html};
@@ -86,7 +86,7 @@ fn claim_or_trace(evidence: &ClaimEvidence, fragment: &Fragment) -> String {
 }
 
 fn ghost_of(node: &Node) -> Option<SpanId> {
-    node.span.parent_span_id.filter(|_| node.place == Place::MissingParent)
+    node.span.parent_span_id.filter(|_| node.place == Position::MissingParent)
 }
 
 fn row(node: &Node, clock: &Clock, here: &BTreeSet<(TraceId, SpanId)>) -> Markup {
@@ -102,7 +102,7 @@ fn row(node: &Node, clock: &Clock, here: &BTreeSet<(TraceId, SpanId)>) -> Markup
                 @if failed { strong.bad { " failed" } }
                 span.hidden { ", depth " (node.depth) ", starts after " (duration(span.start_unix_nano.saturating_sub(clock.start))) }
             }
-            span.kind { (kind) @if node.place == Place::Root { ", root" } }
+            span.kind { (kind) @if node.place == Position::Root { ", root" } }
             svg.bar viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" { rect x=(left) y="1" width=(width) height="8" {} }
             span.duration { (duration(span.duration_nanos())) }
             @for link in &span.links {

@@ -4,7 +4,7 @@ use evidence::span::{Span, SpanKind};
 use reqwest::blocking::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, Running, UNQUEUED, WHOLE, eventually, free_port, shapes};
+use crate::lab::{Lab, Running, UNQUEUED, eventually, free_port, one_trace, shapes};
 
 /// A refused submission reaches nobody else.
 const FRONT_ONLY: &str = "python-api POST /claims: python-api";
@@ -49,7 +49,7 @@ fn an_accepted_claim_is_answered_located_traced_and_kept() {
     assert_eq!(kept, accepted, "it reads back as it was answered; the fraud check comes later");
 
     let evidence = lab.whole(&claim_id);
-    assert_eq!(shapes(&evidence), [WHOLE], "one trace");
+    assert_eq!(shapes(&evidence), [one_trace()], "one trace");
     assert_eq!(evidence.fragments[0].trace_id.to_string(), trace_id, "traceresponse names it");
 }
 
@@ -155,7 +155,7 @@ fn a_repeated_submission_is_the_same_claim() {
 
     lab.settle();
     let evidence = lab.look(&claim_id).collected.evidence;
-    let expected = [WHOLE, UNQUEUED, UNQUEUED];
+    let expected = [one_trace(), UNQUEUED.to_owned(), UNQUEUED.to_owned()];
     assert_eq!(shapes(&evidence), expected, "each submission is a trace, joined by the key; one message is sent");
     let seen: Vec<_> = evidence.fragments.iter().map(|fragment| fragment.trace_id.to_string()).collect();
     assert_eq!(seen, [&traces[..], &[conflict]].concat(), "in the order in which they were sent");

@@ -12,7 +12,7 @@ use evidence::span::{Span, SpanKind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::lab::{Lab, Running, WHOLE, eventually, free_port, is_gone, shapes, signal};
+use crate::lab::{Lab, Running, eventually, free_port, is_gone, one_trace, shapes, signal};
 
 /// A caller's span.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -44,7 +44,7 @@ fn a_killed_service_comes_back_and_no_accepted_claim_is_lost() {
     }
     eventually("the chain is whole again", || match lab.check(None) {
         (0, _, probes) => {
-            probes.iter().for_each(|evidence| assert_eq!(shapes(evidence), [WHOLE], "one trace each"));
+            probes.iter().for_each(|evidence| assert_eq!(shapes(evidence), [one_trace()], "one trace each"));
             Ok(())
         }
         (_, report, _) => Err(format!("{report:#?}")),
@@ -100,7 +100,7 @@ pub(crate) fn kill_and_see_it_again(lab: &Lab, service: &str) {
 fn nothing_outlives_a_killed_supervisor() {
     let mut lab = Lab::start();
     let evidence = lab.whole(&lab.claim().claim_id.unwrap());
-    assert_eq!(shapes(&evidence), [WHOLE], "every process is at work");
+    assert_eq!(shapes(&evidence), [one_trace()], "every process is at work");
     signal(lab.file.supervisor_pid, "KILL");
     assert_eq!(lab.process.wait("the supervisor is dead").code(), None, "it was killed, it did not end");
     assert_all_gone(&lab);
@@ -115,7 +115,7 @@ fn a_lab_that_is_told_to_end_leaves_nothing() {
     for name in ["INT", "TERM"] {
         let mut lab = Lab::start();
         let evidence = lab.whole(&lab.claim().claim_id.unwrap());
-        assert_eq!(shapes(&evidence), [WHOLE], "every process is at work");
+        assert_eq!(shapes(&evidence), [one_trace()], "every process is at work");
         lab.process.signal(name);
         let ended = lab.process.wait(&format!("SIG{name} ends the lab"));
         assert_eq!(ended.code(), Some(0), "SIG{name}: {}", lab.process.output());

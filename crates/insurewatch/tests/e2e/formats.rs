@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chain::{CarrierKind, Hop, ParentUsed, Service, SpanKind, Topology, Transit};
-use evidence::{Mismatch, holds};
+use evidence::Mismatch;
+use evidence::expectation::{Expectation, FragmentShape, HopCells, SpanShape};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use scenario::Settings;
-use scenario::expectation::{Expectation, FragmentShape, HopCells, SpanShape};
 use serde_json::json;
 use wire::Format;
 
-use crate::lab::{Lab, shapes};
+use crate::lab::{Lab, mismatches, shapes};
 
 /// How many random cases run unless `PROPTEST_CASES` says otherwise.
 const CASES: usize = 40;
@@ -201,7 +201,8 @@ impl Case {
     /// Says where the evidence differs from what the model foretells.
     fn differences(&self, lab: &Lab, number: usize, claim_id: &str) -> Vec<String> {
         let evidence = lab.seen(claim_id);
-        let mut differences: Vec<_> = holds(&self.expectation(), &evidence).iter().map(Mismatch::to_string).collect();
+        let mut differences: Vec<_> =
+            mismatches(&self.expectation(), &evidence).iter().map(Mismatch::to_string).collect();
         if let Some(format) = foretell(self).joined {
             let (expected, _) = Self::ids(number, format);
             let seen: Vec<_> = evidence.fragments.iter().map(|fragment| fragment.trace_id.to_string()).collect();

@@ -8,8 +8,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chain::{Service, Topology};
 use desk::api::{CheckReport, ClaimEvent, ClaimReport, SentClaim, Status};
-use evidence::{ClaimEvidence, Fragment};
+use evidence::{ClaimEvidence, Collected, Expectation, Fragment, Mismatch, Reading, holds};
 use reqwest::blocking::{Client, Response};
 use scenario::{Active, Settings};
 use serde::Deserialize;
@@ -298,9 +299,10 @@ impl Lab {
     /// Waits until every span of a claim is there, in however many traces. Nothing is waited for after that.
     pub(crate) fn seen(&self, claim_id: &str) -> ClaimEvidence {
         eventually(&format!("every span of claim {claim_id} is in the trace store"), || {
-            match self.try_look(&format!("{claim_id}?wait_ms=0"))?.collected.evidence {
-                evidence if evidence.is_complete() => Ok(evidence),
-                evidence => Err(format!("{evidence:#?}")),
+            let collected = self.try_look(&format!("{claim_id}?wait_ms=0"))?.collected;
+            match Reading::new(Topology::LAB, &collected).is_complete() {
+                true => Ok(collected.evidence),
+                false => Err(format!("{:#?}", collected.evidence)),
             }
         })
     }
@@ -378,6 +380,17 @@ pub(crate) fn shapes(evidence: &ClaimEvidence) -> Vec<String> {
     evidence.fragments.iter().map(shape).collect()
 }
 
-pub(crate) const WHOLE: &str = "python-api POST /claims: python-api, java-claims, node-policy-store, claims-worker";
+/// The shape of a healthy claim, as the topology has it.
+pub(crate) fn one_trace() -> String {
+    let services: Vec<_> = Topology::LAB.instrumented().map(Service::name).collect();
+    format!("{} POST /claims: {}", Topology::LAB.front_door, services.join(", "))
+}
+
+/// Where the evidence differs from an expectation.
+pub(crate) fn mismatches(expectation: &Expectation, evidence: &ClaimEvidence) -> Vec<Mismatch> {
+    let collected = Collected { evidence: evidence.clone(), ..Collected::default() };
+    holds(expectation, &Reading::new(Topology::LAB, &collected))
+}
+
 /// A submission that was not accepted, or was before, so that nothing is sent to the queue.
 pub(crate) const UNQUEUED: &str = "python-api POST /claims: python-api, java-claims, node-policy-store";

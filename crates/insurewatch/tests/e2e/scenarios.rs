@@ -4,16 +4,15 @@
 use std::sync::Mutex;
 use std::thread;
 
-use chain::Step;
+use chain::{Place, Step};
 use desk::api::{HEALTHY, ScenarioBrief};
-use evidence::diagnose::CellStatus;
-use evidence::{ClaimEvidence, Diagnosis, Finding, Mismatch, holds};
+use evidence::diagnose::{CellStatus, HopDiagnosis};
+use evidence::{ClaimEvidence, Diagnosis, Expectation, Finding, Mismatch};
 use scenario::Settings;
-use scenario::expectation::Expectation;
 use scenario::file::Cause;
 use serde::Deserialize;
 
-use crate::lab::{Lab, WHOLE, shapes};
+use crate::lab::{Lab, mismatches, one_trace, shapes};
 use crate::silence::Telling;
 
 /// Each has a lab of its own, in which it mostly waits.
@@ -90,7 +89,7 @@ fn prove(lab: &Lab, lesson: Answer, healthy: &Healthy, telling: &Telling) -> Res
     assert!(control || !fixes.is_empty(), "{id} is a fault, so there is a way to mend it");
 
     for evidence in &healthy.probes {
-        assert!(!holds(broken, evidence).is_empty(), "{id}: a healthy chain shows the fault too");
+        assert!(!mismatches(broken, evidence).is_empty(), "{id}: a healthy chain shows the fault too");
     }
 
     lab.cli(&["scenario", "use", id]).ended(0, "every service follows");
@@ -112,7 +111,7 @@ fn prove(lab: &Lab, lesson: Answer, healthy: &Healthy, telling: &Telling) -> Res
         assert_eq!(code, 0, "{id}, mended by `{text}`: {report:#?}");
         for evidence in &probes {
             assert_holds(healed, evidence, &format!("{id}, mended by `{text}`"));
-            assert!(!holds(broken, evidence).is_empty(), "{id}, mended by `{text}`: the fault is seen still");
+            assert!(!mismatches(broken, evidence).is_empty(), "{id}, mended by `{text}`: the fault is seen still");
         }
     }
     diagnosed
@@ -123,7 +122,7 @@ fn prove(lab: &Lab, lesson: Answer, healthy: &Healthy, telling: &Telling) -> Res
 fn diagnosed(lab: &Lab, cause: &Cause, control: bool) -> Result<(), String> {
     let answer = lab.cli(&["diagnose", "--json"]);
     let Diagnosis { first, sentence, outcome, .. } = answer.json();
-    let expected = (cause.place.to_string(), cause.step);
+    let expected = (Some(cause.place), cause.step);
     let right = match &first {
         None => control && answer.code == 0,
         Some(finding) => !control && answer.code == 1 && says(finding, &expected),
@@ -131,14 +130,14 @@ fn diagnosed(lab: &Lab, cause: &Cause, control: bool) -> Result<(), String> {
     if right { Ok(()) } else { Err(format!("not {expected:?} but {outcome:?}: {sentence} {first:#?}")) }
 }
 
-fn says(finding: &Finding, cause: &(String, Option<Step>)) -> bool {
-    let first = (&finding.place, finding.step) == (&cause.0, cause.1);
-    let others = finding.alternatives.iter().any(|other| (&other.place, other.step) == (&cause.0, cause.1));
+fn says(finding: &Finding, cause: &(Option<Place>, Option<Step>)) -> bool {
+    let first = (finding.place, finding.step) == *cause;
+    let others = finding.alternatives.iter().any(|other| (other.place, other.step) == *cause);
     first || (finding.inferred && others)
 }
 
 fn assert_holds(expectation: &Expectation, evidence: &ClaimEvidence, what: &str) {
-    let mismatches: Vec<_> = holds(expectation, evidence).iter().map(Mismatch::to_string).collect();
+    let mismatches: Vec<_> = mismatches(expectation, evidence).iter().map(Mismatch::to_string).collect();
     assert!(mismatches.is_empty(), "{what}: {mismatches:#?}\nseen: {:#?}", shapes(evidence));
 }
 
@@ -154,12 +153,12 @@ impl Healthy {
         assert_eq!(code, 0, "the healthy chain is healthy: {report:#?}");
         for evidence in &probes {
             assert_holds(&expectation, evidence, "the healthy chain");
-            assert_eq!(shapes(evidence), [WHOLE], "one claim, one trace");
+            assert_eq!(shapes(evidence), [one_trace()], "one claim, one trace");
         }
         let answer = lab.cli(&["diagnose", "--json"]).ended(0, "there is nothing to find");
         let Diagnosis { first, hops, inside, .. } = answer.json();
         assert_eq!(first, None, "nobody is blamed");
-        let cells = hops.iter().flat_map(|hop| [&hop.injected, &hop.survived, &hop.extracted, &hop.used]);
+        let cells = hops.iter().flat_map(HopDiagnosis::cells).map(|(_, cell)| cell);
         for cell in cells.chain(inside.iter().map(|inside| &inside.used)) {
             let fine = matches!(cell.status, CellStatus::Ok | CellStatus::NotApplicable);
             assert!(fine, "every step of a healthy claim is known to succeed: {cell:?}");

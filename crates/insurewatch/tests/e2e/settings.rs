@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use desk::api::{ScenarioBrief, Status};
 
-use crate::lab::{Lab, WHOLE, eventually, free_port, run, shapes};
+use crate::lab::{Lab, eventually, free_port, one_trace, run, shapes};
 
 const LESSON: &str = "lab-1-b3-vs-w3c";
 
@@ -31,7 +31,7 @@ fn services_keep_their_last_good_settings_until_the_file_is_mended() {
     let answer = lab.cli(&["scenario", "status"]).ended(2, "the file that holds cannot be read");
     assert!(answer.stderr.contains(refusal), "file, line and what is allowed: {}", answer.stderr);
     let evidence = lab.whole(&lab.claim().claim_id.unwrap());
-    assert_eq!(shapes(&evidence), [WHOLE], "the last good settings hold");
+    assert_eq!(shapes(&evidence), [one_trace()], "the last good settings hold");
 
     let mended = good.replace(&format!("generation = {}", status.generation), &format!("generation = {generation}"));
     std::fs::write(&path, mended).unwrap();
@@ -58,7 +58,7 @@ fn a_second_lab_in_the_same_folder_is_refused_and_the_first_goes_on() {
     assert!(answer.stderr.contains(&expected), "{}", answer.stderr);
     assert_eq!(lab.file_now().supervisor_pid, lab.file.supervisor_pid, "lab.json still names the first");
     let evidence = lab.whole(&lab.claim().claim_id.unwrap());
-    assert_eq!(shapes(&evidence), [WHOLE], "the first is untouched");
+    assert_eq!(shapes(&evidence), [one_trace()], "the first is untouched");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_taken_port_is_no_failure() {
     let printed = format!("desk                  {}", lab.file.desk);
     assert!(lab.process.output().contains(&printed), "it is printed: {}", lab.process.output());
     let evidence = lab.whole(&lab.claim().claim_id.unwrap());
-    assert_eq!(shapes(&evidence), [WHOLE], "everybody finds everybody");
+    assert_eq!(shapes(&evidence), [one_trace()], "everybody finds everybody");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_mistake_is_told_with_what_would_be_right() {
     let status: Status = lab.cli(&["scenario", "status", "--json"]).ended(0, "nothing was changed").json();
     assert!(status.settings.is_empty(), "a refused change changes nothing: {status:?}");
     let evidence = lab.whole(&lab.claim().claim_id.unwrap());
-    assert_eq!(shapes(&evidence), [WHOLE], "and the chain is whole");
+    assert_eq!(shapes(&evidence), [one_trace()], "and the chain is whole");
 }
 
 #[test]

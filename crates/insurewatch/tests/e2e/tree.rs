@@ -6,7 +6,7 @@ use evidence::span::{Span, SpanKind, Status};
 use evidence::{ClaimEvidence, Fragment};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, WHOLE, eventually, shapes};
+use crate::lab::{Lab, eventually, one_trace, shapes};
 
 /// `depth kind service name`, in tree order.
 const TREE: &[&str] = &[
@@ -207,7 +207,7 @@ fn reads_and_polls_leave_no_trace_that_looks_like_a_claim() {
     for span in trace.spans() {
         assert_eq!(span.claim_id(), None, "{} {}: a read is no part of a submission", span.service, span.name);
     }
-    assert_eq!(shapes(&lab.whole(&claim_id)), [WHOLE], "the claim's evidence holds its submission alone");
+    assert_eq!(shapes(&lab.whole(&claim_id)), [one_trace()], "the claim's evidence holds its submission alone");
 
     let query = [("q", "{ nestedSetParent < 0 }"), ("limit", "1000")];
     let roots: Value =

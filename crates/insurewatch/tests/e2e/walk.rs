@@ -7,7 +7,7 @@ use evidence::Outcome;
 use serde_json::Value;
 
 use crate::endings::End;
-use crate::lab::{Lab, WHOLE, shapes};
+use crate::lab::{Lab, one_trace, shapes};
 
 const LESSON: &str = "lab-1-b3-vs-w3c";
 
@@ -47,7 +47,7 @@ fn walk(lab: &Lab) {
         let (code, report, probes) = lab.check(None);
         assert_eq!((code, report.verdict.outcome), (0, Outcome::Healthy), "{why}: {report:#?}");
         for evidence in &probes {
-            assert_eq!(shapes(evidence), [WHOLE], "{why}");
+            assert_eq!(shapes(evidence), [one_trace()], "{why}");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chain::{Hop, ParentUsed, Place, Service, Step, Topology};
+use evidence::Expectation;
 use scenario::catalogue::{Catalogue, CatalogueError};
-use scenario::expectation::Expectation;
 use scenario::file::Scenario;
 use scenario::schema::{Schema, Setting};
 use wire::Format;

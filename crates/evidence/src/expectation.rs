@@ -1,9 +1,9 @@
 //! What the evidence of one claim must look like: the grammar of a scenario's `[broken]` and `[healed]` tables.
 //!
-//! An expectation is a conjunction: everything written must hold, what is not written is not asked. The judge is the
-//! `evidence` crate; here is only the grammar.
+//! An expectation is a conjunction: everything written must hold, what is not written is not asked. Whether it
+//! holds is `expect`'s matter; here is the grammar, and what a healthy chain must look like.
 
-use chain::{Hop, ParentUsed, Service, SpanKind, Transit};
+use chain::{Hop, ParentUsed, Service, SpanKind, Topology, Transit};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use wire::Format;
@@ -12,13 +12,13 @@ use wire::Format;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expectation {
-    /// The fragments that the claim fell into: exactly these, in any order. Empty: not asked.
+    /// The fragments that the claim was split into: exactly these, in any order. Empty: not asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fragments: Vec<FragmentShape>,
     /// Cells of the hop ledger.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hops: Vec<HopCells>,
-    /// Spans that name a parent which never arrived: exactly these. `None`: not asked, empty list: there are none.
+    /// Spans that name a parent which was not received: exactly these. `None`: not asked, empty list: there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_parents: Option<Vec<SpanShape>>,
     /// Links that must exist between spans.
@@ -113,6 +113,67 @@ pub struct BaggageShape {
     /// The least size in bytes of the value (or, without a key, of the header).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_bytes: Option<usize>,
+}
+
+// === impl Expectation ===
+
+impl Expectation {
+    /// What must hold of every claim when nothing is wrong, derived from the topology: one trace of this claim alone,
+    /// rooted at the front door's SERVER span, with every service in it that has an SDK; every receiver's parent is its
+    /// sender; no parent is missing.
+    #[must_use]
+    pub fn healthy(topology: &Topology) -> Self {
+        let root = SpanShape { service: topology.front_door, kind: Some(SpanKind::Server), name: None };
+        let cells = |hop: &'static Hop| HopCells {
+            parent: hop.to.has_sdk().then_some(ParentUsed::Sender),
+            ..HopCells::of(hop)
+        };
+        Self {
+            fragments: vec![FragmentShape { root: Some(root), services: topology.instrumented().collect() }],
+            hops: topology.hops.iter().map(cells).collect(),
+            missing_parents: Some(Vec::new()),
+            mixed_with_other_claims: Some(false),
+            ..Self::default()
+        }
+    }
+
+    /// Both expectations in one; where both ask for the same thing, what `more` asks counts.
+    #[must_use]
+    pub fn and(mut self, more: &Self) -> Self {
+        if !more.fragments.is_empty() {
+            self.fragments.clone_from(&more.fragments);
+        }
+        for cells in &more.hops {
+            match self.hops.iter_mut().find(|it| it.hop == cells.hop) {
+                Some(known) => known.take_over(cells),
+                None => self.hops.push(cells.clone()),
+            }
+        }
+        self.links.extend_from_slice(&more.links);
+        self.baggage.extend_from_slice(&more.baggage);
+        self.missing_parents = more.missing_parents.clone().or(self.missing_parents);
+        self.sampled = more.sampled.or(self.sampled);
+        self.mixed_with_other_claims = more.mixed_with_other_claims.or(self.mixed_with_other_claims);
+        self
+    }
+}
+
+// === impl HopCells ===
+
+impl HopCells {
+    /// A row in which nothing is asked.
+    #[must_use]
+    pub const fn of(hop: &'static Hop) -> Self {
+        Self { hop, sent: None, received: None, transit: None, parent: None, sampled: None }
+    }
+
+    fn take_over(&mut self, more: &Self) {
+        self.sent = more.sent.clone().or(self.sent.take());
+        self.received = more.received.clone().or(self.received.take());
+        self.transit = more.transit.or(self.transit);
+        self.parent = more.parent.or(self.parent);
+        self.sampled = more.sampled.or(self.sampled);
+    }
 }
 
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Service>, D::Error> {

@@ -1,0 +1,416 @@
+//! What a reading comes to: every departure from a healthy chain is accounted for, by a cause, by a reason why it is no
+//! break, or by what was not received.
+//!
+//! Healthy is what the topology demands: one trace of this claim alone, rooted at the front door, every receiver the child
+//! of its sender, nothing missing, nothing lost or changed on the way, and no secret outside.
+
+use chain::{Hop, Place, Service};
+use serde::{Deserialize, Serialize};
+
+use crate::cause::{self, Cause, names_parent, sender_names_parent};
+use crate::expect::{Part, holds};
+use crate::expectation::Expectation;
+use crate::reading::{NotReceived, Reading};
+use crate::span::Span;
+use wire::SpanId;
+
+/// The kinds of outcome, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The trace is complete.
+    Healthy,
+    /// It looks broken, but every context arrived and was used: a sampling decision, a lost export, or links on purpose.
+    NotAPropagationBreak,
+    /// The evidence does not reach.
+    CannotTell,
+    /// The trace is complete, and baggage arrived where it must not.
+    Leaking,
+    /// Context or baggage was lost.
+    Broken,
+}
+
+/// Why something that looks like a break is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are what the variant's sentence speaks of")]
+pub enum NotABreak {
+    /// The receiver links to the sender, as consumers do.
+    LinkedByDesign { hop: &'static Hop },
+    /// The front door decided against sampling and said so.
+    NotSampled { traceresponse: String },
+    /// A parent was not received, though a sampled header or its own process names it.
+    NotExported { span: String, parent: SpanId, within_process: bool },
+    /// The front door's parent is its caller's, which is no part of the chain.
+    CallerElsewhere { span: String, parent: SpanId },
+    /// The claim was submitted more than once, and each submission begins a trace.
+    SubmittedAgain { times: usize },
+}
+
+/// Why nothing can be said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are what the variant's sentence speaks of")]
+pub enum Unknown {
+    /// The trace source does not answer.
+    SourceDown { errors: Vec<String> },
+    /// The trace source left out spans.
+    Partial,
+    /// No span of the claim was received.
+    NothingReceived { waited_millis: u64, malformed: usize, traceresponse: Option<String> },
+    /// Something that every claim leaves was not received.
+    NotReceived(NotReceived),
+}
+
+/// What a reading comes to. It lives as long as the reading; every view of a claim is made from one.
+#[derive(Clone, Debug)]
+pub struct Conclusion<'a> {
+    pub(crate) reading: &'a Reading<'a>,
+    outcome: Outcome,
+    causes: Vec<Cause>,
+    /// What would be a cause if nothing had been left out.
+    suspected: Vec<Cause>,
+    not_breaks: Vec<NotABreak>,
+    unknown: Vec<Unknown>,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// The exit code of a command that ends with it.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Healthy | Self::NotAPropagationBreak => 0,
+            Self::Broken | Self::Leaking => 1,
+            Self::CannotTell => 2,
+        }
+    }
+}
+
+// === impl Reading ===
+
+impl Reading<'_> {
+    /// Concludes from the invariants of a healthy chain alone.
+    #[must_use]
+    pub fn conclude(&self) -> Conclusion<'_> {
+        Conclusion::new(self, None)
+    }
+
+    /// Concludes from the invariants, and from an expectation beyond them.
+    #[must_use]
+    pub fn conclude_with(&self, extra: Option<&Expectation>) -> Conclusion<'_> {
+        Conclusion::new(self, extra)
+    }
+}
+
+// === impl Conclusion ===
+
+impl<'a> Conclusion<'a> {
+    fn new(reading: &'a Reading<'a>, extra: Option<&Expectation>) -> Self {
+        let nothing = |outcome| Self {
+            reading,
+            outcome,
+            causes: Vec::new(),
+            suspected: Vec::new(),
+            not_breaks: Vec::new(),
+            unknown: Vec::new(),
+        };
+        let collected = reading.collected;
+        let evidence = reading.evidence();
+        if collected.source_down {
+            let unknown = vec![Unknown::SourceDown { errors: collected.source_errors.clone() }];
+            return Self { unknown, ..nothing(Outcome::CannotTell) };
+        }
+        if evidence.fragments.is_empty() {
+            let traceresponse = evidence.traceresponse.clone();
+            let sampled = evidence.response_context().and_then(|context| context.sampled);
+            let not_sampled = traceresponse.clone().filter(|_| sampled == Some(false));
+            let unknown = Unknown::NothingReceived {
+                waited_millis: collected.waited_millis,
+                malformed: evidence.malformed,
+                traceresponse,
+            };
+            let outcome = if not_sampled.is_some() { Outcome::NotAPropagationBreak } else { Outcome::CannotTell };
+            let not_breaks = not_sampled.map(|traceresponse| NotABreak::NotSampled { traceresponse });
+            return Self { not_breaks: not_breaks.into_iter().collect(), unknown: vec![unknown], ..nothing(outcome) };
+        }
+        let not_breaks = not_breaks(reading);
+        let mut causes = cause::find(reading);
+        account(reading, &mut causes);
+        if evidence.partial {
+            let unknown = vec![Unknown::Partial];
+            return Self { suspected: causes, not_breaks, unknown, ..nothing(Outcome::CannotTell) };
+        }
+        let unknown: Vec<_> = reading.not_received().map(Unknown::NotReceived).collect();
+        // What is no break, or not all there, need not look as an expectation has it; a leak counts all the same.
+        let asked = !causes.is_empty() || (not_breaks.is_empty() && unknown.is_empty());
+        causes.extend(unmet(reading, extra).filter(|cause| asked || cause.is_leak()));
+        let lost = |it: &NotABreak| matches!(it, NotABreak::NotExported { .. });
+        let outcome = match causes.as_slice() {
+            [] if not_breaks.iter().any(lost) => Outcome::NotAPropagationBreak,
+            [] if !unknown.is_empty() => Outcome::CannotTell,
+            [] if not_breaks.is_empty() => Outcome::Healthy,
+            [] => Outcome::NotAPropagationBreak,
+            leaks if leaks.iter().all(Cause::is_leak) => Outcome::Leaking,
+            _ => Outcome::Broken,
+        };
+        Self { causes, not_breaks, unknown, ..nothing(outcome) }
+    }
+
+    /// What was concluded from.
+    #[must_use]
+    pub const fn reading(&self) -> &'a Reading<'a> {
+        self.reading
+    }
+
+    /// The outcome.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// What went wrong, in the order of the chain; empty unless the claim is broken or leaking.
+    #[must_use]
+    pub fn causes(&self) -> &[Cause] {
+        &self.causes
+    }
+
+    /// The first cause at a place.
+    #[must_use]
+    pub fn cause_at(&self, place: Place) -> Option<&Cause> {
+        self.causes.iter().find(|cause| cause.place() == Some(place))
+    }
+
+    /// What would be the cause at a place if the source had left nothing out.
+    pub(crate) fn suspected_at(&self, place: Place) -> Option<&Cause> {
+        self.suspected.iter().find(|cause| cause.place() == Some(place))
+    }
+
+    /// Why what looks like a break is none.
+    #[must_use]
+    pub fn not_breaks(&self) -> &[NotABreak] {
+        &self.not_breaks
+    }
+
+    /// Why something cannot be said.
+    #[must_use]
+    pub fn unknown(&self) -> &[Unknown] {
+        &self.unknown
+    }
+}
+
+fn not_breaks(reading: &Reading<'_>) -> Vec<NotABreak> {
+    let parents = reading.evidence().missing_parents().filter_map(|span| without_parent(reading, span));
+    let linked = reading.inner_rows().filter(|row| row.linked && row.parent != Some(chain::ParentUsed::Sender));
+    let linked = linked.map(|row| NotABreak::LinkedByDesign { hop: row.hop });
+    let again = Some(reading.entries()).filter(|times| *times > 1).map(|times| NotABreak::SubmittedAgain { times });
+    parents.chain(linked).chain(again).collect()
+}
+
+/// Why the parent that a span names was not received, if that is no break. A parent within the process travels in no
+/// header; another is the one that a sampled header names, and nothing shows that somebody in between wrote that header.
+fn without_parent(reading: &Reading<'_>, span: &Span) -> Option<NotABreak> {
+    let parent = span.parent_span_id?;
+    let described = span.describe();
+    if reading.has_caller(span) {
+        return Some(NotABreak::CallerElsewhere { span: described, parent });
+    }
+    let evidence = reading.evidence();
+    let response = evidence.response_context();
+    if response.and_then(|context| context.sampled) == Some(false) {
+        return None;
+    }
+    if !span.receives() {
+        return Some(NotABreak::NotExported { span: described, parent, within_process: true });
+    }
+    let row = reading.row_of_receiver(span)?;
+    let agreed = match row.sent.recorded() {
+        Some(_) => sender_names_parent(row, span),
+        // Without the sender's span, its other spans and the front door's answer are the witnesses that the trace was
+        // not begun anew in between.
+        None => {
+            let own = |other: &Span| other.service == row.hop.from.name();
+            let beside = evidence.spans().any(|other| own(other) && other.trace_id == span.trace_id);
+            let answered = response.filter(|_| row.hop.from == reading.topology.front_door);
+            let same = answered.is_none_or(|context| context.trace_id.matches(span.trace_id));
+            same && (beside || !evidence.spans().any(own))
+        }
+    };
+    let named = names_parent(&row.received, span);
+    (named && agreed).then_some(NotABreak::NotExported { span: described, parent, within_process: false })
+}
+
+/// Adds a cause for every departure from a healthy chain that neither a cause nor a reason explains.
+fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
+    let excused = |span: &Span| span.parent_span_id.is_some() && without_parent(reading, span).is_some();
+    let service_of = |span: &Span| Service::named(&span.service);
+    let has = |causes: &[Cause], place| causes.iter().any(|cause| !cause.is_leak() && cause.place() == Some(place));
+    let mut more = Vec::new();
+
+    for row in reading.inner_rows().filter(|row| row.parent.is_some() && !row.is_joined()) {
+        let excused = reading.receiver(row).is_some_and(|span| is_missing(reading, span) && excused(span));
+        if !excused && !has(causes, Place::Hop(row.hop)) {
+            more.push(cause::not_joined(row));
+        }
+    }
+    // What a receiver's hop accounts for is said of the hop.
+    let at_hop = |span: &Span| reading.row_of_receiver(span).is_some();
+    for span in reading.evidence().missing_parents().filter(|span| !at_hop(span) && !excused(span)) {
+        let place = service_of(span).map(Place::Service);
+        if let Some(parent) = span.parent_span_id
+            && !place.is_some_and(|place| has(causes, place) || has(&more, place))
+        {
+            more.push(Cause::ParentNotReceived { service: service_of(span), span: span.describe(), parent });
+        }
+    }
+    let tops = linked_tops(reading);
+    for root in reading.stray_roots().filter(|root| !at_hop(root) && !tops.contains(root)) {
+        let place = service_of(root).map(Place::Service);
+        if !place.is_some_and(|place| has(causes, place) || has(&more, place)) {
+            more.push(Cause::StrayRoot { service: service_of(root), span: root.describe() });
+        }
+    }
+    causes.extend(more);
+    if causes.iter().all(Cause::is_leak) {
+        let beside = |trace| tops.iter().any(|top| top.trace_id == trace);
+        let shared = reading.mixed().filter(|fragment| !beside(fragment.trace_id));
+        causes.extend(shared.map(|fragment| Cause::SharedTrace {
+            trace_id: fragment.trace_id,
+            other_claims: fragment.other_claims.clone(),
+        }));
+        causes.extend(reading.cyclic().map(|fragment| Cause::Cycle { trace_id: fragment.trace_id }));
+    }
+    let places = reading.topology.places();
+    let rank = |cause: &Cause| cause.place().and_then(|place| places.iter().position(|it| *it == place));
+    causes.sort_by_key(|cause| rank(cause).unwrap_or(usize::MAX));
+}
+
+fn is_missing(reading: &Reading<'_>, span: &Span) -> bool {
+    reading.evidence().missing_parents().any(|it| std::ptr::eq(it, span))
+}
+
+/// The spans at the top of whatever is tied to its sender by a link: a batch begins a trace by design, and may hold
+/// messages of several claims.
+fn linked_tops<'a>(reading: &Reading<'a>) -> Vec<&'a Span> {
+    let linked = reading.inner_rows().filter(|row| row.linked && row.parent != Some(chain::ParentUsed::Sender));
+    linked.filter_map(|row| reading.evidence().lineage(reading.receiver(row)?).last()).collect()
+}
+
+fn unmet(reading: &Reading<'_>, extra: Option<&Expectation>) -> impl Iterator<Item = Cause> {
+    let mismatches = extra.map(|extra| holds(extra, reading)).unwrap_or_default();
+    mismatches.into_iter().map(|mismatch| match mismatch.part {
+        Part::BaggageLeak => Cause::UnmetLeak(mismatch),
+        _ => Cause::Unmet(mismatch),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use chain::Step;
+
+    use super::*;
+    use crate::diagnose::CellStatus;
+    use crate::testing::*;
+
+    /// As an SDK records it that leaves headers out: another scope, and none of what the lab's own spans carry.
+    fn silent(span: Span) -> Span {
+        Span { scope: "io.opentelemetry.other".to_owned(), ..span.without_headers().without("tenant.id") }
+    }
+
+    /// The lab's chain with the spans of real services in some places.
+    fn with_real(services: &[&str], change: impl Fn(Span) -> Span) -> Vec<Span> {
+        let real = |span: &Span| services.contains(&span.service.as_str());
+        whole_chain().into_iter().map(|span| if real(&span) { change(span) } else { span }).collect()
+    }
+
+    #[test]
+    fn what_a_real_sdk_does_not_record_is_no_fault() {
+        let all = ["python-api", "java-claims", "node-policy-store", "claims-worker"];
+        let before_injection = |span: Span| match span.sends() {
+            true => silent(span.clone()).header("traceparent", traceparent(TRACE_A, FRONT, 1)),
+            false => span,
+        };
+        let without_late = |spans: Vec<Span>| {
+            spans.into_iter().filter(|span| span.kind != chain::SpanKind::Internal).collect::<Vec<_>>()
+        };
+        let cases = [
+            (
+                with_real(&["python-api"], |span| if span.sends() { silent(span) } else { span }),
+                "requests: before injection",
+            ),
+            (with_real(&["java-claims"], before_injection), "JDK client: the SERVER span's ids are on record"),
+            (with_real(&["node-policy-store"], silent), "Express by environment alone: nothing is on record"),
+            (without_late(with_real(&all, silent)), "all of them, without spans of their own inside"),
+        ];
+        for (spans, why) in cases {
+            read(evidence(spans), |reading| {
+                let conclusion = reading.conclude();
+                assert_eq!(conclusion.outcome(), Outcome::Healthy, "{why}: {:#?}", conclusion.diagnosis());
+                let diagnosis = conclusion.diagnosis();
+                let cells = diagnosis.hops.iter().flat_map(|hop| hop.cells()).map(|(_, cell)| cell.status);
+                assert!(!cells.into_iter().any(|status| status == CellStatus::Failed), "{why}: no step failed");
+            });
+        }
+    }
+
+    #[test]
+    fn a_break_beside_silence_says_what_it_may_be() {
+        let split_at = |mut spans: Vec<Span>, top| {
+            split(&mut spans, top, TRACE_B);
+            spans
+        };
+        let both = split_at(with_real(&["python-api", "java-claims"], silent), CLAIMS);
+        let sender = split_at(with_real(&["python-api"], silent), CLAIMS);
+        let mut nothing_arrived = sender.clone();
+        change(&mut nothing_arrived, CLAIMS, Span::without_headers);
+        let receiver = split_at(with_real(&["node-policy-store"], silent), POLICY);
+        let mut elsewhere = with_real(&["python-api"], silent);
+        split(&mut elsewhere, CLAIMS, TRACE_B);
+        change(&mut elsewhere, CLAIMS, |span| {
+            let arrived = span.header("traceparent", traceparent(TRACE_B, 0x99, 1));
+            Span { parent_span_id: Some(span_id(0x99)), ..arrived }
+        });
+        let cases: [(Vec<Span>, &str, Option<Step>, &str); 5] = [
+            (both, GATEWAY, None, "neither side is on record: any step may have failed"),
+            (receiver, LOOKUP, None, "what arrived is not on record"),
+            (nothing_arrived, GATEWAY, Some(Step::Inject), "nothing arrived; whether it was sent is not on record"),
+            (sender, GATEWAY, Some(Step::Use), "what arrived names the sender's span, so it was sent"),
+            (elsewhere, GATEWAY, Some(Step::Transit), "what arrived names another span than the sender's"),
+        ];
+        for (spans, place, step, why) in cases {
+            read(evidence(spans), |reading| {
+                let conclusion = reading.conclude();
+                let first = conclusion.causes().first().unwrap();
+                assert_eq!(first.place(), place.parse().ok(), "{why}: {first:?}");
+                assert_eq!(first.step(), step, "{why}: {first:?}");
+                assert!(first.is_inferred() || step == Some(Step::Use), "{why}: it is not certain: {first:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn every_departure_is_accounted_for() {
+        let stray = span(0x50, None, "java-claims", chain::SpanKind::Server, "GET /else", (3, 4));
+        let foreign = span(0x51, None, "billing", chain::SpanKind::Server, "POST /bills", (3, 4));
+        let lost = Span { parent_span_id: Some(span_id(0x98)), ..stray.clone() };
+        let ring = |id, parent| span(id, Some(parent), "java-claims", chain::SpanKind::Internal, "work", (3, 4));
+        let again = span(0x52, None, "python-api", chain::SpanKind::Server, "POST /claims", (30, 31));
+        let with = |more: Vec<Span>| whole_chain().into_iter().chain(more).collect::<Vec<_>>();
+        let cases = [
+            (with(vec![stray]), Outcome::Broken, Some("java-claims"), "a root that no hop accounts for"),
+            (with(vec![foreign]), Outcome::Broken, None, "the same in a service that is not of the chain"),
+            (with(vec![lost]), Outcome::Broken, Some("java-claims"), "a receiver of no hop without its parent"),
+            (with(vec![ring(0x53, 0x54), ring(0x54, 0x53)]), Outcome::Broken, None, "a cycle"),
+            (with(vec![again.in_trace(TRACE_B)]), Outcome::NotAPropagationBreak, None, "a repeated submission"),
+        ];
+        for (spans, outcome, place, why) in cases {
+            read(evidence(spans), |reading| {
+                let conclusion = reading.conclude();
+                assert_eq!(conclusion.outcome(), outcome, "{why}: {:?}", conclusion.causes());
+                let places: Vec<_> = conclusion.causes().iter().map(Cause::place).collect();
+                let expected =
+                    if outcome == Outcome::Broken { vec![place.map(|it| it.parse().unwrap())] } else { vec![] };
+                assert_eq!(places, expected, "{why}");
+            });
+        }
+    }
+}

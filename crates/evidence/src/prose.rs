@@ -1,0 +1,367 @@
+//! Every sentence about a claim, in one place: what the other modules decide, this one says.
+
+use chain::{Hop, Place};
+
+use crate::cause::{Cause, MAX_BAGGAGE_BYTES};
+use crate::conclusion::{Conclusion, NotABreak, Outcome, Unknown};
+use crate::diagnose::CellReason;
+use crate::headers::format_names;
+use crate::ledger::{HopRow, Side, SideState};
+use crate::reading::{NotReceived, Reading, TENANT};
+use wire::Format;
+
+/// What went wrong.
+#[must_use]
+pub fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::CallWithoutSpan { hop } => {
+            format!("{} has no span of this call, and no trace header arrived.", hop.from)
+        }
+        Cause::NothingArrived { hop, sent: SideState::NoSpan } => {
+            format!("No trace header arrived, and no span of {} was received.", hop.from)
+        }
+        Cause::NothingArrived { hop, .. } => {
+            format!("No trace header arrived, and what {} sent is not on record.", hop.from)
+        }
+        Cause::NothingSent { hop } => format!("No trace header left {}.", hop.from),
+        Cause::MessageWithoutAttributes { hop } => format!("No trace attribute left {} with the message.", hop.from),
+        Cause::ProducerWithoutInjection { hop } => {
+            format!("{} injects nothing into the message's attributes.", hop.from)
+        }
+        Cause::OutboxWithoutAttributes { .. } => {
+            "The outbox does not keep the attributes, and its relay injects an empty context.".to_owned()
+        }
+        Cause::OtherSpanInjected { hop, formats } => {
+            format!("{} left {}, but names no span of this call.", format_names(formats), hop.from)
+        }
+        Cause::BaggageNotSent { hop } => {
+            format!("{} could read `{TENANT}`, but sent no baggage with it; the trace context passed.", hop.from)
+        }
+        Cause::HeadersLost { hop, names } => format!("{} was sent{}, and did not arrive.", names.join(", "), via(hop)),
+        Cause::TraceReplaced { hop, sent, arrived } => {
+            format!("What was sent{} names trace {}, what arrived names {}.", via(hop), sent.trace_id, arrived.trace_id)
+        }
+        Cause::SpanReplaced { hop, sent, arrived } => format!(
+            "What was sent{} names span {}, what arrived names {}: something in between has a span of its own.",
+            via(hop),
+            sent.span_id,
+            arrived.span_id
+        ),
+        Cause::HeadersAltered { hop, names } => {
+            format!("{} was sent{}, and arrived changed.", names.join(", "), via(hop))
+        }
+        Cause::OtherTraceArrived { hop, answered, arrived } => format!(
+            "The front door answered with trace {}, but trace {} arrived{}.",
+            answered.trace_id,
+            arrived.trace_id,
+            via(hop)
+        ),
+        Cause::OtherSpanArrived { hop, sender, arrived, .. } => format!(
+            "What arrived{} names span {}, but the sender's span is {sender}; what was sent is not on record.",
+            via(hop),
+            arrived.span_id
+        ),
+        Cause::LostInTransit { .. } => "The headers were sent, and lost on the way.".to_owned(),
+        Cause::Invalid { arrived, reason, .. } => {
+            let reason = reason.as_deref().unwrap_or("it names no span");
+            format!("{} arrived, but is invalid: {reason}.", format_names(arrived))
+        }
+        Cause::FormatMismatch { hop, arrived, propagated } => {
+            format!("{} arrived, but {} propagates {}.", format_names(arrived), hop.to, format_names(propagated))
+        }
+        Cause::NoPropagator { hop, arrived } => format!(
+            "{} arrived, but {} itself sends no trace header at all: it has no propagator.",
+            format_names(arrived),
+            hop.to
+        ),
+        Cause::NotExtracted { hop, arrived, known_format: true } => format!(
+            "{} arrived, in a format that {to} propagates, and {to} most likely did not extract it.",
+            format_names(arrived),
+            to = hop.to
+        ),
+        Cause::NotExtracted { hop, arrived, known_format: false } => {
+            format!("{} arrived, and {} most likely did not extract it.", format_names(arrived), hop.to)
+        }
+        Cause::OtherFormatWon { hop, right: Some(right), used } => format!(
+            "{right} and {used} arrived with different ids, and {} took those of {used}: the last propagator that finds \
+             something wins.",
+            hop.to,
+            right = format_names(&[*right]),
+            used = format_names(&[*used])
+        ),
+        Cause::OtherFormatWon { hop, right: None, used } => {
+            format!("{} took the ids of {}, which are not the sender's.", hop.to, format_names(&[*used]))
+        }
+        Cause::BaggageTooLong { bytes, .. } => {
+            format!("Baggage of {bytes} bytes arrived; above {MAX_BAGGAGE_BYTES} all of it is dropped.")
+        }
+        Cause::NoBaggagePropagator { hop } => format!("Baggage arrived, but {} neither reads nor sends any.", hop.to),
+        Cause::BaggageNotExtracted { hop } => format!("Baggage arrived, and {} did not read it.", hop.to),
+        Cause::CallersBaggageUnread { .. } => "The caller's baggage arrived, and was not read.".to_owned(),
+        Cause::ParentNotUsed { hop, arrived } => format!(
+            "{} arrived, and {} read its baggage, but did not use the context as parent.",
+            format_names(arrived),
+            hop.to
+        ),
+        Cause::ExtractedNotUsed { .. } => "The context was extracted, and not used as the parent.".to_owned(),
+        Cause::BaggageNotLookedAt { .. } => {
+            "The baggage was extracted, and the application did not look at it.".to_owned()
+        }
+        Cause::SamplingNotFollowed { hop } => {
+            format!("The sampled bit is clear on what arrived, yet {} recorded: their samplers differ.", hop.to)
+        }
+        Cause::RootInside { span, .. } => format!("{span} is a root: the context was lost on the way to it."),
+        Cause::StaleContext { span, other_claim, .. } => {
+            format!("{span} is below a span of claim {other_claim}: it took over a stale context.")
+        }
+        Cause::NotJoined { hop, parent, sent, received } => {
+            let parent = match parent {
+                None => "The receiver's span is a root".to_owned(),
+                Some(parent) => format!("The receiver's parent is {parent}, which is not the sender's span"),
+            };
+            let side = |state: &SideState, what: String| match state {
+                SideState::Recorded => None,
+                SideState::NotOnRecord => Some(format!("what {what} is not on record")),
+                SideState::NoSpan => Some(format!("no span says what {what}")),
+            };
+            let sides = [side(sent, format!("{} sent", hop.from)), side(received, format!("{} received", hop.to))];
+            let sides: Vec<_> = sides.into_iter().flatten().collect();
+            let sides = if sides.is_empty() { "nothing on record says why".to_owned() } else { sides.join(", and ") };
+            format!("{parent}; {sides}.")
+        }
+        Cause::ParentNotReceived { span, parent, .. } => {
+            format!("{span} names the parent {parent}, which was not received.")
+        }
+        Cause::StrayRoot { span, .. } => format!("{span} is a root; only the front door's may be."),
+        Cause::SharedTrace { trace_id, other_claims } => {
+            format!("Trace {trace_id} also holds spans of the claims {}.", other_claims.join(", "))
+        }
+        Cause::Cycle { trace_id } => format!("In trace {trace_id} the ancestors of a span lead back to it."),
+        Cause::Unmet(mismatch) | Cause::UnmetLeak(mismatch) => mismatch.to_string(),
+        Cause::Leak { hop, keys } => format!("baggage `{}` left the company: {} was sent it.", keys.join(", "), hop.to),
+    }
+}
+
+/// Why something that looks like a break is none.
+#[must_use]
+pub fn not_a_break(reason: &NotABreak) -> String {
+    match reason {
+        NotABreak::LinkedByDesign { hop } => format!("{hop}: joined by a link to the sender's span, by design."),
+        NotABreak::NotSampled { traceresponse } => {
+            format!("The front door answered `traceresponse: {traceresponse}`: the sampled bit is clear.")
+        }
+        NotABreak::NotExported { span, parent, within_process: true } => {
+            format!("{span} names the parent {parent} of its own process, which was not received.")
+        }
+        NotABreak::NotExported { span, parent, within_process: false } => format!(
+            "{span} names the parent {parent}, as the sampled header that it received does; that span was not received."
+        ),
+        NotABreak::CallerElsewhere { span, parent } => {
+            format!(
+                "{span} names the parent {parent}, as its caller's header does; the caller is no part of the chain."
+            )
+        }
+        NotABreak::SubmittedAgain { times } => {
+            format!("The front door received the claim {times} times; each submission begins a trace.")
+        }
+    }
+}
+
+/// Why something cannot be said, one sentence each.
+#[must_use]
+pub fn unknown(unknown: &Unknown) -> Vec<String> {
+    match unknown {
+        Unknown::SourceDown { errors } => errors.clone(),
+        Unknown::Partial => vec!["The trace source left out spans.".to_owned()],
+        Unknown::NothingReceived { waited_millis, malformed, traceresponse } => {
+            let mut sentences = vec![format!("No span of it was received in {waited_millis} ms.")];
+            if *malformed > 0 {
+                sentences.push(format!("{malformed} spans had malformed ids and were left out."));
+            }
+            sentences.push(traceresponse.as_ref().map_or_else(
+                || "No traceresponse says whether it was sampled.".to_owned(),
+                |header| format!("The front door answered `traceresponse: {header}`."),
+            ));
+            sentences
+        }
+        Unknown::NotReceived(what) => vec![not_received(*what)],
+    }
+}
+
+/// What every claim leaves and was not received of this one.
+#[must_use]
+pub fn not_received(what: NotReceived) -> String {
+    match what {
+        NotReceived::Receiver(hop) => format!("{hop}: no span of its receiver was received."),
+        NotReceived::Late(late) => format!("{}: no span `{}` was received.", late.service, late.name),
+    }
+}
+
+/// The outcome of one claim.
+pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
+    let evidence = conclusion.reading.evidence();
+    let claim = &evidence.claim_id;
+    match conclusion.outcome() {
+        Outcome::Healthy => format!("Claim {claim} is one complete trace: every hop's parent is its sender."),
+        Outcome::NotAPropagationBreak => {
+            let why = conclusion.not_breaks().iter().map(|reason| match reason {
+                NotABreak::NotExported { .. } => {
+                    (0, format!("the context of claim {claim} arrived and was used, but spans were not received"))
+                }
+                NotABreak::NotSampled { .. } => (0, format!("claim {claim} has no spans by a sampling decision")),
+                NotABreak::LinkedByDesign { .. } => {
+                    (1, format!("the traces of claim {claim} are joined by links, by design"))
+                }
+                NotABreak::CallerElsewhere { .. } => (
+                    2,
+                    format!("the context of claim {claim} arrived and was used, but its caller's spans are not here"),
+                ),
+                NotABreak::SubmittedAgain { times } => {
+                    (3, format!("claim {claim} was submitted {times} times, and each submission begins a trace"))
+                }
+            });
+            let why = why.min().map(|(_, why)| why).unwrap_or_default();
+            format!("Not a propagation break: {why}.")
+        }
+        Outcome::CannotTell => {
+            let why = match conclusion.unknown().first() {
+                Some(Unknown::SourceDown { .. }) => {
+                    format!("the trace source does not answer, so claim {claim} cannot be looked up")
+                }
+                Some(Unknown::Partial) => format!("the trace source left out spans of claim {claim}"),
+                Some(Unknown::NothingReceived { .. }) => format!("no span of claim {claim} was received"),
+                Some(Unknown::NotReceived(_)) | None => {
+                    format!("what was received of claim {claim} is connected, but not all of it was received")
+                }
+            };
+            format!("Cannot tell: {why}.")
+        }
+        Outcome::Leaking => format!("Baggage of claim {claim} arrived where it must not."),
+        Outcome::Broken => {
+            let traces = match evidence.fragments.len() {
+                1 => "is in one trace".to_owned(),
+                count => format!("was split into {count} traces"),
+            };
+            let first = conclusion.causes().iter().find(|cause| !cause.is_leak());
+            let place = first.map(|first| broken_at(conclusion.reading, first)).unwrap_or_default();
+            format!("Broken: claim {claim} {traces}; {place}.")
+        }
+    }
+}
+
+fn broken_at(reading: &Reading<'_>, cause: &Cause) -> String {
+    match (cause.place(), cause) {
+        (Some(Place::Hop(hop)), _) if reading.row(hop).is_some_and(HopRow::is_joined) => {
+            format!("not everything that was sent arrived, first at {hop}")
+        }
+        (Some(Place::Hop(hop)), _) => format!("the first hop whose parent is not its sender is {hop}"),
+        (Some(Place::Service(service)), _) => format!("the context was lost inside {service}"),
+        (None, Cause::Unmet(_)) => "it does not carry what it must".to_owned(),
+        (None, Cause::SharedTrace { .. }) => "it shares a trace with another claim".to_owned(),
+        (None, _) => "its spans are not connected".to_owned(),
+    }
+}
+
+/// What the outcome rests on, one sentence each: what was seen, without its cause.
+pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
+    let reading = conclusion.reading;
+    let evidence = reading.evidence();
+    let mut facts: Vec<_> =
+        evidence.fragments.iter().map(|fragment| format!("Trace {}.", fragment.describe())).collect();
+    if conclusion.outcome() == Outcome::Broken {
+        facts.extend(reading.inner_rows().find(|row| row.parent.is_some() && !row.is_joined()).and_then(torn));
+        facts.extend(evidence.missing_parents().filter_map(|span| {
+            Some(format!("{} names the parent {}, which was not received.", span.describe(), span.parent_span_id?))
+        }));
+        let stray =
+            reading.stray_roots().map(|root| format!("{} is a root; only the front door's may be.", root.describe()));
+        facts.extend(stray);
+        facts.extend(reading.mixed().map(|fragment| {
+            format!("Trace {} also holds spans of the claims {}.", fragment.trace_id, fragment.other_claims.join(", "))
+        }));
+        facts.extend(not_carried(reading));
+    } else {
+        facts.extend(conclusion.not_breaks().iter().map(not_a_break));
+    }
+    facts.extend(conclusion.unknown().iter().flat_map(unknown));
+    facts.extend(reading.leaks().map(|leak| format!("{}: baggage `{}` was sent.", leak.hop, leak.key)));
+    facts.extend(conclusion.causes().iter().filter_map(|cause| match cause {
+        Cause::Unmet(mismatch) | Cause::UnmetLeak(mismatch) => Some(mismatch.to_string()),
+        _ => None,
+    }));
+    facts
+}
+
+/// What was sent and did not arrive, and baggage that the application could not read where it should.
+fn not_carried(reading: &Reading<'_>) -> impl Iterator<Item = String> {
+    let changed = reading.inner_rows().filter(|row| row.is_joined()).filter_map(|row| {
+        let names = row.changed_headers().join(", ");
+        (!names.is_empty()).then(|| format!("{}: what arrived differs from what was sent: {names}.", row.hop))
+    });
+    let unread = reading.inner_rows().filter_map(|row| reading.tenant_lost(row));
+    let unread = unread.chain(reading.tenant_unread_at_the_door());
+    changed.chain(unread.map(|span| format!("Baggage `{TENANT}` could not be read at {}.", span.describe())))
+}
+
+fn torn(row: &HopRow) -> Option<String> {
+    let parent = match (row.received.span?.parent_span_id, row.sent.span) {
+        (None, _) => "is a root".to_owned(),
+        (Some(parent), None) => format!("names the parent {parent}; no span of its sender was received"),
+        (Some(parent), Some(sent)) => format!("names the parent {parent}, but its sender's span is {}", sent.span_id),
+    };
+    let sampled = if row.sampled == Some(false) { "; the sampled bit that arrived is clear" } else { "" };
+    let (sent, received) = (side(&row.sent), side(&row.received));
+    Some(format!("{}: the receiver's span {parent}. Sent: {sent}; received: {received}{sampled}.", row.hop))
+}
+
+/// The formats at one end of a hop, or why they are not known.
+#[must_use]
+pub fn side(side: &Side) -> String {
+    match side.state {
+        SideState::Recorded => format_names(&side.formats),
+        SideState::NotOnRecord => "not on record".to_owned(),
+        SideState::NoSpan => "no span received".to_owned(),
+    }
+}
+
+/// Why a step succeeded, failed, or cannot be told.
+pub(crate) fn cell(reason: &CellReason<'_>) -> String {
+    let names = |formats: &[Format]| format_names(formats);
+    match reason {
+        CellReason::Failed(found) => cause(found),
+        CellReason::Suspected(found) => format!("it seems that {}", cause(found)),
+        CellReason::EarlierStepFailed(step) => format!("step {step} failed"),
+        CellReason::NotOwed => "no trace header is owed to a third party".to_owned(),
+        CellReason::ThirdParty => "a third party creates no spans of this trace".to_owned(),
+        CellReason::Left(formats) => format!("{} left the sender", names(formats)),
+        CellReason::LeftUnseen { arrived, sent: SideState::NotOnRecord } => {
+            format!("what the sender sent is not on record, but {} arrived", names(arrived))
+        }
+        CellReason::LeftUnseen { arrived, .. } => {
+            format!("the sender's span was not received, but {} arrived", names(arrived))
+        }
+        CellReason::ParentShows => "the receiver's parent is the sender's span, so the context arrived".to_owned(),
+        CellReason::SentNotOnRecord => "what the sender sent is not on record".to_owned(),
+        CellReason::ReceivedNotOnRecord => "what arrived is not on record".to_owned(),
+        CellReason::NeitherEnd => "neither end of the hop was received".to_owned(),
+        CellReason::AsSent(formats) => format!("{} arrived, as it was sent", names(formats)),
+        CellReason::AnotherCall => "what arrived was sent by another call".to_owned(),
+        CellReason::NoSender => "the sender's span was not received, so what arrived cannot be compared".to_owned(),
+        CellReason::NoReceiver => "the receiver's span was not received".to_owned(),
+        CellReason::NoRecord => "the third party's record was not received".to_owned(),
+        CellReason::LinkExtracted => "the receiver links to the span that is named".to_owned(),
+        CellReason::LinkUsed => "joined by a link, by design".to_owned(),
+        CellReason::Extracted => "the receiver is in the trace that is named".to_owned(),
+        CellReason::ParentIsSender => "the receiver's parent is the sender's span".to_owned(),
+        CellReason::ParentNotExported => {
+            "the receiver's parent is the span that is named, which was not exported".to_owned()
+        }
+        CellReason::NotTold => "nothing on record says at which step it was lost".to_owned(),
+        CellReason::Connected => "every span of it that was received has its context".to_owned(),
+        CellReason::NoSpans => "no span of it was received".to_owned(),
+    }
+}
+
+fn via(hop: &Hop) -> String {
+    hop.via.map(|via| format!(" by way of {via}")).unwrap_or_default()
+}

@@ -1,0 +1,236 @@
+//! What the spans of one claim show, read once against the topology: facts, and no opinion on them yet.
+
+use chain::{Hop, InsideSpan, Service, SpanKind, Topology};
+
+use crate::claim::{ClaimEvidence, Collected, Fragment, Position};
+use crate::headers::recorded;
+use crate::ledger::HopRow;
+use crate::span::Span;
+use wire::{Context, Format};
+
+/// What the application reads from baggage wherever a claim goes, and records on the receiving span.
+pub(crate) const TENANT: &str = "tenant.id";
+
+/// One claim, read against the topology.
+///
+/// It borrows what was collected and lives as long as one look at it: every view of a claim (verdict, diagnosis, picture,
+/// ledger, list) that is shown together comes from one reading.
+#[derive(Clone, Debug)]
+pub struct Reading<'a> {
+    pub(crate) topology: &'static Topology,
+    pub(crate) collected: &'a Collected,
+    rows: Vec<HopRow>,
+}
+
+/// Something that every claim leaves and that was not received of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReceived {
+    /// The receiver's span of a hop.
+    Receiver(&'static Hop),
+    /// A span inside a service that may come later than the answer.
+    Late(&'static InsideSpan),
+}
+
+/// Baggage that left the company and by its key is a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leak<'a> {
+    /// Where it left.
+    pub hop: &'static Hop,
+    /// Its key.
+    pub key: &'a str,
+}
+
+// === impl Reading ===
+
+impl<'a> Reading<'a> {
+    /// Reads what was collected of a claim.
+    #[must_use]
+    pub fn new(topology: &'static Topology, collected: &'a Collected) -> Self {
+        let rows = topology.hops.iter().map(|hop| HopRow::new(&collected.evidence, hop)).collect();
+        Self { topology, collected, rows }
+    }
+
+    /// The claim's spans.
+    #[must_use]
+    pub fn evidence(&self) -> &'a ClaimEvidence {
+        &self.collected.evidence
+    }
+
+    /// The ledger: one row for each hop of the chain, in its order.
+    #[must_use]
+    pub fn rows(&self) -> &[HopRow] {
+        &self.rows
+    }
+
+    /// The ledger, for whoever keeps it.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<HopRow> {
+        self.rows
+    }
+
+    /// The row of a hop; `None` if the topology does not have it.
+    #[must_use]
+    pub fn row(&self, hop: &Hop) -> Option<&HopRow> {
+        self.rows.iter().find(|row| row.hop == hop)
+    }
+
+    /// The rows whose receiver has spans to show.
+    pub(crate) fn inner_rows(&self) -> impl Iterator<Item = &HopRow> {
+        self.rows.iter().filter(|row| row.hop.to.has_sdk())
+    }
+
+    /// The rows whose sender is this service.
+    pub(crate) fn rows_from(&self, service: Service) -> impl Iterator<Item = &HopRow> {
+        self.rows.iter().filter(move |row| row.hop.from == service)
+    }
+
+    /// The row whose receiver this span is.
+    pub(crate) fn row_of_receiver(&self, span: &Span) -> Option<&HopRow> {
+        self.rows.iter().find(|row| {
+            row.received.span.is_some_and(|side| (side.trace_id, side.span_id) == (span.trace_id, span.span_id))
+        })
+    }
+
+    /// The receiver's span of a hop.
+    pub(crate) fn receiver(&self, row: &HopRow) -> Option<&'a Span> {
+        row.received.span.and_then(|side| self.evidence().span(side.trace_id, side.span_id))
+    }
+
+    /// The sender's span of a hop.
+    pub(crate) fn sender(&self, row: &HopRow) -> Option<&'a Span> {
+        row.sent.span.and_then(|side| self.evidence().span(side.trace_id, side.span_id))
+    }
+
+    /// Whether a span is of the kind that a healthy trace is rooted at.
+    #[must_use]
+    pub fn is_front_door(&self, span: &Span) -> bool {
+        span.service == self.topology.front_door.name() && span.kind == SpanKind::Server
+    }
+
+    /// The front door's span of this claim.
+    pub(crate) fn front(&self) -> Option<&'a Span> {
+        self.evidence().receivers(self.topology.front_door.name()).find(|span| self.is_front_door(span))
+    }
+
+    /// Every root other than the front door's.
+    pub(crate) fn stray_roots(&self) -> impl Iterator<Item = &'a Span> {
+        self.evidence().roots().filter(|root| !self.is_front_door(root))
+    }
+
+    /// How often the claim came in at the front door as a new trace.
+    pub(crate) fn entries(&self) -> usize {
+        self.evidence().roots().filter(|root| self.is_front_door(root)).count()
+    }
+
+    /// Whether this is the front door's span below a caller of its own, which is no part of the chain.
+    pub(crate) fn has_caller(&self, span: &Span) -> bool {
+        let caller =
+            |(_, context): (_, Context)| span.parent_span_id.is_some_and(|it| context.names(span.trace_id, it));
+        self.is_front_door(span) && recorded(&span.attributes).contexts().any(caller)
+    }
+
+    /// What every claim leaves and was not received of this one. Spans inside a service are asked only of services whose
+    /// instrumentation is the lab's own: others name their work as they like.
+    pub fn not_received(&self) -> impl Iterator<Item = NotReceived> {
+        let receivers = self.inner_rows().filter(|row| !row.received.is_seen());
+        let receivers = receivers.map(|row| NotReceived::Receiver(row.hop));
+        let late = self.topology.late_spans.iter().filter(|late| self.expects(late) && !self.has_late(late));
+        receivers.chain(late.map(NotReceived::Late))
+    }
+
+    fn expects(&self, late: &InsideSpan) -> bool {
+        let mut own = self.evidence().spans().filter(|span| span.service == late.service.name()).peekable();
+        own.peek().is_none() || own.any(Span::records_everything)
+    }
+
+    fn has_late(&self, late: &InsideSpan) -> bool {
+        let is = |span: &Span| span.service == late.service.name() && span.name == late.name;
+        self.evidence().spans().any(|span| is(span) && self.evidence().owns(span))
+    }
+
+    /// Whether the claim's own spans are all there as far as can be told: the front door's, the receiver of every hop
+    /// that ends at an SDK and the spans that come late were received, in whichever trace; no parent within the chain is
+    /// missing, and the source left nothing out.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let arrived = self.evidence().missing_parents().all(|span| self.has_caller(span));
+        let all = self.front().is_some() && self.not_received().next().is_none();
+        all && arrived && !self.evidence().partial
+    }
+
+    /// The receiver, if its application could not read the tenant though the one that called it could, and what was sent
+    /// has a place for baggage: formats of trace identity alone have none. A receiver that records less than our own
+    /// tells nothing by its silence.
+    pub(crate) fn tenant_lost(&self, row: &HopRow) -> Option<&'a Span> {
+        let (sender, receiver) = (self.sender(row)?, self.receiver(row)?);
+        let known = self.evidence().lineage(sender).take_while(|span| span.service == sender.service).any(read_tenant);
+        let formats = &row.sent.formats;
+        let identity_alone = |format: &Format| format.is_identity() && *format != Format::TraceContext;
+        let has_place = formats.is_empty() || !formats.iter().all(identity_alone);
+        let lost = row.is_joined() && known && has_place && !read_tenant(receiver);
+        (lost && receiver.records_everything()).then_some(receiver)
+    }
+
+    /// The front door's span, if the caller sent the tenant and the application could not read it.
+    pub(crate) fn tenant_unread_at_the_door(&self) -> Option<&'a Span> {
+        let sent = |span: &&Span| recorded(&span.attributes).baggage().contains_key(TENANT);
+        self.front().filter(|front| front.records_everything() && !read_tenant(front)).filter(sent)
+    }
+
+    /// Baggage that left the company and by its key is a secret; the third party's record counts, without one what was
+    /// sent.
+    pub fn leaks(&self) -> impl Iterator<Item = Leak<'_>> {
+        let outside = self.rows.iter().filter(|row| !row.hop.to.has_sdk());
+        let side = outside.map(|row| (row.hop, if row.received.is_seen() { &row.received } else { &row.sent }));
+        let leaks = side.flat_map(|(hop, side)| side.baggage.keys().map(move |key| Leak { hop, key }));
+        leaks.filter(|leak| is_secret(leak.key))
+    }
+
+    /// The roots of a service that receive nothing, and are not known to be another claim's.
+    pub(crate) fn roots_inside(&self, service: Service) -> impl Iterator<Item = &'a Span> {
+        let evidence = self.evidence();
+        let ours = |span: &&Span| span.claim_id().is_none_or(|_| evidence.owns(span));
+        evidence.roots().filter(move |span| span.service == service.name() && !span.receives()).filter(ours)
+    }
+
+    /// The first span of a service that stands below a span of another claim, or the other way round, within the
+    /// process; with the other claim. Between two services that is a matter of the hop.
+    pub(crate) fn stale(&self, service: Service) -> Option<(&'a Span, &'a str)> {
+        let mut strays = self.evidence().spans().filter_map(|span| self.below_another_claim(span));
+        strays.find(|(stray, _)| stray.service == service.name())
+    }
+
+    /// If this span carries one claim and the nearest span above it another: the span below that one, and its claim.
+    fn below_another_claim(&self, span: &'a Span) -> Option<(&'a Span, &'a str)> {
+        let claim = span.claim_id()?;
+        let mut below = span;
+        for above in self.evidence().lineage(span).skip(1) {
+            if let Some(other) = above.claim_id() {
+                let mixed = other != claim && below.service == above.service && !below.receives();
+                let ours = [claim, other].contains(&self.evidence().claim_id.as_str());
+                return (mixed && ours).then_some((below, other));
+            }
+            below = above;
+        }
+        None
+    }
+
+    /// The fragments that also hold spans of other claims.
+    pub(crate) fn mixed(&self) -> impl Iterator<Item = &'a Fragment> {
+        self.evidence().fragments.iter().filter(|fragment| !fragment.other_claims.is_empty())
+    }
+
+    /// The fragments in which ancestors lead back to a span.
+    pub(crate) fn cyclic(&self) -> impl Iterator<Item = &'a Fragment> {
+        self.evidence().fragments.iter().filter(|fragment| fragment.placed(Position::Cycle).next().is_some())
+    }
+}
+
+fn read_tenant(span: &Span) -> bool {
+    span.attributes.contains_key(TENANT)
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    key == "authorization" || ["token", "password", "secret", "session"].iter().any(|word| key.contains(word))
+}
