@@ -1,13 +1,13 @@
 //! Foreign data never panics anything: odd bytes and odd spans go through the whole crate.
 
 use chain::{SpanKind, Topology};
-use opentelemetry_proto::tonic::trace::v1::TracesData;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
 
 use crate::claim::{ClaimEvidence, Collected};
+use crate::otlp::TracesData;
 use crate::span::{CLAIM_ID, Decoded, Span};
 use crate::testing::{CLAIM, span, to_otlp, trace_id, whole_chain};
 use crate::waterfall::tests::assert_safe;

@@ -18,6 +18,7 @@ pub mod expect;
 pub mod expectation;
 pub mod headers;
 pub mod ledger;
+mod otlp;
 pub mod picture;
 pub mod prose;
 pub mod reading;

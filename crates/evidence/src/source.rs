@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry_proto::tonic::trace::v1::TracesData;
 use prost::Message;
 use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use wire::TraceId;
 
+use crate::otlp::TraceByIdResponse;
 use crate::span::{CLAIM_ID, Decoded, Span};
 
 /// How long one request may take.
@@ -89,16 +89,6 @@ struct SearchAnswer {
 struct FoundTrace {
     #[serde(rename = "traceID")]
     trace_id: TraceId,
-}
-
-/// `tempopb.TraceByIDResponse`; its `Trace` has the wire shape of `TracesData`.
-#[derive(Clone, PartialEq, Message)]
-struct TraceByIdResponse {
-    #[prost(message, optional, tag = "1")]
-    trace: Option<TracesData>,
-    /// 1 means partial.
-    #[prost(int32, tag = "3")]
-    status: i32,
 }
 
 struct Answer {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 pub use chain::SpanKind;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
-use opentelemetry_proto::tonic::trace::v1::{self as otlp, TracesData};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wire::{SpanId, TraceId};
+
+use crate::otlp::{self, Any, AnyValue, KeyValue, TracesData};
 
 /// The span attribute by which application code marks every receiver and root span of a claim.
 pub const CLAIM_ID: &str = "insurewatch.claim.id";
@@ -144,12 +144,12 @@ impl Span {
             resource: resource.clone(),
             scope: scope.to_owned(),
             name: span.name,
-            kind: match otlp::span::SpanKind::try_from(span.kind) {
-                Ok(otlp::span::SpanKind::Server) => SpanKind::Server,
-                Ok(otlp::span::SpanKind::Client) => SpanKind::Client,
-                Ok(otlp::span::SpanKind::Producer) => SpanKind::Producer,
-                Ok(otlp::span::SpanKind::Consumer) => SpanKind::Consumer,
-                Ok(otlp::span::SpanKind::Internal | otlp::span::SpanKind::Unspecified) | Err(_) => SpanKind::Internal,
+            kind: match span.kind {
+                2 => SpanKind::Server,
+                3 => SpanKind::Client,
+                4 => SpanKind::Producer,
+                5 => SpanKind::Consumer,
+                _ => SpanKind::Internal,
             },
             start_unix_nano: span.start_time_unix_nano,
             end_unix_nano: span.end_time_unix_nano,
@@ -192,22 +192,22 @@ impl From<TracesData> for Decoded {
 
 impl From<otlp::Status> for Status {
     fn from(status: otlp::Status) -> Self {
-        match status.code() {
-            otlp::status::StatusCode::Unset => Self::Unset,
-            otlp::status::StatusCode::Ok => Self::Ok,
-            otlp::status::StatusCode::Error => Self::Error(status.message),
+        match status.code {
+            1 => Self::Ok,
+            2 => Self::Error(status.message),
+            _ => Self::Unset,
         }
     }
 }
 
-impl From<otlp::span::Event> for Event {
-    fn from(event: otlp::span::Event) -> Self {
+impl From<otlp::Event> for Event {
+    fn from(event: otlp::Event) -> Self {
         Self { unix_nano: event.time_unix_nano, name: event.name, attributes: attributes(event.attributes) }
     }
 }
 
 impl Link {
-    fn from_otlp(link: otlp::span::Link) -> Option<Self> {
+    fn from_otlp(link: otlp::Link) -> Option<Self> {
         Some(Self {
             trace_id: TraceId::from_bytes(&link.trace_id)?,
             span_id: SpanId::from_bytes(&link.span_id)?,
@@ -224,26 +224,18 @@ fn attributes(pairs: Vec<KeyValue>) -> Attributes {
 fn json(value: Option<AnyValue>) -> Value {
     match value.and_then(|value| value.value) {
         None => Value::Null,
-        Some(any_value::Value::StringValue(text)) => text.into(),
-        Some(any_value::Value::BoolValue(flag)) => flag.into(),
-        Some(any_value::Value::IntValue(number)) => number.into(),
-        Some(any_value::Value::DoubleValue(number)) => number.into(),
-        Some(any_value::Value::ArrayValue(array)) => array.values.into_iter().map(|value| json(Some(value))).collect(),
-        Some(any_value::Value::KvlistValue(list)) => {
-            list.values.into_iter().map(|pair| (pair.key, json(pair.value))).collect()
-        }
-        Some(any_value::Value::BytesValue(bytes)) => {
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
-        }
-        // An index into a table that only profiles carry.
-        Some(any_value::Value::StringValueStrindex(_)) => Value::Null,
+        Some(Any::String(text)) => text.into(),
+        Some(Any::Bool(flag)) => flag.into(),
+        Some(Any::Int(number)) => number.into(),
+        Some(Any::Double(number)) => number.into(),
+        Some(Any::Array(array)) => array.values.into_iter().map(|value| json(Some(value))).collect(),
+        Some(Any::List(list)) => list.values.into_iter().map(|pair| (pair.key, json(pair.value))).collect(),
+        Some(Any::Bytes(bytes)) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::resource::v1::Resource;
-
     use super::*;
 
     fn otlp_span(trace_id: Vec<u8>, span_id: Vec<u8>, parent_span_id: Vec<u8>) -> otlp::Span {
@@ -251,13 +243,12 @@ mod tests {
     }
 
     fn decode(spans: Vec<otlp::Span>) -> Decoded {
-        let name = AnyValue { value: Some(any_value::Value::StringValue("java-claims".to_owned())) };
-        let attributes = vec![KeyValue { key: "service.name".to_owned(), value: Some(name), ..Default::default() }];
+        let name = AnyValue { value: Some(Any::String("java-claims".to_owned())) };
+        let attributes = vec![KeyValue { key: "service.name".to_owned(), value: Some(name) }];
         Decoded::from(TracesData {
             resource_spans: vec![otlp::ResourceSpans {
-                resource: Some(Resource { attributes, ..Default::default() }),
+                resource: Some(otlp::Resource { attributes }),
                 scope_spans: vec![otlp::ScopeSpans { spans, ..Default::default() }],
-                ..Default::default()
             }],
         })
     }
@@ -278,7 +269,7 @@ mod tests {
         }
 
         let mut linked = otlp_span(vec![1; 16], vec![2; 8], vec![]);
-        linked.links = vec![otlp::span::Link::default()];
+        linked.links = vec![otlp::Link::default()];
         let decoded = decode(vec![linked]);
         assert_eq!((decoded.spans.len(), decoded.malformed), (1, 1), "a link to nowhere is left out, its span is kept");
         assert_eq!(decoded.spans[0].service, "java-claims", "the service is the resource's name");

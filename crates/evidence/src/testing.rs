@@ -3,13 +3,15 @@
 use chain::SpanKind;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{self as otlp, TracesData};
+use opentelemetry_proto::tonic::trace::v1 as otlp;
+use prost::Message;
 use serde_json::{Value, json};
 
 use chain::Topology;
 
 use crate::claim::{ClaimEvidence, Collected};
 use crate::ledger::HopRow;
+use crate::otlp::TracesData;
 use crate::reading::Reading;
 use crate::span::{Attributes, CLAIM_ID, Link, Span, Status};
 use wire::{SpanId, TraceHeaders, TraceId};
@@ -233,9 +235,10 @@ pub(crate) fn row(spans: Vec<Span>, hop: &str) -> HopRow {
     rows(spans).into_iter().find(|row| row.hop.to_string() == hop).unwrap()
 }
 
-/// Writes spans as an SDK would.
+/// Writes spans as an SDK would, and reads the bytes.
 pub(crate) fn to_otlp(spans: &[Span]) -> TracesData {
-    TracesData { resource_spans: spans.iter().map(resource_spans).collect() }
+    let written = otlp::TracesData { resource_spans: spans.iter().map(resource_spans).collect() };
+    TracesData::decode(written.encode_to_vec().as_slice()).unwrap()
 }
 
 fn resource_spans(span: &Span) -> otlp::ResourceSpans {

@@ -12,7 +12,7 @@ mod json;
 mod otlp;
 mod query;
 mod store;
-mod tempopb;
+pub mod tempopb;
 mod traceql;
 
 use std::io;

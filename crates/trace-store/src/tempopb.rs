@@ -6,26 +6,35 @@ use opentelemetry_proto::tonic::trace::v1::TracesData;
 
 /// Answer of `/api/v2/traces/{id}`; `tempopb.Trace` has the wire shape of OTLP's `TracesData`.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct TraceByIdResponse {
+pub struct TraceByIdResponse {
+    /// Present and empty if no span was found.
     #[prost(message, optional, tag = "1")]
-    pub(crate) trace: Option<TracesData>,
+    pub trace: Option<TracesData>,
+    /// The cost of the answer.
     #[prost(message, optional, tag = "2")]
-    pub(crate) metrics: Option<TraceByIdMetrics>,
+    pub metrics: Option<TraceByIdMetrics>,
+    /// Whether spans were left out.
     #[prost(enumeration = "PartialStatus", tag = "3")]
-    pub(crate) status: i32,
+    pub status: i32,
+    /// Why they were; for people.
     #[prost(string, tag = "4")]
-    pub(crate) message: String,
+    pub message: String,
 }
 
+/// What an answer cost.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-pub(crate) struct TraceByIdMetrics {
+pub struct TraceByIdMetrics {
+    /// The size of what was looked at.
     #[prost(uint64, tag = "1")]
-    pub(crate) inspected_bytes: u64,
+    pub inspected_bytes: u64,
 }
 
+/// Whether an answer has all spans of its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-pub(crate) enum PartialStatus {
+pub enum PartialStatus {
+    /// It has.
     Complete = 0,
+    /// The trace is too large.
     Partial = 1,
 }

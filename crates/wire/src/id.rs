@@ -182,10 +182,10 @@ mod tests {
 
     #[test]
     fn half_an_id_matches_the_low_half() {
-        let trace = TraceId::new(7 << 64 | 9).unwrap();
+        let trace = TraceId::new((7 << 64) | 9).unwrap();
         let low = TraceRef::Low(NonZeroU64::new(9).unwrap());
         assert!(low.matches(trace) && TraceRef::from(trace).matches(trace));
-        assert!(!low.matches(TraceId::new(9 << 64 | 7).unwrap()), "the other half is another trace");
+        assert!(!low.matches(TraceId::new((9 << 64) | 7).unwrap()), "the other half is another trace");
         assert!(!TraceRef::from(low.padded()).matches(trace), "whole ids are compared whole");
         assert_eq!((low.padded(), low.to_string()), (TraceId::new(9).unwrap(), format!("{:016x}", 9)));
     }

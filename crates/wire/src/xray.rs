@@ -19,7 +19,7 @@ const SPAN_ID: Hex = Hex { field: "span id", fits: |digits| (1..=16).contains(&d
 fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
     let value = first(carrier, HEADER).ok_or(Rejection::Missing(HEADER))?;
     let fields = || value.split(';').filter_map(|field| field.trim().split_once('='));
-    let field = |name: &str| fields().filter(|(key, _)| *key == name).last().map(|(_, value)| value);
+    let field = |name: &str| fields().rfind(|(key, _)| *key == name).map(|(_, value)| value);
     let root: Vec<_> = field("Root").ok_or(Rejection::Missing("Root"))?.split('-').collect();
     let [_version, seconds, unique] = *root.as_slice() else { return Err(Rejection::FieldCount(root.len())) };
     Ok(Context {

@@ -13,6 +13,7 @@ use prost::Message;
 use serde::Deserialize;
 use serde_json::Value;
 use trace_store::Store;
+use trace_store::tempopb::TraceByIdResponse;
 
 use crate::support::{MAX_BYTES, get};
 
@@ -25,15 +26,6 @@ struct Exchange {
     content_type: String,
     /// The file of the body.
     file: String,
-}
-
-/// `tempopb.TraceByIDResponse`, without its metrics.
-#[derive(Clone, PartialEq, Message)]
-struct TraceByIdResponse {
-    #[prost(message, optional, tag = "1")]
-    trace: Option<TracesData>,
-    #[prost(int32, tag = "3")]
-    status: i32,
 }
 
 #[tokio::test]

@@ -4,29 +4,11 @@ use opentelemetry_proto::tonic::trace::v1::{Status, TracesData, span::Link};
 use prost::Message;
 use serde_json::json;
 use trace_store::Store;
+use trace_store::tempopb::TraceByIdResponse;
 
 use crate::support::{MAX_BYTES, PROTOBUF, attribute, get, request, span, spans, texts, trace};
 
 const JSON: &str = "application/json";
-
-/// `tempopb.TraceByIDResponse`
-#[derive(Clone, PartialEq, Message)]
-struct TraceByIdResponse {
-    #[prost(message, optional, tag = "1")]
-    trace: Option<TracesData>,
-    #[prost(message, optional, tag = "2")]
-    metrics: Option<TraceByIdMetrics>,
-    #[prost(int32, tag = "3")]
-    status: i32,
-    #[prost(string, tag = "4")]
-    message: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TraceByIdMetrics {
-    #[prost(uint64, tag = "1")]
-    inspected_bytes: u64,
-}
 
 #[tokio::test]
 async fn both_versions_answer_the_same_trace_as_protobuf() {
