@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use service::Problem;
 use service::body::Body;
 use service::contract::{Finding, FraudCheck, FraudQuestion};
-use telemetry::carrier::TRACE_HEADERS;
+use wire::trace_headers;
 
 /// How many claims are remembered.
 const REMEMBERED: usize = 10_000;
@@ -76,11 +76,8 @@ impl Memory {
         let lines = |name: &str| -> Vec<String> {
             headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
         };
-        let headers: BTreeMap<String, Vec<String>> = TRACE_HEADERS
-            .iter()
-            .map(|name| ((*name).to_owned(), lines(name)))
-            .filter(|(_, lines)| !lines.is_empty())
-            .collect();
+        let headers: BTreeMap<String, Vec<String>> =
+            trace_headers().map(|name| (name.to_owned(), lines(name))).filter(|(_, lines)| !lines.is_empty()).collect();
         let bytes =
             headers.iter().map(|(name, lines)| lines.iter().map(|line| name.len() + line.len()).sum::<usize>()).sum();
         self.order.push_back(claim_id.clone());

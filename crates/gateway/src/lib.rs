@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum_reverse_proxy::{ProxyPolicy, ReverseProxy};
-use telemetry::carrier::TRACE_HEADERS;
+use wire::trace_headers;
 
 use crate::seams::Seams;
 
@@ -37,9 +37,8 @@ async fn access_log(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let headers = TRACE_HEADERS
-        .iter()
-        .filter_map(|name| Some(format!("{name}: {}", request.headers().get(*name)?.to_str().ok()?)))
+    let headers = trace_headers()
+        .filter_map(|name| Some(format!("{name}: {}", request.headers().get(name)?.to_str().ok()?)))
         .collect::<Vec<_>>()
         .join("; ");
     let response = next.run(request).await;

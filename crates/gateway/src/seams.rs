@@ -8,9 +8,10 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use telemetry::config::{Environment, LiveVariable, read};
 use telemetry::live::Live;
-use telemetry::propagation::w3c::{TRACEPARENT, TraceParent};
 use telemetry::{ConfigError, choice};
 use uuid::Uuid;
+use wire::tracecontext::TRACEPARENT;
+use wire::{SpanId, TraceId, TraceParent};
 
 choice! {
     /// What becomes of the caller's trace context.
@@ -65,31 +66,26 @@ pub(crate) async fn forward_headers(State(seams): State<Seams>, mut request: Req
 
 impl TraceContext {
     fn write(self, headers: &mut HeaderMap) {
-        let Uuids { trace, span } = Uuids::new();
         let caller = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse::<TraceParent>().ok());
-        let value = match (self, caller) {
+        let own = match (self, caller) {
             (Self::Pass, _) => return,
-            (Self::Continue, Some(caller)) => format!("00-{}-{span:016x}-{:02x}", caller.trace_id, caller.flags),
-            (Self::Own, _) | (Self::Continue, None) => format!("00-{trace:032x}-{span:016x}-01"),
+            (Self::Continue, Some(caller)) => span_id().map(|parent_id| TraceParent { parent_id, ..caller }),
+            (Self::Own, _) | (Self::Continue, None) => own_context(),
         };
-        if let Ok(value) = HeaderValue::try_from(value) {
+        if let Some(value) = own.and_then(|own| HeaderValue::try_from(own.to_string()).ok()) {
             headers.insert(TRACEPARENT, value);
         }
     }
 }
 
-/// Ids made at random.
-struct Uuids {
-    trace: u128,
-    span: u64,
+/// A trace of the gateway's own. Like nginx's `$request_id`, it does not say that its id was made at random.
+fn own_context() -> Option<TraceParent> {
+    let trace_id = TraceId::new(Uuid::new_v4().as_u128())?;
+    Some(TraceParent { trace_id, parent_id: span_id()?, sampled: true, random: false })
 }
 
-// === impl Uuids ===
-
-impl Uuids {
-    fn new() -> Self {
-        Self { trace: Uuid::new_v4().as_u128(), span: Uuid::new_v4().as_u64_pair().0 }
-    }
+fn span_id() -> Option<SpanId> {
+    SpanId::new(Uuid::new_v4().as_u64_pair().0)
 }
 
 // === impl ForwardHeaders ===

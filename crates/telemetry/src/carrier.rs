@@ -3,21 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
-
-/// The headers of every wire format that we know, in the order of the formats' names in `OTEL_PROPAGATORS`.
-pub const TRACE_HEADERS: &[&str] = &[
-    "traceparent",
-    "tracestate",
-    "baggage",
-    "b3",
-    "x-b3-traceid",
-    "x-b3-spanid",
-    "x-b3-parentspanid",
-    "x-b3-sampled",
-    "x-b3-flags",
-    "uber-trace-id",
-    "x-amzn-trace-id",
-];
+use wire::trace_headers;
 
 /// Writes context into request headers.
 #[derive(Debug)]
@@ -67,9 +53,9 @@ impl Extractor for HeaderExtractor<'_> {
 ///
 /// [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 pub fn recorded_headers(headers: &HeaderMap) -> impl Iterator<Item = KeyValue> + '_ {
-    TRACE_HEADERS.iter().filter_map(|name| {
+    trace_headers().filter_map(|name| {
         let lines: Vec<StringValue> = headers
-            .get_all(*name)
+            .get_all(name)
             .iter()
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned().into())
             .collect();
@@ -80,8 +66,12 @@ pub fn recorded_headers(headers: &HeaderMap) -> impl Iterator<Item = KeyValue> +
 
 #[cfg(test)]
 mod tests {
+    use wire::Format;
+    use wire::tracecontext::TraceParentRejection;
+    use wire::tracestate::{self, StateRejection};
+
     use super::*;
-    use crate::propagation::w3c::{Rejection, StateRejection, W3cPropagator};
+    use crate::propagation::Extracted;
 
     #[test]
     fn a_line_that_is_not_ascii_spoils_the_header() {
@@ -96,8 +86,10 @@ mod tests {
         ] {
             headers.append(name, value);
         }
-        let carrier = HeaderExtractor(&headers);
-        assert_eq!(W3cPropagator::traceparent(&carrier), Some(Err(Rejection::Repeated)), "two lines came");
-        assert_eq!(W3cPropagator::tracestate(&carrier), Err(StateRejection::Member), "a list is accepted whole or not");
+        let headers = HeaderExtractor(&headers);
+        let carrier = Extracted(&headers);
+        let repeated = Some(Err(TraceParentRejection::Repeated.into()));
+        assert_eq!(Format::TraceContext.read(&carrier), repeated, "two lines came");
+        assert_eq!(tracestate::read(&carrier), Err(StateRejection::Member), "a list is accepted whole or not");
     }
 }

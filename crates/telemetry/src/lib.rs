@@ -1,7 +1,7 @@
 //! OpenTelemetry as every service of the chain uses it: set up from the standard environment, changed while it runs.
 //!
 //! - [`config`]: what the `OTEL_*` variables say, checked
-//! - [`propagation`]: the wire formats; our own strict W3C propagator says *why* it rejected a header
+//! - [`propagation`]: the formats of `wire` as propagators of the SDK
 //! - [`baggage`]: which of its members go on
 //! - [`carrier`]: HTTP headers as carrier, and their record on spans
 //! - [`server`], [`client`], [`db`]: spans at the edges of a process, by the stable semantic conventions

@@ -9,9 +9,9 @@ use opentelemetry::propagation::{Extractor, Injector};
 use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, Tracer};
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value, global};
 use opentelemetry_semantic_conventions::attribute as semconv;
+use wire::trace_headers;
 
 use crate::SCOPE;
-use crate::carrier::TRACE_HEADERS;
 
 /// The carrier of a message: attribute names with string values.
 pub type Attributes = BTreeMap<String, String>;
@@ -90,8 +90,8 @@ fn message_attribute(message_id: &str) -> Vec<KeyValue> {
 /// As `messaging.header.<name>`, a string array like its HTTP sibling.
 fn record(cx: &Context, attributes: &Attributes) {
     let span = cx.span();
-    for name in TRACE_HEADERS {
-        if let Some(value) = attributes.get(*name) {
+    for name in trace_headers() {
+        if let Some(value) = attributes.get(name) {
             let value = Value::Array(Array::String(vec![StringValue::from(value.clone())]));
             span.set_attribute(KeyValue::new(format!("messaging.header.{name}"), value));
         }

@@ -17,7 +17,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::carrier::{HeaderExtractor, recorded_headers};
 use crate::live::Live;
-use crate::propagation::w3c::TraceParent;
+use crate::propagation::traceparent;
 use crate::{SCOPE, baggage};
 
 /// Tells the caller which trace its request became, whichever format the services speak among themselves. No level of
@@ -76,7 +76,7 @@ pub async fn trace(State(server): State<Server>, request: Request, next: Next) -
         span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, status.as_str().to_owned()));
         span.set_status(Status::error(""));
     }
-    if let Some(value) = TraceParent::of(&cx).and_then(|parent| HeaderValue::try_from(parent.to_string()).ok()) {
+    if let Some(value) = traceparent(&cx).and_then(|parent| HeaderValue::try_from(parent.to_string()).ok()) {
         response.headers_mut().entry(TRACERESPONSE).or_insert(value);
     }
     span.end();

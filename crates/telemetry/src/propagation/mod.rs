@@ -2,6 +2,9 @@
 //!
 //! A [`Propagator`] is built from the names of `OTEL_PROPAGATORS`. Injection sends every format, in order. Extraction
 //! runs in order too, and the last format that finds something valid wins, as in the SDKs of Python, Node and Java.
+//!
+//! The formats are `wire`'s; `adapter` makes propagators of those that name a trace. Baggage is the SDK's own: the limits
+//! of the real library are part of a lesson.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,35 +12,21 @@ use std::str::FromStr;
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapCompositePropagator, TextMapPropagator};
-use opentelemetry::trace::{TraceContextExt, TraceFlags, TraceId};
 use opentelemetry_sdk::propagation::BaggagePropagator;
+use wire::Format;
+use wire::format::Carries;
 
-mod b3;
-mod jaeger;
-pub mod w3c;
+mod adapter;
 
-/// A name that `OTEL_PROPAGATORS` may hold; see the [specification].
+#[cfg(test)]
+pub(crate) use adapter::Extracted;
+pub(crate) use adapter::traceparent;
+
+/// The value of `OTEL_PROPAGATORS`: an ordered list of formats, empty for `none`.
 ///
-/// [specification]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Name {
-    /// W3C Trace Context.
-    TraceContext,
-    /// W3C Baggage.
-    Baggage,
-    /// B3 in a single header.
-    B3,
-    /// B3 in several headers.
-    B3Multi,
-    /// Jaeger's `uber-trace-id`.
-    Jaeger,
-    /// AWS X-Ray.
-    XRay,
-}
-
-/// The value of `OTEL_PROPAGATORS`: an ordered list of names, empty for `none`.
+/// See the [specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names(Vec<Name>);
+pub struct Names(Vec<Format>);
 
 /// A list of propagators that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,65 +49,21 @@ pub struct Propagator {
     extract: TextMapCompositePropagator,
 }
 
-/// Kept in the context beside an extracted remote parent: what later injection needs to know of the trace's origin.
-#[derive(Clone, Debug)]
-pub(crate) struct Arrived {
-    trace_id: TraceId,
-    flags: TraceFlags,
-    tracestate: String,
-}
-
-// === impl Name ===
-
-impl Name {
-    const ALL: [Self; 6] = [Self::TraceContext, Self::Baggage, Self::B3, Self::B3Multi, Self::Jaeger, Self::XRay];
-
-    fn propagator(self) -> Box<dyn TextMapPropagator + Send + Sync> {
-        match self {
-            Self::TraceContext => Box::new(w3c::W3cPropagator),
-            Self::Baggage => Box::new(BaggagePropagator::new()),
-            Self::B3 => Box::new(b3::B3Propagator::single()),
-            Self::B3Multi => Box::new(b3::B3Propagator::multi()),
-            Self::Jaeger => Box::new(jaeger::JaegerPropagator),
-            Self::XRay => Box::new(opentelemetry_aws::trace::XrayPropagator::new()),
-        }
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TraceContext => "tracecontext",
-            Self::Baggage => "baggage",
-            Self::B3 => "b3",
-            Self::B3Multi => "b3multi",
-            Self::Jaeger => "jaeger",
-            Self::XRay => "xray",
-        })
-    }
-}
-
 // === impl Names ===
 
 impl Names {
     /// For people: what may be written.
-    pub const ALLOWED: &str = "`none`, or a comma list of tracecontext, baggage, b3, b3multi, jaeger, xray";
-
-    /// The names, in order.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Name] {
-        &self.0
-    }
+    pub const ALLOWED: &str = Format::ALLOWED;
 
     fn composite(&self) -> TextMapCompositePropagator {
-        TextMapCompositePropagator::new(self.0.iter().map(|name| name.propagator()).collect())
+        TextMapCompositePropagator::new(self.0.iter().map(|format| propagator(*format)).collect())
     }
 }
 
 impl Default for Names {
     /// The default of the specification.
     fn default() -> Self {
-        Self(vec![Name::TraceContext, Name::Baggage])
+        Self(vec![Format::TraceContext, Format::Baggage])
     }
 }
 
@@ -130,7 +75,7 @@ impl FromStr for Names {
         let mut names = Vec::new();
         let mut none = false;
         for word in list.split(',').map(str::trim) {
-            match Name::ALL.into_iter().find(|name| name.to_string() == word) {
+            match Format::propagator(word) {
                 Some(name) if !names.contains(&name) => names.push(name),
                 Some(_) => {}
                 None if word == "none" => none = true,
@@ -147,7 +92,14 @@ impl fmt::Display for Names {
         if self.0.is_empty() {
             return f.write_str("none");
         }
-        f.write_str(&self.0.iter().map(Name::to_string).collect::<Vec<_>>().join(","))
+        f.write_str(&self.0.iter().map(|format| format.name()).collect::<Vec<_>>().join(","))
+    }
+}
+
+fn propagator(format: Format) -> Box<dyn TextMapPropagator + Send + Sync> {
+    match format.carries() {
+        Carries::Baggage => Box::new(BaggagePropagator::new()),
+        Carries::Identity(_) | Carries::VendorState => Box::new(adapter::FormatPropagator::new(format)),
     }
 }
 
@@ -167,18 +119,7 @@ impl TextMapPropagator for Propagator {
     }
 
     fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
-        let cx = self.extract.extract_with_context(cx, extractor);
-        let remote = cx.span().span_context().clone();
-        let known = cx.get::<Arrived>().is_some_and(|arrived| arrived.trace_id == remote.trace_id());
-        if known || !remote.is_valid() {
-            return cx;
-        }
-        // Another format won, and it has no random flag and no state of vendors.
-        cx.with_value(Arrived {
-            trace_id: remote.trace_id(),
-            flags: TraceFlags::NOT_SAMPLED,
-            tracestate: String::new(),
-        })
+        self.extract.extract_with_context(cx, extractor)
     }
 
     fn fields(&self) -> FieldIter<'_> {
@@ -190,7 +131,7 @@ impl TextMapPropagator for Propagator {
 mod tests {
     use std::collections::{BTreeMap, HashMap};
 
-    use opentelemetry::trace::{SpanContext, SpanId, TraceState};
+    use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 
     use super::*;
 
@@ -246,7 +187,7 @@ mod tests {
 
     #[test]
     fn sends_nothing_without_a_span() {
-        for name in Name::ALL {
+        for name in Format::propagators() {
             let mut seen = sent(&name.to_string(), &Context::new());
             seen.retain(|_, value| !value.is_empty());
             assert_eq!(seen, BTreeMap::new(), "{name}");
@@ -255,7 +196,7 @@ mod tests {
 
     #[test]
     fn every_format_reads_what_it_writes() {
-        for name in Name::ALL.into_iter().filter(|name| *name != Name::Baggage) {
+        for name in Format::propagators().filter(|format| format.is_identity()) {
             let list = name.to_string();
             let carrier: HashMap<String, String> = sent(&list, &local_span()).into_iter().collect();
             let cx = propagator(&list).extract(&carrier);
@@ -317,5 +258,62 @@ mod tests {
             assert_eq!(list.parse::<Names>().unwrap().to_string(), list);
         }
         assert_eq!(" b3 , b3".parse::<Names>().unwrap().to_string(), "b3");
+    }
+
+    #[test]
+    fn reads_both_encodings_whichever_it_sends() {
+        let single = |value: String| HashMap::from([("b3".to_owned(), value)]);
+        let multi = |sampled: Option<&str>| {
+            let mut carrier = HashMap::from([
+                ("x-b3-traceid".to_owned(), TRACE.to_owned()),
+                ("x-b3-spanid".to_owned(), SPAN.to_owned()),
+            ]);
+            carrier.extend(sampled.map(|sampled| ("x-b3-sampled".to_owned(), sampled.to_owned())));
+            carrier
+        };
+        let table = [
+            (single(format!("{TRACE}-{SPAN}-1")), Some(true), "single, accepted"),
+            (single(format!("{TRACE}-{SPAN}-0")), Some(false), "single, denied"),
+            (single(format!("{TRACE}-{SPAN}-d")), Some(true), "single, debug"),
+            (single(format!("{TRACE}-{SPAN}")), Some(true), "single, decision left to us"),
+            (single(format!("{TRACE}-{SPAN}-1-{SPAN}")), Some(true), "single, with the parent's parent"),
+            (single("0".to_owned()), None, "a bare decision names no parent"),
+            (multi(Some("1")), Some(true), "multi, accepted"),
+            (multi(Some("0")), Some(false), "multi, denied"),
+            (multi(Some("true")), Some(true), "multi, accepted by an old sender"),
+            (multi(None), Some(true), "multi, decision left to us"),
+        ];
+        for propagator in ["b3", "b3multi"].map(propagator) {
+            for (carrier, sampled, why) in &table {
+                let cx = propagator.extract(carrier);
+                let span = cx.span().span_context().clone();
+                assert_eq!(span.is_valid().then(|| span.is_sampled()), *sampled, "{why}");
+            }
+        }
+    }
+
+    #[test]
+    fn passes_a_valid_state_on_as_it_came() {
+        for (state, why) in [
+            ("foo=1,bar=2", "an ordinary list"),
+            ("t@a-very-long-system-name=1,foo=2", "the API's type refuses this key, level 2 allows it"),
+            ("foo=1,bar=2,foo=3", "a receiver need not judge a key that came twice"),
+        ] {
+            let carrier = HashMap::from([
+                ("traceparent".to_owned(), format!("00-{TRACE}-{SPAN}-01")),
+                ("tracestate".to_owned(), state.to_owned()),
+            ]);
+            let cx = propagator("tracecontext").extract(&carrier);
+            assert_eq!(sent("tracecontext", &cx).get("tracestate").map(String::as_str), Some(state), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_trace_keeps_its_flags() {
+        for flags in ["00", "01", "02", "03"] {
+            let header = format!("00-{TRACE}-{SPAN}-{flags}");
+            let cx = propagator("tracecontext").extract(&HashMap::from([("traceparent".to_owned(), header.clone())]));
+            assert_eq!(traceparent(&cx).map(|parent| parent.to_string()), Some(header), "flags {flags}");
+        }
     }
 }
