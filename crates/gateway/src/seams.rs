@@ -10,8 +10,7 @@ use telemetry::config::{Environment, LiveVariable, read};
 use telemetry::live::Live;
 use telemetry::{ConfigError, choice};
 use uuid::Uuid;
-use wire::tracecontext::TRACEPARENT;
-use wire::{SpanId, TraceId, TraceParent};
+use wire::{SpanId, TRACEPARENT, TraceId, TraceParent};
 
 choice! {
     /// What becomes of the caller's trace context.

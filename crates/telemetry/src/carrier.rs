@@ -66,9 +66,7 @@ pub fn recorded_headers(headers: &HeaderMap) -> impl Iterator<Item = KeyValue> +
 
 #[cfg(test)]
 mod tests {
-    use wire::Format;
-    use wire::tracecontext::TraceParentRejection;
-    use wire::tracestate::{self, StateRejection};
+    use wire::{Format, StateRejection, TraceParentRejection, tracestate};
 
     use super::*;
     use crate::propagation::Extracted;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::baggage::{self, BAGGAGE, BaggageMember};
+use crate::format::baggage::{self, BAGGAGE, BaggageMember};
 use crate::format::{Carrier, Format};
 use crate::id::{SpanId, TraceId, TraceRef};
 use crate::rejection::Rejection;
@@ -132,7 +132,7 @@ impl From<BTreeMap<String, Vec<String>>> for TraceHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracecontext::TraceParentRejection;
+    use crate::format::tracecontext::TraceParentRejection;
 
     const TRACE: &str = "7f3b8a2c4d5e6f7a8b9c0d1e2f3a4b5c";
     const XRAY_TRACE: &str = "1-7f3b8a2c-4d5e6f7a8b9c0d1e2f3a4b5c";

@@ -1,7 +1,7 @@
 //! Why a header says no context.
 
+use crate::format::tracecontext::TraceParentRejection;
 use crate::id::{SpanId, TraceId, TraceRef};
-use crate::tracecontext::TraceParentRejection;
 
 /// Why a receiver rejects the headers of a format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,8 +6,7 @@ use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt, TraceFlags, TraceState};
-use wire::tracestate::{self, TRACESTATE};
-use wire::{Carrier, Format, SpanId, TraceId, TraceParent};
+use wire::{Carrier, Format, SpanId, TRACESTATE, TraceId, TraceParent, tracestate};
 
 /// One format that names a trace. W3C's has a companion: the state of vendors.
 #[derive(Debug)]

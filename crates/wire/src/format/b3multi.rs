@@ -1,6 +1,6 @@
 //! B3 in [several headers](https://github.com/openzipkin/b3-propagation#multiple-headers).
 
-use crate::b3::{SPAN_ID, TRACE_ID, is_sampled};
+use crate::format::b3::{SPAN_ID, TRACE_ID, is_sampled};
 use crate::format::{Carrier, Format, Identity, Written, first};
 use crate::headers::Context;
 use crate::rejection::Rejection;

@@ -6,7 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::headers::Context;
 use crate::rejection::Rejection;
-use crate::{b3, b3multi, jaeger, tracecontext, xray};
+
+mod b3;
+mod b3multi;
+pub mod baggage;
+mod jaeger;
+pub mod tracecontext;
+pub mod tracestate;
+mod xray;
 
 /// What headers are read from: a request, the attributes of a message, or the record of either.
 pub trait Carrier {
@@ -225,6 +232,14 @@ mod tests {
                 assert_eq!(format.extract(&headers), Some((context, sampled)), "{format}");
             }
         }
+    }
+
+    #[test]
+    fn the_readme_names_every_propagator() {
+        let readme = include_str!("../../../../README.md");
+        let row = readme.lines().find(|line| line.starts_with("| `OTEL_PROPAGATORS` |")).unwrap();
+        let missing: Vec<_> = Format::propagators().filter(|format| !row.contains(&format!("`{format}`"))).collect();
+        assert_eq!(missing, [], "{row}");
     }
 
     #[test]
