@@ -12,14 +12,14 @@ pub enum Rejection {
     /// Too few or too many fields.
     #[error("it has {0} fields, which is not the format's number")]
     FieldCount(usize),
-    /// A field that must be hex digits is something else.
-    #[error("its {field} is `{text}`: {digits} hex digits are needed")]
-    NotHex {
+    /// A field that must be a number is something else.
+    #[error("its {field} is `{text}`: {digits} are needed")]
+    NotANumber {
         /// Which field.
         field: &'static str,
         /// What it holds.
         text: String,
-        /// How many digits the format asks for, and of which case.
+        /// Which digits the format asks for.
         digits: &'static str,
     },
     /// An id of zeros means that there is no id.
@@ -52,7 +52,7 @@ impl Hex {
         let is_digit = |byte: u8| byte.is_ascii_hexdigit() && (self.upper || !byte.is_ascii_uppercase());
         let is_hex = (self.fits)(text.len()) && text.bytes().all(is_digit);
         let number = if is_hex { u128::from_str_radix(text, 16).ok() } else { None };
-        number.ok_or_else(|| Rejection::NotHex { field: self.field, text: excerpt(text), digits: self.digits })
+        number.ok_or_else(|| Rejection::NotANumber { field: self.field, text: excerpt(text), digits: self.digits })
     }
 
     pub(crate) fn trace_id(self, text: &str) -> Result<TraceRef, Rejection> {

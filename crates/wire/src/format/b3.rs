@@ -11,10 +11,14 @@ use crate::rejection::{Hex, Rejection, excerpt};
 /// `b3: {trace-id}-{span-id}[-{decision}[-{parent-span-id}]]`
 pub(crate) const IDENTITY: Identity = Identity { family: Format::B3, undecided: true, read, write };
 
-pub(crate) const TRACE_ID: Hex =
-    Hex { field: "trace id", fits: |digits| digits == 16 || digits == 32, upper: false, digits: "16 or 32 lower-case" };
+pub(crate) const TRACE_ID: Hex = Hex {
+    field: "trace id",
+    fits: |digits| digits == 16 || digits == 32,
+    upper: false,
+    digits: "16 or 32 lower-case hex digits",
+};
 pub(crate) const SPAN_ID: Hex =
-    Hex { field: "span id", fits: |digits| digits == 16, upper: false, digits: "16 lower-case" };
+    Hex { field: "span id", fits: |digits| digits == 16, upper: false, digits: "16 lower-case hex digits" };
 const PARENT_SPAN_ID: Hex = Hex { field: "parent span id", ..SPAN_ID };
 
 const HEADER: &str = "b3";

@@ -13,10 +13,11 @@ const HEADER: &str = "uber-trace-id";
 
 // Ids may lack leading zeros.
 const TRACE_ID: Hex =
-    Hex { field: "trace id", fits: |digits| (1..=32).contains(&digits), upper: true, digits: "1 to 32" };
+    Hex { field: "trace id", fits: |digits| (1..=32).contains(&digits), upper: true, digits: "1 to 32 hex digits" };
 const SPAN_ID: Hex =
-    Hex { field: "span id", fits: |digits| (1..=16).contains(&digits), upper: true, digits: "1 to 16" };
-const FLAGS: Hex = Hex { field: "flags", fits: |digits| (1..=2).contains(&digits), upper: true, digits: "1 or 2" };
+    Hex { field: "span id", fits: |digits| (1..=16).contains(&digits), upper: true, digits: "1 to 16 hex digits" };
+const FLAGS: Hex =
+    Hex { field: "flags", fits: |digits| (1..=2).contains(&digits), upper: true, digits: "1 or 2 hex digits" };
 
 /// Flag: sampled.
 const SAMPLED: u128 = 0x01;

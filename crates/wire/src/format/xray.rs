@@ -11,8 +11,10 @@ pub(crate) const IDENTITY: Identity = Identity { family: Format::XRay, undecided
 
 const HEADER: &str = "x-amzn-trace-id";
 
-const TRACE_ID: Hex = Hex { field: "trace id", fits: |digits| (1..=32).contains(&digits), upper: true, digits: "32" };
-const SPAN_ID: Hex = Hex { field: "span id", fits: |digits| (1..=16).contains(&digits), upper: true, digits: "16" };
+const TRACE_ID: Hex =
+    Hex { field: "trace id", fits: |digits| (1..=32).contains(&digits), upper: true, digits: "32 hex digits" };
+const SPAN_ID: Hex =
+    Hex { field: "span id", fits: |digits| (1..=16).contains(&digits), upper: true, digits: "16 hex digits" };
 
 /// Fields come in any order, and unknown ones (`Self`, `Lineage`) are left alone. As in opentelemetry-aws, the version of
 /// the root is not judged, and neither is how many digits its parts have.
