@@ -1,16 +1,11 @@
 //! The control desk of the lab, web page and JSON API in one: choose a scenario, drive claims, see into which traces
 //! each fell, and be told by evidence whether the chain is whole.
 //!
-//! - [`api`]: what goes in and out, as JSON; `routes` and `openapi`: where
-//! - `page`: the same for people, rendered here; [`events`](api::Pulse) tell a page when to ask again
-//! - [`guard`], [`token`], `limits`: who may ask, and how much
-//! - `lab`: what can be asked, across all of the following
-//! - `control`: switches settings and waits until every service follows them
-//! - `door`: sends claims through the front door, singly or as traffic
-//! - `observer`, `log`: looks once at each claim, and remembers the newest
-//! - `looker`: gathers the evidence of a claim: its spans, and what the third party remembers
-//! - `check`: sends probes and judges their evidence
-//! - `drill`, `judge`: a hidden scenario, its score, and whether an answer is right
+//! - [`api`]: what goes in and out, as JSON: values, routes, their OpenAPI document, events
+//! - `page`: the same for people, rendered here
+//! - [`guard`]: who may ask, and how much
+//! - `lab`: what can be asked, and what answers it: settings, front door, claims seen, evidence, check
+//! - `drill`: a hidden scenario, its score, and whether an answer is right
 //!
 //! The desk makes no spans. What it says of a claim rests on spans and the answer's `traceresponse` header, never on
 //! settings.
@@ -27,38 +22,27 @@ use chain::Service;
 use reqwest::Url;
 use scenario::{Catalogue, Schema};
 
-use crate::control::Control;
-use crate::door::Door;
+use crate::api::events::Pulses;
+use crate::api::{openapi, routes};
 use crate::drill::Drills;
-use crate::events::Pulses;
+use crate::guard::limits::{self, Writes};
+use crate::guard::site;
+use crate::guard::token::{self, Token};
 use crate::lab::Desk;
-use crate::limits::Writes;
-use crate::looker::Looker;
-use crate::observer::Observer;
-use crate::token::Token;
+use crate::lab::control::Control;
+use crate::lab::door::Door;
+use crate::lab::looker::Looker;
+use crate::lab::observer::Observer;
 
 pub mod api;
-mod check;
-mod control;
-mod door;
 mod drill;
-mod events;
-mod extract;
 pub mod guard;
-mod judge;
 mod lab;
-mod limits;
-mod log;
-mod looker;
-mod observer;
-mod openapi;
 mod page;
-mod routes;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
-pub mod token;
 
 pub use drill::DrillError;
 
@@ -82,7 +66,7 @@ pub struct Config {
     pub schema: Arc<Schema>,
     /// Hosts that may be asked for, beside those of loopback.
     pub allowed_hosts: Vec<String>,
-    /// What has to be shown by whoever asks; see [`token::check_exposure`].
+    /// What has to be shown by whoever asks; see [`check_exposure`](guard::token::check_exposure).
     pub token: Option<Token>,
     /// Whether the answers of scenarios stay hidden.
     pub lock_reveal: bool,
@@ -128,8 +112,8 @@ pub fn app(config: Config) -> Result<Router, StartError> {
         .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
         .layer(from_fn_with_state(Arc::new(Writes::new()), limits::writes))
         .layer(from_fn_with_state(token, token::demand))
-        .layer(from_fn_with_state(allowed_hosts, guard::same_site))
-        .layer(from_fn(guard::headers)))
+        .layer(from_fn_with_state(allowed_hosts, site::same_site))
+        .layer(from_fn(site::headers)))
 }
 
 fn desk(config: Config) -> Result<Desk, StartError> {

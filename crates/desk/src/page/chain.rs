@@ -10,8 +10,8 @@ use maud::{Markup, html};
 
 use super::{beginning, encoded, part as as_part, service_class};
 use crate::api::LookQuery;
+use crate::api::routes::Shared;
 use crate::lab::Desk;
-use crate::routes::Shared;
 
 const CARD_WIDTH: i32 = 250;
 const CARD_HEIGHT: i32 = 68;

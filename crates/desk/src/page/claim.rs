@@ -13,9 +13,9 @@ use wire::TraceId;
 use super::chain::Judging;
 use super::{Page, beginning, chain, encoded, ledger, part as as_part, waterfall, whole};
 use crate::api::LookQuery;
-use crate::extract::{InPath, InQuery};
+use crate::api::extract::{InPath, InQuery};
+use crate::api::routes::Shared;
 use crate::lab::Desk;
-use crate::routes::Shared;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct ClaimQuery {

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::{beginning, encoded, part as as_part};
 use crate::api::ClaimRow;
-use crate::extract::InQuery;
+use crate::api::extract::InQuery;
+use crate::api::routes::Shared;
 use crate::lab::Desk;
-use crate::routes::Shared;
 
 /// How many claims are listed at first.
 const FIRST: usize = 20;

@@ -6,8 +6,8 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::{chain, claims, lab, scenarios, whole};
+use crate::api::routes::Shared;
 use crate::lab::Desk;
-use crate::routes::Shared;
 
 pub(super) async fn page(State(desk): Shared) -> Html<String> {
     let main = html! {

@@ -10,11 +10,11 @@ use scenario::Scenario;
 use service::Problem;
 
 use super::{Page, beginning, clock, encoded, minutes, part as as_part};
+use crate::api::extract::InPath;
+use crate::api::routes::Shared;
 use crate::api::{CheckReport, CurrentDrill, DrillAnswer, DrillRecord, EndedDrill, LookQuery};
-use crate::extract::InPath;
 use crate::lab::Desk;
-use crate::routes::Shared;
-use crate::{check, judge};
+use crate::{drill::judge, lab::check};
 
 pub(super) async fn part(State(desk): Shared) -> Html<String> {
     as_part(state(&desk).await)

@@ -16,9 +16,9 @@ use service::body::Body;
 use service::url::resource;
 
 use crate::api::DrillAnswer;
+use crate::api::routes::Shared;
+use crate::guard::token::{self, Token};
 use crate::lab::Desk;
-use crate::routes::Shared;
-use crate::token::{self, Token};
 
 mod chain;
 mod claim;
@@ -56,18 +56,12 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Desk>> {
             "/parts/answer",
             post(async |desk: Shared, Body(answer): Body<DrillAnswer>| lab::answer(desk, answer).await),
         )
-        .route("/assets/desk.css", get(async || asset("text/css; charset=utf-8", include_str!("../assets/desk.css"))))
-        .route(
-            "/assets/desk.js",
-            get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/desk.js"))),
-        )
-        .route(
-            "/assets/live.js",
-            get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/live.js"))),
-        )
+        .route("/assets/desk.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/desk.css"))))
+        .route("/assets/desk.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/desk.js"))))
+        .route("/assets/live.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/live.js"))))
         .route(
             "/assets/links.js",
-            get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/links.js"))),
+            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/links.js"))),
         )
 }
 

@@ -7,8 +7,8 @@ use scenario::{Group, Scenario};
 
 use super::part as as_part;
 use crate::api::ServiceStatus;
+use crate::api::routes::Shared;
 use crate::lab::Desk;
-use crate::routes::Shared;
 
 pub(super) async fn part(State(desk): Shared) -> Html<String> {
     as_part(list(&desk).await)

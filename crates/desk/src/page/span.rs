@@ -9,8 +9,8 @@ use wire::{SpanId, TraceId};
 
 use super::claim::not_found;
 use super::{Page, duration, part as as_part};
-use crate::extract::InPath;
-use crate::routes::Shared;
+use crate::api::extract::InPath;
+use crate::api::routes::Shared;
 
 pub(super) async fn part(State(desk): Shared, InPath((trace, span)): InPath<(String, String)>) -> Page {
     let trace: TraceId = trace.parse().map_err(|_| not_found("this is no trace id"))?;

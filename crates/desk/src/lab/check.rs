@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use service::Problem;
 use tokio::sync::mpsc;
 
-use crate::Desk;
 use crate::api::{CheckEvent, CheckReport, CheckRequest};
-use crate::door::Caller;
+use crate::lab::Desk;
+use crate::lab::door::Caller;
 
 /// More than one, since a break may touch only some claims; sent one after the other.
 const PROBES: usize = 3;

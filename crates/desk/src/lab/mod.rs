@@ -1,4 +1,10 @@
 //! What can be asked of the desk, by the API and by the pages alike.
+//!
+//! - `control`: switches settings and waits until every service follows them
+//! - `door`: sends claims through the front door, singly or as traffic
+//! - `observer`, `log`: looks once at each claim, and remembers the newest
+//! - `looker`: gathers the evidence of a claim: its spans, and what the third party remembers
+//! - `check`: sends probes and judges their evidence
 
 use std::time::Duration;
 
@@ -10,17 +16,24 @@ use scenario::Scenario;
 use service::Problem;
 use tokio::sync::Mutex;
 
+use crate::api::events::Pulses;
 use crate::api::{
     DrillAnswer, DrillRequest, DrillStatus, Hint, Judgement, Lab, LookQuery, ServiceStatus, SetRequest, Status,
 };
-use crate::check;
-use crate::control::Control;
-use crate::door::Door;
+use crate::drill::judge::{Answer, Grade};
 use crate::drill::{Drills, Ending};
-use crate::events::Pulses;
-use crate::judge::{Answer, Grade};
-use crate::looker::Looker;
-use crate::observer::Observer;
+
+pub(crate) mod check;
+pub(crate) mod control;
+pub(crate) mod door;
+pub(crate) mod log;
+pub(crate) mod looker;
+pub(crate) mod observer;
+
+use control::Control;
+use door::Door;
+use looker::Looker;
+use observer::Observer;
 
 /// Somebody who asks for a trace waits no longer for spans that may never come.
 const LOOK_PATIENCE: Patience =

@@ -1,4 +1,9 @@
 //! What goes in and out of the desk, as JSON.
+//!
+//! - here: the values themselves, which the command line reads too
+//! - `routes`: which path takes and gives which of them; `openapi`: the same as a document
+//! - `events`: tells pages that something changed
+//! - `extract`: paths and queries, whose errors are problems
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,6 +15,11 @@ use scenario::{Group, Scenario, Settings};
 use serde::{Deserialize, Serialize};
 use service::Problem;
 use utoipa::ToSchema;
+
+pub(crate) mod events;
+pub(crate) mod extract;
+pub(crate) mod openapi;
+pub(crate) mod routes;
 
 /// The scenario in which nothing is set.
 pub const HEALTHY: &str = "healthy";

@@ -7,10 +7,10 @@ use evidence::{Collected, Patience};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::api::events::Pulses;
 use crate::api::{ClaimRow, SentClaim};
-use crate::events::Pulses;
-use crate::log::{ClaimLog, Next};
-use crate::looker::Looker;
+use crate::lab::log::{ClaimLog, Next};
+use crate::lab::looker::Looker;
 
 /// The pause between two looks, one at a time: however much is sent, the trace store has other work too.
 const PAUSE: Duration = Duration::from_millis(20);

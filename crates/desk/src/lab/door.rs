@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::api::events::Pulses;
 use crate::api::{ClaimEvent, ClaimsRequest, SentClaim, Traffic};
-use crate::events::Pulses;
-use crate::observer::Observer;
+use crate::lab::observer::Observer;
 
 /// How long an answer may take; longer than the services wait for each other.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -16,13 +16,14 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::api::extract::{InPath, InQuery};
+use crate::api::openapi;
 use crate::api::{
     CheckEvent, CheckRequest, ClaimEvent, ClaimReport, ClaimRow, ClaimsRequest, DrillAnswer, DrillRequest, DrillStatus,
     Hint, Judgement, Lab, LookQuery, Pulse, ScenarioBrief, Scoreboard, SetRequest, Status, Traffic, TrafficRequest,
     UseRequest,
 };
-use crate::extract::{InPath, InQuery};
-use crate::{Desk, check, openapi};
+use crate::lab::{Desk, check};
 
 pub(crate) type Shared = State<Arc<Desk>>;
 type Answer<T> = Result<Json<T>, Problem>;
