@@ -5,14 +5,13 @@
 //! - `page`: the same for people, rendered here
 //! - [`guard`]: who may ask, and how much
 //! - `lab`: what can be asked, and what answers it: settings, front door, claims seen, evidence, check
-//! - `drill`: a hidden scenario, its score, and whether an answer is right
+//! - `drill`: a hidden scenario, its score, whether an answer is right, and the type of what a drill hides
 //!
 //! The desk makes no spans. What it says of a claim rests on spans and the answer's `traceresponse` header, never on
 //! settings.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -22,19 +21,14 @@ use chain::Service;
 use reqwest::Url;
 use scenario::{Catalogue, Schema};
 
-use crate::api::events::Pulses;
 use crate::api::{openapi, routes};
-use crate::drill::Drills;
 use crate::guard::limits::{self, Writes};
 use crate::guard::site;
 use crate::guard::token::{self, Token};
-use crate::lab::Desk;
-use crate::lab::control::Control;
-use crate::lab::door::Door;
-use crate::lab::looker::Looker;
-use crate::lab::observer::Observer;
+use crate::lab::Lab;
 
 pub mod api;
+mod clock;
 mod drill;
 pub mod guard;
 mod lab;
@@ -45,11 +39,6 @@ mod testing;
 mod tests;
 
 pub use drill::DrillError;
-
-/// How long a health poll may take.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the file of active settings is looked at.
-const SETTINGS_POLL: Duration = Duration::from_millis(250);
 
 /// What the desk needs to start.
 #[derive(Debug)]
@@ -99,7 +88,7 @@ pub enum StartError {
 pub fn app(config: Config) -> Result<Router, StartError> {
     let token = config.token.clone().map(Arc::new);
     let allowed_hosts: Arc<[String]> = Arc::from(config.allowed_hosts.clone());
-    let desk = Arc::new(desk(config)?);
+    let lab = Arc::new(Lab::start(config)?);
     let (api, document) = routes::router().split_for_parts();
     let document = Json(openapi::complete(document));
     Ok(api
@@ -108,61 +97,10 @@ pub fn app(config: Config) -> Result<Router, StartError> {
         .route("/healthz", get(async || Json(serde_json::json!({ "service": "desk" }))))
         .fallback(routes::nothing_here)
         .method_not_allowed_fallback(routes::wrong_method)
-        .with_state(desk)
+        .with_state(lab)
         .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
         .layer(from_fn_with_state(Arc::new(Writes::new()), limits::writes))
         .layer(from_fn_with_state(token, token::demand))
         .layer(from_fn_with_state(allowed_hosts, site::same_site))
         .layer(from_fn(site::headers)))
-}
-
-fn desk(config: Config) -> Result<Desk, StartError> {
-    let client = reqwest::Client::builder().no_proxy().timeout(HEALTH_TIMEOUT).build()?;
-    let url = |service: Service| config.services.iter().find(|(name, _)| *name == service).map(|(_, url)| url.clone());
-    let front_door = url(Service::PythonApi).ok_or(StartError::Missing(Service::PythonApi))?;
-    let folder = config.active.parent().unwrap_or(Path::new(""));
-    let drills = Drills::load(folder, config.drills, &config.catalogue)?;
-    let pulses = Pulses::new();
-    tell_of_settings(&pulses, config.active.clone(), Arc::clone(&config.schema));
-    let looker = Looker::new(&config.trace_source, client.clone(), url(Service::FraudPartner));
-    let observer = Observer::start(looker.clone(), pulses.clone());
-    let door = Door::new(&front_door, observer.clone(), pulses.clone())?;
-    door.set_traffic(config.traffic_per_second);
-    Ok(Desk {
-        door,
-        observer,
-        looker,
-        drills,
-        pulses,
-        control: Control::new(client, config.services, config.active, config.catalogue, config.schema),
-        trace_source: config.trace_source,
-        grafana: config.grafana,
-        lock_reveal: config.lock_reveal,
-        drill_turn: tokio::sync::Mutex::default(),
-    })
-}
-
-/// By the file, whoever wrote it.
-fn tell_of_settings(pulses: &Pulses, active: PathBuf, schema: Arc<Schema>) {
-    let mut watch = scenario::active::watch(active, schema, SETTINGS_POLL);
-    let pulses = pulses.clone();
-    watch.mark_changed();
-    tokio::spawn(async move {
-        while watch.changed().await.is_ok() {
-            let generation = watch.borrow_and_update().active.generation;
-            pulses.beat(|pulse| {
-                pulse.settings += 1;
-                pulse.generation = generation;
-            });
-        }
-    });
-}
-
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn unix_seconds() -> u64 {
-    unix_millis() / 1000
 }

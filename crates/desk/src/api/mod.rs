@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use service::Problem;
 use utoipa::ToSchema;
 
+use crate::drill::Mask;
+
 pub(crate) mod events;
 pub(crate) mod extract;
 pub(crate) mod openapi;
@@ -28,7 +30,7 @@ pub const MAX_PER_SECOND: f64 = 1000.0;
 
 /// `GET /api/lab`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Lab {
+pub struct LabStatus {
     /// Where claims go in.
     pub front_door: String,
     /// Where traces are read.
@@ -459,19 +461,24 @@ impl Hint {
 
 // === impl Status ===
 
-impl Status {
-    /// What may be told of it while a drill is on.
-    pub(crate) fn masked(self) -> Self {
-        let services = self.services.into_iter().map(ServiceStatus::masked).collect();
+impl Mask for Status {
+    fn masked(self) -> Self {
+        let services = self.services.masked();
         Self { scenario: None, settings: Settings::default(), masked: true, services, ..self }
     }
 }
 
 // === impl ServiceStatus ===
 
+impl Mask for Vec<ServiceStatus> {
+    fn masked(self) -> Self {
+        self.into_iter().map(ServiceStatus::masked).collect()
+    }
+}
+
 impl ServiceStatus {
     /// The words of a refusal name settings, and lost spans name an exporter.
-    pub(crate) fn masked(self) -> Self {
+    fn masked(self) -> Self {
         let refused = self.refused.map(|_| "what it refuses is hidden while a drill is on".to_owned());
         Self { refused, spans: None, ..self }
     }
@@ -479,9 +486,9 @@ impl ServiceStatus {
 
 // === impl CheckReport ===
 
-impl CheckReport {
-    /// Only healthy or broken, as long as a drill is on.
-    pub(crate) fn masked(mut self) -> Self {
+impl Mask for CheckReport {
+    /// Only healthy or broken.
+    fn masked(mut self) -> Self {
         let (outcome, sentence) = match self.verdict.outcome {
             Outcome::Healthy | Outcome::NotAPropagationBreak => (Outcome::Healthy, "Healthy."),
             Outcome::Broken | Outcome::Leaking => (Outcome::Broken, "Broken."),

@@ -1,10 +1,13 @@
 //! Drills: a hidden scenario, to be found by its evidence.
 //!
 //! - `book`: which scenario is hidden, the clock, the score, and the file that keeps them
-//! - `judge`: whether an answer is right, and what speaks against it
+//! - `grading`: whether an answer is right, and what speaks against it
+//! - `spoiler`: the type of what a drill hides
 
-pub(crate) mod book;
-pub(crate) mod judge;
+mod book;
+pub(crate) mod grading;
+mod spoiler;
 
 pub use book::DrillError;
 pub(crate) use book::{Drills, Ending};
+pub(crate) use spoiler::{Ended, Mask, Spoiler};

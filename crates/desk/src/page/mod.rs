@@ -17,8 +17,9 @@ use service::url::resource;
 
 use crate::api::DrillAnswer;
 use crate::api::routes::Shared;
+use crate::clock;
 use crate::guard::token::{self, Token};
-use crate::lab::Desk;
+use crate::lab::Lab;
 
 mod chain;
 mod claim;
@@ -32,7 +33,7 @@ mod waterfall;
 
 type Page = Result<Html<String>, Problem>;
 
-pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Desk>> {
+pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
     let login = get(async || login(false)).post(async move |body: Bytes| token::log_in(State(token), body).await);
     Router::new()
         .route("/", get(home::page))
@@ -54,7 +55,7 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Desk>> {
         .route("/parts/reveal", post(lab::reveal))
         .route(
             "/parts/answer",
-            post(async |desk: Shared, Body(answer): Body<DrillAnswer>| lab::answer(desk, answer).await),
+            post(async |lab: Shared, Body(answer): Body<DrillAnswer>| lab::answer(lab, answer).await),
         )
         .route("/assets/desk.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/desk.css"))))
         .route("/assets/desk.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/desk.js"))))
@@ -148,11 +149,11 @@ fn service_class(service: &str) -> &'static str {
 }
 
 /// A trace id: its beginning, and a link to Grafana if there is one.
-fn trace_id(desk: &Desk, id: wire::TraceId) -> Markup {
+fn trace_id(lab: &Lab, id: wire::TraceId) -> Markup {
     let full = id.to_string();
     let short: String = full.chars().take(8).collect();
     html! {
-        @match desk.grafana.as_ref().map(|grafana| explore(grafana, &full)) {
+        @match lab.grafana().map(|grafana| explore(grafana, &full)) {
             Some(url) => a href=(url) title=(format!("{full} in Grafana")) rel="noreferrer" { code { (short) "…" } },
             None => code title=(full) { (short) "…" },
         }
@@ -189,7 +190,7 @@ fn duration(nanos: u64) -> String {
 }
 
 fn clock(since_unix_ms: u64) -> Markup {
-    let seconds = crate::unix_millis().saturating_sub(since_unix_ms) / 1000;
+    let seconds = clock::unix_millis().saturating_sub(since_unix_ms) / 1000;
     html! { time.clock data-since=(since_unix_ms) { (minutes(seconds)) } }
 }
 
