@@ -260,6 +260,22 @@ async fn pages_carry_a_policy_and_only_the_desks_own_write() {
 }
 
 #[tokio::test]
+async fn every_service_and_every_hop_is_drawn() {
+    let stand = stand(|_| ()).await;
+    let (_, sheet) = stand.get("/assets/desk.css").await;
+    let (_, picture) = stand.get("/parts/chain").await;
+    for service in Service::ALL {
+        let rule = format!(".s-{service} {{ --service: light-dark(");
+        assert_eq!(sheet.matches(&rule).count(), 1, "{service} has one colour");
+        assert!(picture.contains(&format!("class=\"service s-{service}\"")), "{service} has a box: {picture}");
+    }
+    assert!(sheet.contains(".s-other {"), "and so has a service that is not of the chain");
+    for hop in chain::Topology::LAB.hops {
+        assert!(picture.contains(hop.arrow.path), "{hop} has an arrow: {picture}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_wanted_everywhere_but_at_the_door() {
     let stand = stand(|config| config.token = Token::new("s3cret")).await;
     for (path, status) in [

@@ -5,6 +5,8 @@
 //! - `events`: tells pages that something changed
 //! - `extract`: paths and queries, whose errors are problems
 
+#![expect(missing_docs, reason = "a field whose name says it all has no more to say")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -44,7 +46,6 @@ pub struct LabStatus {
 /// A service as its `/healthz` tells it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStatus {
-    /// Its name.
     pub service: String,
     /// Where it answers.
     pub url: String,
@@ -62,25 +63,20 @@ pub struct ServiceStatus {
 /// `GET /api/scenarios` and `GET /api/scenarios/{id}`: a lesson without its answer, which settings and hints are too.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ScenarioBrief {
-    /// Its id.
     pub id: String,
-    /// Its title.
     pub title: String,
     /// The chapter that it belongs to.
     #[schema(value_type = String)]
     pub group: Group,
-    /// What it teaches.
     pub topic: String,
     /// What is noticed.
     pub symptom: String,
-    /// What to look at.
     pub look: Vec<String>,
 }
 
 /// `GET /api/settings`, and the answer to every change of them.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
-    /// The newest generation.
     pub generation: u64,
     /// The scenario that was chosen last, if any.
     pub scenario: Option<String>,
@@ -92,7 +88,6 @@ pub struct Status {
     pub masked: bool,
     /// Whether every service follows the newest generation.
     pub settled: bool,
-    /// Every service.
     pub services: Vec<ServiceStatus>,
 }
 
@@ -100,7 +95,6 @@ pub struct Status {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UseRequest {
-    /// The scenario.
     pub id: String,
 }
 
@@ -108,11 +102,8 @@ pub struct UseRequest {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetRequest {
-    /// Whose setting.
     pub service: String,
-    /// Which setting.
     pub key: String,
-    /// Its value.
     pub value: String,
 }
 
@@ -120,7 +111,6 @@ pub struct SetRequest {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimsRequest {
-    /// How many.
     #[serde(default = "one")]
     #[schema(minimum = 1, maximum = 100_000)]
     pub count: u64,
@@ -139,13 +129,10 @@ pub struct ClaimsRequest {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClaimEvent {
-    /// A claim was answered.
     Claim(SentClaim),
-    /// All were answered.
     Done {
         /// How many were accepted.
         accepted: u64,
-        /// How many were not.
         failed: u64,
     },
 }
@@ -159,9 +146,7 @@ pub struct SentClaim {
     pub status: Option<u16>,
     /// The trace that the front door made of it, by the answer's `traceresponse` header.
     pub trace_id: Option<String>,
-    /// That header.
     pub traceresponse: Option<String>,
-    /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How long the answer took, in milliseconds.
@@ -179,7 +164,6 @@ pub struct LookQuery {
 /// What is known of a claim.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ClaimReport {
-    /// Its traces.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub collected: Collected,
@@ -201,16 +185,12 @@ pub struct CheckRequest {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckEvent {
-    /// What is being done.
     Progress(String),
-    /// The end of it.
     Report(Box<CheckReport>),
 }
 
-/// What a check found.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CheckReport {
-    /// The verdict.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub verdict: Verdict,
@@ -229,7 +209,6 @@ pub struct Hint {
     pub number: usize,
     /// How many there are.
     pub of: usize,
-    /// The hint.
     pub text: String,
 }
 
@@ -343,7 +322,6 @@ pub struct DrillStatus {
     pub current: Option<CurrentDrill>,
     /// How the last drill ended.
     pub last: Option<EndedDrill>,
-    /// All drills so far.
     pub record: DrillRecord,
     /// The scenarios that a drill may choose from.
     pub scenarios: Vec<String>,
@@ -354,16 +332,13 @@ pub struct DrillStatus {
 pub struct CurrentDrill {
     /// When it began, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
-    /// Wrong answers so far.
     pub wrong_answers: u32,
-    /// Hints so far.
     pub hints: u32,
 }
 
 /// A drill that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EndedDrill {
-    /// Which scenario it was.
     pub scenario: String,
     /// Whether it was answered rightly.
     pub solved: bool,
@@ -373,9 +348,7 @@ pub struct EndedDrill {
     pub score: u32,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
-    /// Wrong answers.
     pub wrong_answers: u32,
-    /// Hints.
     pub hints: u32,
 }
 
@@ -383,7 +356,6 @@ pub struct EndedDrill {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct DrillRecord {
-    /// How many were solved.
     pub solved: u32,
     /// How many ended in another way.
     pub not_solved: u32,
@@ -400,7 +372,6 @@ pub struct DrillRecord {
 /// What an answer was found to be.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Judgement {
-    /// Whether it is right.
     pub right: bool,
     /// What speaks for or against it, one sentence each.
     pub evidence: Vec<String>,

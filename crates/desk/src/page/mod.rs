@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use ::chain::Service;
+use ::chain::service::Colour;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -57,7 +59,7 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
             "/parts/answer",
             post(async |lab: Shared, Body(answer): Body<DrillAnswer>| lab::answer(lab, answer).await),
         )
-        .route("/assets/desk.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/desk.css"))))
+        .route("/assets/desk.css", get(async || asset("text/css; charset=utf-8", stylesheet())))
         .route("/assets/desk.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/desk.js"))))
         .route("/assets/live.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/live.js"))))
         .route(
@@ -66,7 +68,7 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         )
 }
 
-fn asset(media_type: &'static str, text: &'static str) -> Response {
+fn asset(media_type: &'static str, text: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, media_type)], text).into_response()
 }
 
@@ -135,17 +137,19 @@ fn document(title: &str, script: &Markup, body: &Markup) -> Html<String> {
     Html(document.into_string())
 }
 
-/// The class that gives a service its colour; its name always stands beside it.
-fn service_class(service: &str) -> &'static str {
-    match service {
-        "python-api" => "s-python-api",
-        "gateway" => "s-gateway",
-        "java-claims" => "s-java-claims",
-        "node-policy-store" => "s-node-policy-store",
-        "claims-worker" => "s-claims-worker",
-        "fraud-partner" => "s-fraud-partner",
-        _ => "s-other",
-    }
+/// The class that gives a service its colour; its name always stands beside it. [`stylesheet`] has its rule.
+fn service_class(service: &str) -> String {
+    let name = Service::named(service).map_or("other", Service::name);
+    format!("s-{name}")
+}
+
+/// The style sheet, with the colours of the chain's services.
+fn stylesheet() -> String {
+    let rules = Service::ALL.iter().map(|service| {
+        let Colour { light, dark, .. } = service.row().colour;
+        format!(".{} {{ --service: light-dark({light}, {dark}); }}\n", service_class(service.name()))
+    });
+    std::iter::once(include_str!("assets/desk.css").to_owned()).chain(rules).collect()
 }
 
 /// A trace id: its beginning, and a link to Grafana if there is one.
