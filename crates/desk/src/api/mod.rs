@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use service::Problem;
 use utoipa::ToSchema;
 
+use crate::clock;
 use crate::drill::Mask;
 
 pub(crate) mod events;
@@ -468,6 +469,16 @@ impl Mask for CheckReport {
         let claims = Vec::new();
         self.verdict = Verdict { outcome, sentence: sentence.to_owned(), claims, evidence: Vec::new() };
         self
+    }
+}
+
+// === impl CurrentDrill ===
+
+impl CurrentDrill {
+    /// How long it has been on, in milliseconds, by this machine's clock.
+    #[must_use]
+    pub fn age_ms(&self) -> u64 {
+        clock::unix_millis().saturating_sub(self.started_unix_ms)
     }
 }
 

@@ -210,9 +210,9 @@ impl Drills {
 
 impl Book {
     fn close(&mut self, hidden: Hidden, ending: Ending) {
-        let CurrentDrill { started_unix_ms, wrong_answers, hints } = hidden.drill;
+        let duration_ms = hidden.drill.age_ms();
+        let CurrentDrill { wrong_answers, hints, .. } = hidden.drill;
         let solved = ending == Ending::Solved;
-        let duration_ms = clock::unix_millis().saturating_sub(started_unix_ms);
         let costs = wrong_answers.saturating_mul(WRONG_ANSWER_COSTS).saturating_add(hints.saturating_mul(HINT_COSTS));
         let score = if solved { FULL_SCORE.saturating_sub(costs).max(LEAST_SCORE) } else { 0 };
         let record = &mut self.record;
