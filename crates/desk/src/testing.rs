@@ -1,7 +1,5 @@
 //! A small catalogue for tests.
 
-use std::path::Path;
-
 use chain::Service;
 use scenario::{Catalogue, Schema, Setting};
 
@@ -50,9 +48,30 @@ pub(crate) fn schema() -> Schema {
 }
 
 pub(crate) fn catalogue() -> Catalogue {
+    catalogue_of(&[("lab-1", LAB_1)])
+}
+
+/// Two lessons, one of which a drill is to hide; each of `secrets` stands nowhere else.
+pub(crate) fn catalogue_with_secrets(secrets: &Secrets) -> Catalogue {
+    let Secrets { id, title, setting, hint, cause } = secrets;
+    let hidden = LAB_1.replace("Two traces", title).replace("\"b3\"", &format!("\"{setting}\""));
+    let hidden = hidden.replace("Second.", hint).replace("It is B3.", cause);
+    catalogue_of(&[("lab-1", LAB_1), (id, &hidden)])
+}
+
+/// What a drill hides of a scenario.
+pub(crate) struct Secrets {
+    pub(crate) id: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) setting: &'static str,
+    pub(crate) hint: &'static str,
+    pub(crate) cause: &'static str,
+}
+
+fn catalogue_of(scenarios: &[(&str, &str)]) -> Catalogue {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(Path::new(folder.path()).join(name), text).unwrap();
-    write("healthy.toml", HEALTHY);
-    write("lab-1.toml", LAB_1);
+    for (id, text) in scenarios.iter().chain(&[("healthy", HEALTHY)]) {
+        std::fs::write(folder.path().join(format!("{id}.toml")), text).unwrap();
+    }
     Catalogue::from_dir(folder.path(), &schema()).unwrap()
 }

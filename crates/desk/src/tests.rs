@@ -1,5 +1,7 @@
 //! The desk as a whole, without a lab behind it.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{Request, StatusCode};
@@ -25,7 +27,9 @@ async fn stand(edit: impl FnOnce(&mut Config)) -> Stand {
     let followed = active.clone();
     let healthz = get(async move |Path(service): Path<String>| {
         let generation = Active::generation_in(&followed).unwrap_or(FOLLOWED);
-        Json(json!({ "service": service, "generation": generation }))
+        // What becomes of spans can give settings away; here it does.
+        let spans = std::fs::read_to_string(&followed).unwrap_or_default();
+        Json(json!({ "service": service, "generation": generation, "spans": spans }))
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
@@ -101,6 +105,65 @@ async fn a_drill_is_hidden_everywhere_until_it_is_solved() {
     assert_eq!((&judged["right"], &judged["drill"]["last"]["score"]), (&json!(true), &json!(80)), "{judged}");
     let settings: Value = serde_json::from_str(&stand.get("/api/settings").await.1).unwrap();
     assert_eq!((&settings["scenario"], &settings["masked"]), (&json!("lab-1"), &json!(false)), "now it is told");
+}
+
+/// The paths of a router, as its `Debug` has them: axum has no other way to ask.
+fn paths(router: &Router) -> BTreeSet<String> {
+    let debug = format!("{router:?}");
+    let paths: BTreeSet<_> = debug.split('"').filter(|it| it.starts_with('/')).map(str::to_owned).collect();
+    for known in ["/", "/healthz", "/api/lab", "/api/claims/{id}/diagnosis", "/parts/rows/{id}/{trace}"] {
+        assert!(paths.contains(known), "{known} is a route, so the rest of {paths:?} are too: {debug}");
+    }
+    paths
+}
+
+#[tokio::test]
+async fn nothing_that_can_be_read_gives_a_drill_away() {
+    const SECRETS: testing::Secrets = testing::Secrets {
+        id: "zebra-scenario",
+        title: "Unmistakable title",
+        setting: "quagga",
+        hint: "Okapi hint.",
+        cause: "Tapir cause.",
+    };
+    let stand = stand(|config| config.catalogue = testing::catalogue_with_secrets(&SECRETS)).await;
+    let paths: Vec<_> = paths(&stand.desk)
+        .into_iter()
+        // It never ends; it tells numbers.
+        .filter(|path| path != "/api/events")
+        .flat_map(|path| {
+            let path = path.replace("{trace}", &"a".repeat(32)).replace("{span}", &"b".repeat(16));
+            BTreeSet::from([SECRETS.id, "last"].map(|id| path.replace("{id}", id)))
+        })
+        .collect();
+    let read = async || {
+        let mut bodies = Vec::new();
+        for path in &paths {
+            bodies.push((path.as_str(), stand.get(path).await.1));
+        }
+        bodies
+    };
+
+    let (status, body) = stand.post("/api/settings/use", &json!({ "id": SECRETS.id })).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let open = read().await;
+    for secret in [SECRETS.setting, SECRETS.hint, SECRETS.cause] {
+        assert!(open.iter().any(|(_, body)| body.contains(secret)), "{secret} can be read as long as no drill is on");
+    }
+
+    let (status, body) = stand.post("/api/drill", &json!({ "scenarios": [SECRETS.id] })).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    for (path, body) in read().await {
+        for secret in [SECRETS.setting, SECRETS.hint, SECRETS.cause] {
+            assert!(!body.contains(secret), "GET {path} gives `{secret}` away: {body}");
+        }
+        // Lists have every scenario, and name the hidden one as they name any other; nothing else names it.
+        let of_itself = path.contains(SECRETS.id);
+        for (hidden, other) in [(SECRETS.id, "lab-1"), (SECRETS.title, "Two traces")] {
+            let (hidden, other) = (body.matches(hidden).count(), body.matches(other).count());
+            assert!(of_itself || hidden == other, "GET {path} has the hidden scenario stand out: {body}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -197,6 +260,22 @@ async fn pages_carry_a_policy_and_only_the_desks_own_write() {
 }
 
 #[tokio::test]
+async fn every_service_and_every_hop_is_drawn() {
+    let stand = stand(|_| ()).await;
+    let (_, sheet) = stand.get("/assets/desk.css").await;
+    let (_, picture) = stand.get("/parts/chain").await;
+    for service in Service::ALL {
+        let rule = format!(".s-{service} {{ --service: light-dark(");
+        assert_eq!(sheet.matches(&rule).count(), 1, "{service} has one colour");
+        assert!(picture.contains(&format!("class=\"service s-{service}\"")), "{service} has a box: {picture}");
+    }
+    assert!(sheet.contains(".s-other {"), "and so has a service that is not of the chain");
+    for hop in chain::Topology::LAB.hops {
+        assert!(picture.contains(hop.arrow.path), "{hop} has an arrow: {picture}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_wanted_everywhere_but_at_the_door() {
     let stand = stand(|config| config.token = Token::new("s3cret")).await;
     for (path, status) in [
@@ -236,10 +315,22 @@ async fn every_route_is_documented_with_its_refusals() {
     let document: Value = serde_json::from_str(&stand.get("/api/openapi.json").await.1).unwrap();
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 18, "{} paths", paths.len());
+    let documented: BTreeSet<_> = paths.keys().cloned().collect();
+    let mut routes = self::paths(&stand.desk);
+    routes.retain(|path| path.starts_with("/api/") && path != "/api/openapi.json");
+    assert_eq!(documented, routes, "the document has every route of the API, and no other");
     for path in ["/api/settings/set", "/api/claims", "/api/drill/answer"] {
-        let answers = document["paths"][path]["post"]["responses"].as_object().unwrap();
-        for status in ["200", "401", "403", "409", "413", "415", "422", "429"] {
-            assert!(answers.contains_key(status), "{path} may answer {status}");
+        assert!(paths[path]["post"]["requestBody"].is_object(), "{path} takes a body");
+    }
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap() {
+            let answers = operation["responses"].as_object().unwrap();
+            let mut statuses = vec!["200", "400", "401", "403", "404", "409", "503"];
+            statuses.extend((method == "post").then_some("429"));
+            statuses.extend(["413", "415", "422"].iter().filter(|_| operation.get("requestBody").is_some()));
+            for status in statuses {
+                assert!(answers.contains_key(status), "{method} {path} may answer {status}");
+            }
         }
     }
     let large = json!({ "id": "x".repeat(limits::MAX_BODY_BYTES) });

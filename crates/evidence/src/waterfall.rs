@@ -328,13 +328,11 @@ impl Guides {
 
 /// One colour per service, the same in every drawing.
 fn service_style(service: &str) -> anstyle::Style {
-    const CHAIN: [AnsiColor; 5] =
-        [AnsiColor::Cyan, AnsiColor::White, AnsiColor::Magenta, AnsiColor::Green, AnsiColor::Blue];
-    const OTHERS: [AnsiColor; 3] = [AnsiColor::BrightBlue, AnsiColor::BrightCyan, AnsiColor::BrightMagenta];
-    let place = Service::ALL.iter().position(|it| it.name() == service);
+    const OTHERS: [AnsiColor; 2] = [AnsiColor::BrightBlue, AnsiColor::BrightCyan];
+    let ours = Service::named(service).map(|service| service.row().colour.terminal);
     let sum = service.bytes().fold(0, |sum: usize, byte| sum.wrapping_add(byte.into()));
-    let colour = place.and_then(|at| CHAIN.get(at)).or_else(|| OTHERS.get(sum % OTHERS.len()));
-    anstyle::Style::new().fg_color(colour.map(|colour| (*colour).into()))
+    let colour = ours.or_else(|| OTHERS.get(sum % OTHERS.len()).copied());
+    anstyle::Style::new().fg_color(colour.map(Into::into))
 }
 
 fn warning() -> anstyle::Style {

@@ -13,6 +13,8 @@ use desk::api::{
 use evidence::diagnose::{CellStatus, HopDiagnosis};
 use evidence::{Diagnosis, Outcome, Reading};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use scenario::Scenario;
+use scenario::file::Fault;
 use serde::Serialize;
 
 use crate::cli;
@@ -165,28 +167,22 @@ pub(crate) async fn hint(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<Exit
 }
 
 pub(crate) async fn reveal(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<ExitCode> {
-    let scenario: serde_json::Value = Desk::find(lab)?.post("api/reveal", &serde_json::Value::Null).await?;
+    let scenario: Scenario = Desk::find(lab)?.post("api/reveal", &serde_json::Value::Null).await?;
     if json.json {
         return print_json(&scenario);
     }
-    let text =
-        |pointer: &str| scenario.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-    anstream::println!("{BOLD}{}{BOLD:#}  {DIM}{}{DIM:#}", text("/title"), text("/id"));
-    if scenario.get("fault").is_none() {
+    anstream::println!("{BOLD}{}{BOLD:#}  {DIM}{}{DIM:#}", scenario.title, scenario.id);
+    let Some(Fault { cause, fixes, .. }) = &scenario.fault else {
         anstream::println!("Nothing is broken on purpose.");
         return Ok(ExitCode::SUCCESS);
-    }
-    let step = text("/fault/cause/step");
-    let step = if step.is_empty() { String::new() } else { format!(", step {step}") };
-    anstream::println!("{BAD}{}{step}{BAD:#}", text("/fault/cause/where"));
-    print_wrapped("", &text("/fault/cause/text"));
-    for fix in scenario.pointer("/fault/fixes").and_then(|fixes| fixes.as_array()).into_iter().flatten() {
-        print_wrapped("- ", fix.get("text").and_then(|text| text.as_str()).unwrap_or_default());
-        for (service, settings) in fix.get("settings").and_then(|settings| settings.as_object()).into_iter().flatten() {
-            for (key, value) in settings.as_object().into_iter().flatten() {
-                let value = value.as_str().unwrap_or_default();
-                anstream::println!("  insurewatch scenario set {service} {key}={value}");
-            }
+    };
+    let step = cause.step.map(|step| format!(", step {}", step.name())).unwrap_or_default();
+    anstream::println!("{BAD}{}{step}{BAD:#}", cause.place);
+    print_wrapped("", &cause.text);
+    for fix in fixes {
+        print_wrapped("- ", &fix.text);
+        for (service, key, value) in fix.settings.iter() {
+            anstream::println!("  insurewatch scenario set {service} {key}={value}");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -62,9 +62,7 @@ fn print_status(status: &DrillStatus, json: cli::Json) -> anyhow::Result<ExitCod
     }
     match &status.current {
         Some(drill) => {
-            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            let now_ms = u64::try_from(since.as_millis()).unwrap_or_default();
-            let time = minutes(now_ms.saturating_sub(drill.started_unix_ms));
+            let time = minutes(drill.age_ms());
             anstream::println!("{BOLD}a drill is on{BOLD:#}, for {time}; where is the first step that fails?");
             anstream::println!("wrong answers {}, hints {}", drill.wrong_answers, drill.hints);
         }

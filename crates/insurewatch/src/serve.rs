@@ -97,7 +97,7 @@ pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
             telemetry::logs::init(name.name(), None).context("logs cannot be set up")?;
             let config = desk_config()?;
             let published = std::env::var("INSUREWATCH_PUBLISHED_ON_LOOPBACK").is_ok_and(|value| value == "1");
-            desk::token::check_exposure(listen, config.token.as_ref(), published)?;
+            desk::guard::token::check_exposure(listen, config.token.as_ref(), published)?;
             service::serve::run(bind(listen).await?, desk::app(config)?, shutdown).await?;
         }
         ServeName::TraceStore => {
@@ -144,7 +144,7 @@ fn desk_config() -> anyhow::Result<desk::Config> {
         catalogue,
         schema: Arc::new(schema()),
         allowed_hosts: list("INSUREWATCH_ALLOWED_HOSTS"),
-        token: std::env::var("INSUREWATCH_DESK_TOKEN").ok().and_then(|token| desk::token::Token::new(&token)),
+        token: std::env::var("INSUREWATCH_DESK_TOKEN").ok().and_then(|token| desk::guard::token::Token::new(&token)),
         drills: list("INSUREWATCH_DRILLS"),
         grafana: variable("INSUREWATCH_GRAFANA_URL", "an http:// URL")?,
         lock_reveal: variable("INSUREWATCH_LOCK_REVEAL", "true or false")?.unwrap_or(false),

@@ -314,7 +314,7 @@ async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<De
     let desk = Desk::at(lab.lock().unwrap_or_else(PoisonError::into_inner).desk.clone())?;
     let deadline = Instant::now() + READY_DEADLINE;
     loop {
-        let missing = match desk.get::<desk::api::Lab>("api/lab").await {
+        let missing = match desk.get::<desk::api::LabStatus>("api/lab").await {
             Err(_) => ServeName::Desk.name().to_owned(),
             Ok(lab) => match lab.services.into_iter().find(|service| service.generation.is_none()) {
                 Some(service) => service.service,

@@ -12,8 +12,8 @@ use crate::schema::Schema;
 use crate::settings::Settings;
 use evidence::Expectation;
 
-/// One lesson.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// One lesson. A file is read by [`Scenario::parse`]; `Deserialize` reads what `Serialize` wrote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scenario {
     /// Its name: the stem of its file.
     pub id: String,
@@ -42,7 +42,7 @@ pub struct Scenario {
 }
 
 /// What is broken, or only looks broken in a control.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     /// Where and why.
     pub cause: Cause,
@@ -68,7 +68,7 @@ pub struct Cause {
 }
 
 /// One way to mend it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fix {
     /// What is done, in words.
     pub text: String,
@@ -101,7 +101,7 @@ pub enum Group {
 #[serde(try_from = "String")]
 struct Text(String);
 
-/// A scenario file as it is written. `settings`, `broken` and `healed` are read apart, piece by piece.
+/// A scenario file as it is written. What begins with `_` is only checked here, and read apart.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Written {
@@ -115,17 +115,20 @@ struct Written {
     _settings: IgnoredAny,
     control: bool,
     cause: Option<Cause>,
-    fixes: Vec<WrittenFix>,
+    #[serde(rename = "fixes")]
+    _fixes: Vec<CheckedFix>,
     #[serde(rename = "broken")]
     _broken: IgnoredAny,
     #[serde(rename = "healed")]
     _healed: IgnoredAny,
 }
 
+/// What a fix must have; [`read_fix`] reads it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenFix {
-    text: Text,
+struct CheckedFix {
+    #[serde(rename = "text")]
+    _text: Text,
     #[serde(rename = "settings")]
     _settings: IgnoredAny,
 }
@@ -140,38 +143,7 @@ impl Scenario {
     pub fn parse(id: &str, path: &Path, text: &str, schema: &Schema) -> Result<Self, FileError> {
         let (mut document, root) = Document::parse(path, text)?;
         check_keys(&mut document, &root);
-        let mut changes =
-            |value, base: &Settings, complaint| read_changes(&mut document, value, base, complaint, schema);
-        let settings = root.get_ref().get("settings");
-        let settings = settings.map(|value| changes(value, &Settings::default(), "`settings` must set something"));
-        let settings = settings.unwrap_or_default();
-        let fixes = root.get_ref().get("fixes").and_then(|fixes| fixes.get_ref().as_array()).into_iter().flatten();
-        let fixes = fixes.filter_map(|fix| fix.get_ref().get("settings"));
-        let fixes = fixes.map(|value| changes(value, &settings, "a fix must change at least one setting"));
-        let fixes: Vec<_> = fixes.collect();
-        let mut expectation =
-            |key| root.get_ref().get(key).and_then(|value| read_expectation(&mut document, key, value));
-        let (broken, healed) = (expectation("broken"), expectation("healed"));
-        let written = document.read_in_pieces::<Written>(&root);
-        let scenario = written.and_then(|written| {
-            let group = written.group?;
-            check_step(&mut document, &root, group, &written);
-            let fixes = written.fixes.into_iter().zip(fixes);
-            let fixes = fixes.map(|(fix, settings)| Fix { text: fix.text.0, settings }).collect();
-            Some(Self {
-                id: id.to_owned(),
-                title: written.title.0,
-                group,
-                topic: written.topic.0,
-                symptom: written.symptom.0,
-                look: texts(written.look),
-                hints: texts(written.hints),
-                settings,
-                control: written.control,
-                fault: written.cause.zip(broken).map(|(cause, broken)| Fault { cause, fixes, broken }),
-                healed,
-            })
-        });
+        let scenario = read_scenario(&mut document, &root, id, schema);
         document.finish(scenario)
     }
 
@@ -180,6 +152,40 @@ impl Scenario {
     pub fn fixed(&self, fix: &Fix) -> Settings {
         with(&self.settings, &fix.settings)
     }
+}
+
+/// What can be read of it; whatever cannot is reported, so that all of the file is looked at.
+fn read_scenario(document: &mut Document<'_>, root: &Value<'_>, id: &str, schema: &Schema) -> Option<Scenario> {
+    let table = root.get_ref();
+    let settings = table.get("settings").map_or_else(Settings::default, |value| {
+        read_changes(document, value, &Settings::default(), "`settings` must set something", schema)
+    });
+    let fixes = table.get("fixes").and_then(|fixes| fixes.get_ref().as_array()).into_iter().flatten();
+    let fixes = fixes.filter_map(|fix| read_fix(document, fix, &settings, schema)).collect();
+    let broken = read_expectation(document, root, "broken");
+    let healed = read_expectation(document, root, "healed");
+    let written = document.read_in_pieces::<Written>(root)?;
+    let group = written.group?;
+    check_step(document, root, group, &written);
+    Some(Scenario {
+        id: id.to_owned(),
+        title: written.title.0,
+        group,
+        topic: written.topic.0,
+        symptom: written.symptom.0,
+        look: texts(written.look),
+        hints: texts(written.hints),
+        settings,
+        control: written.control,
+        fault: written.cause.zip(broken).map(|(cause, broken)| Fault { cause, fixes, broken }),
+        healed,
+    })
+}
+
+fn read_fix(document: &mut Document<'_>, fix: &Value<'_>, base: &Settings, schema: &Schema) -> Option<Fix> {
+    let (text, settings) = (fix.get_ref().get("text"), fix.get_ref().get("settings"));
+    let settings = read_changes(document, settings?, base, "a fix must change at least one setting", schema);
+    Some(Fix { text: text?.get_ref().as_str()?.trim().to_owned(), settings })
 }
 
 /// Which keys must be there, and which have no place, depends on the group.
@@ -243,7 +249,8 @@ fn with(base: &Settings, changes: &Settings) -> Settings {
     settings
 }
 
-fn read_expectation(document: &mut Document<'_>, key: &str, value: &Value<'_>) -> Option<Expectation> {
+fn read_expectation(document: &mut Document<'_>, root: &Value<'_>, key: &str) -> Option<Expectation> {
+    let value = root.get_ref().get(key)?;
     let expectation = document.read_in_pieces::<Expectation>(value)?;
     if expectation == Expectation::default() {
         document.report(value.span(), format!("`{key}` asks for nothing, so it would always hold"));

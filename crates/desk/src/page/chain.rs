@@ -5,13 +5,13 @@ use ::chain::service::{BOX_HEIGHT, BoxPlace};
 use ::chain::{Hop, ParentUsed, Service, Topology, Transit};
 use axum::extract::State;
 use axum::response::Html;
-use evidence::{Collected, Conclusion, HopRow, Mark, Picture, Reading, Side, SideState};
+use evidence::{Collected, HopRow, Mark, Picture, Reading, Side, SideState};
 use maud::{Markup, html};
 
 use super::{beginning, encoded, part as as_part, service_class};
 use crate::api::LookQuery;
-use crate::lab::Desk;
-use crate::routes::Shared;
+use crate::api::routes::Shared;
+use crate::lab::Lab;
 
 const CARD_WIDTH: i32 = 250;
 const CARD_HEIGHT: i32 = 68;
@@ -24,23 +24,16 @@ struct HopView<'a> {
     mark: Mark,
 }
 
-/// Whether the picture may judge: while a drill is on it shows what was seen, and no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Judging {
-    Judged,
-    Neutral,
-}
-
-pub(super) async fn part(State(desk): Shared) -> Html<String> {
-    as_part(latest(&desk).await)
+pub(super) async fn part(State(lab): Shared) -> Html<String> {
+    as_part(latest(&lab).await)
 }
 
 /// The newest claim of which there is something to show.
-pub(super) async fn latest(desk: &Desk) -> Markup {
-    let row = desk.observer.log().last_seen();
+pub(super) async fn latest(lab: &Lab) -> Markup {
+    let row = lab.last_seen_claim();
     let seen = row.as_ref().and_then(|row| Some((row.claim.claim_id.as_deref()?, row.seen.as_ref()?)));
     let found = match seen {
-        Some((id, _)) => desk.find(id, LookQuery::AT_ONCE).await.ok(),
+        Some((id, _)) => lab.find(id, LookQuery::AT_ONCE).await.ok(),
         None => None,
     };
     html! {
@@ -52,25 +45,22 @@ pub(super) async fn latest(desk: &Desk) -> Markup {
                 @if seen.is_decided() { "." } @else { ": its spans are still arriving." }
             },
         }
-        (of(found.as_ref(), Judging::of(desk)))
+        (of(lab, found.as_ref()))
     }
 }
 
 /// The picture of what was collected; the bare chain if nothing was.
-pub(super) fn of(collected: Option<&Collected>, judging: Judging) -> Markup {
+fn of(lab: &Lab, collected: Option<&Collected>) -> Markup {
     let nothing = Collected::default();
     let reading = Reading::new(Topology::LAB, collected.unwrap_or(&nothing));
-    picture(&reading.conclude(), judging)
+    picture(lab, &reading)
 }
 
-pub(super) fn picture(conclusion: &Conclusion<'_>, judging: Judging) -> Markup {
-    let Picture { hops, services, elsewhere } = conclusion.picture();
-    let row = |hop| conclusion.reading().row(hop);
-    let hops: Vec<_> = (1..)
-        .zip(hops)
-        .map(|(number, (hop, mark))| HopView { number, hop, row: row(hop), mark: judging.shows(mark) })
-        .collect();
-    let elsewhere = elsewhere.into_iter().filter(|_| judging == Judging::Judged);
+pub(super) fn picture(lab: &Lab, reading: &Reading<'_>) -> Markup {
+    let Picture { hops, services, elsewhere } = lab.picture(reading);
+    let row = |hop| reading.row(hop);
+    let hops: Vec<_> =
+        (1..).zip(hops).map(|(number, (hop, mark))| HopView { number, hop, row: row(hop), mark }).collect();
     html! {
         svg.chain viewBox="-4 10 1048 385" role="img" aria-labelledby="chain-name chain-text" {
             title #chain-name { "Services and hops of a claim" }
@@ -81,7 +71,7 @@ pub(super) fn picture(conclusion: &Conclusion<'_>, judging: Judging) -> Markup {
                 }
             }
             @for hop in &hops { (hop.draw()) }
-            @for (service, mark) in services { (draw_service(service, judging.shows(mark))) }
+            @for (service, mark) in services { (draw_service(service, mark)) }
         }
         @for sentence in elsewhere { p.bad { (sentence) } }
         details.in-words #details-hops {
@@ -120,21 +110,6 @@ fn class(mark: Mark) -> &'static str {
         Mark::Seen => "seen",
         Mark::NotReceived => "unseen",
         Mark::NotObservable => "outside",
-    }
-}
-
-// === impl Judging ===
-
-impl Judging {
-    pub(super) fn of(desk: &Desk) -> Self {
-        if desk.drills.is_on() { Self::Neutral } else { Self::Judged }
-    }
-
-    fn shows(self, mark: Mark) -> Mark {
-        match self {
-            Self::Judged => mark,
-            Self::Neutral => mark.neutral(),
-        }
     }
 }
 

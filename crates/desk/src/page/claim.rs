@@ -10,12 +10,11 @@ use serde::Deserialize;
 use service::Problem;
 use wire::TraceId;
 
-use super::chain::Judging;
 use super::{Page, beginning, chain, encoded, ledger, part as as_part, waterfall, whole};
 use crate::api::LookQuery;
-use crate::extract::{InPath, InQuery};
-use crate::lab::Desk;
-use crate::routes::Shared;
+use crate::api::extract::{InPath, InQuery};
+use crate::api::routes::Shared;
+use crate::lab::Lab;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct ClaimQuery {
@@ -30,17 +29,17 @@ pub(super) struct RowsQuery {
 }
 
 pub(super) async fn page(
-    State(desk): Shared,
+    State(lab): Shared,
     InPath(id): InPath<String>,
     InQuery(query): InQuery<ClaimQuery>,
 ) -> Response {
     if id == "last"
-        && let Some(id) = desk.observer.log().last().and_then(|claim| claim.claim_id)
+        && let Some(id) = lab.last_claim().and_then(|claim| claim.claim_id)
     {
         let query = query.with.map(|with| format!("?with={}", encoded(&with))).unwrap_or_default();
         return Redirect::to(&format!("/claims/{}{query}", encoded(&id))).into_response();
     }
-    let (status, body) = match content(&desk, &id, &query).await {
+    let (status, body) = match content(&lab, &id, &query).await {
         Ok(body) => (StatusCode::OK, body),
         Err(problem) => {
             let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -66,51 +65,51 @@ pub(super) async fn page(
     (status, whole(&format!("Claim {}", beginning(&id, 12)), &main)).into_response()
 }
 
-pub(super) async fn part(State(desk): Shared, InPath(id): InPath<String>, InQuery(query): InQuery<ClaimQuery>) -> Page {
-    content(&desk, &id, &query).await.map(as_part)
+pub(super) async fn part(State(lab): Shared, InPath(id): InPath<String>, InQuery(query): InQuery<ClaimQuery>) -> Page {
+    content(&lab, &id, &query).await.map(as_part)
 }
 
 /// More rows of one trace.
 pub(super) async fn rows(
-    State(desk): Shared,
+    State(lab): Shared,
     InPath((id, trace)): InPath<(String, String)>,
     InQuery(query): InQuery<RowsQuery>,
 ) -> Page {
-    let found = desk.find(&id, LookQuery::AT_ONCE).await?;
+    let found = lab.find(&id, LookQuery::AT_ONCE).await?;
     let trace: TraceId = trace.parse().map_err(|_| not_found("this is no trace id"))?;
     let fragment = found.evidence.fragments.iter().find(|fragment| fragment.trace_id == trace);
     let fragment = fragment.ok_or_else(|| not_found("the claim has no such trace"))?;
     Ok(as_part(waterfall::rows(&found.evidence, fragment, query.from)))
 }
 
-async fn content(desk: &Desk, id: &str, query: &ClaimQuery) -> Result<Markup, Problem> {
-    let found = match desk.find(id, LookQuery::AT_ONCE).await {
+async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Problem> {
+    let found = match lab.find(id, LookQuery::AT_ONCE).await {
         Ok(found) => found,
-        Err(problem) if problem.status == StatusCode::NOT_FOUND && desk.observer.log().sent(id).is_some() => {
+        Err(problem) if problem.status == StatusCode::NOT_FOUND && lab.was_sent(id) => {
             return Ok(html! { p { "No span of it has arrived yet. When one does, it shows here." } });
         }
         Err(problem) => return Err(problem),
     };
     let other_id = match query.with.as_deref() {
-        Some("healthy") => desk.observer.log().last_whole(),
+        Some("healthy") => lab.last_whole_claim(),
         other => other.map(str::to_owned),
     };
     let other = match &other_id {
-        Some(id) => Some(desk.find(id, LookQuery::AT_ONCE).await),
+        Some(id) => Some(lab.find(id, LookQuery::AT_ONCE).await),
         None => None,
     };
     let reading = Reading::new(Topology::LAB, &found);
     Ok(html! {
-        section aria-labelledby="hops-title" { h2 #hops-title { "Hops" } (chain::picture(&reading.conclude(), Judging::of(desk))) }
+        section aria-labelledby="hops-title" { h2 #hops-title { "Hops" } (chain::picture(lab, &reading)) }
         section aria-labelledby="traces-title" {
             h2 #traces-title { "Traces" }
             @match (&query.with, other) {
-                (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(desk, &found)) },
-                (Some(_), Some(Ok(other))) => (pair(desk, id, &found, &other)),
-                (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(desk, &found)) },
+                (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &found)) },
+                (Some(_), Some(Ok(other))) => (pair(lab, id, &found, &other)),
+                (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &found)) },
                 (Some(_), None) => {
                     p { "No healthy claim has been seen yet: reset to the healthy scenario, send one, and come back." }
-                    (waterfall::draw(desk, &found))
+                    (waterfall::draw(lab, &found))
                 }
             }
         }
@@ -118,12 +117,12 @@ async fn content(desk: &Desk, id: &str, query: &ClaimQuery) -> Result<Markup, Pr
     })
 }
 
-fn pair(desk: &Desk, id: &str, one: &Collected, other: &Collected) -> Markup {
+fn pair(lab: &Lab, id: &str, one: &Collected, other: &Collected) -> Markup {
     html! {
         p { a href=(format!("/claims/{}", encoded(id))) { "Show this claim alone" } }
         div.pair {
-            div { h3 { "This claim" } (waterfall::draw(desk, one)) }
-            div { h3 { "Claim " code { (beginning(&other.evidence.claim_id, 12)) } } (waterfall::draw(desk, other)) }
+            div { h3 { "This claim" } (waterfall::draw(lab, one)) }
+            div { h3 { "Claim " code { (beginning(&other.evidence.claim_id, 12)) } } (waterfall::draw(lab, other)) }
         }
         details #details-other-ledger { summary { "Headers of the other claim" } (ledger::table(&Reading::new(Topology::LAB, other))) }
     }

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::{beginning, encoded, part as as_part};
 use crate::api::ClaimRow;
-use crate::extract::InQuery;
-use crate::lab::Desk;
-use crate::routes::Shared;
+use crate::api::extract::InQuery;
+use crate::api::routes::Shared;
+use crate::lab::Lab;
 
 /// How many claims are listed at first.
 const FIRST: usize = 20;
@@ -20,38 +20,38 @@ pub(super) struct ListQuery {
     all: bool,
 }
 
-pub(super) async fn part(State(desk): Shared, InQuery(query): InQuery<ListQuery>) -> Html<String> {
-    as_part(list(&desk, query.all))
+pub(super) async fn part(State(lab): Shared, InQuery(query): InQuery<ListQuery>) -> Html<String> {
+    as_part(list(&lab, query.all))
 }
 
-pub(super) async fn scoreboard(State(desk): Shared) -> Html<String> {
-    as_part(board(&desk))
+pub(super) async fn scoreboard(State(lab): Shared) -> Html<String> {
+    as_part(board(&lab))
 }
 
-pub(super) fn forms(desk: &Desk) -> Markup {
+pub(super) fn forms(lab: &Lab) -> Markup {
     html! {
         div.row {
             form data-post="/api/claims" data-into="claims-result" data-wait="Sending" { button #send-claim { "Send a claim" } }
             form.row data-post="/api/traffic" data-into="claims-result" data-say="The rate is set." {
                 div {
                     label for="rate" { "Claims per second" }
-                    input #rate name="per_second" type="number" min="0" max="1000" step="any" value=(desk.door.traffic().per_second) data-number required;
+                    input #rate name="per_second" type="number" min="0" max="1000" step="any" value=(lab.traffic().per_second) data-number required;
                 }
                 button.quiet { "Set traffic" }
             }
-            p #traffic.quiet { (traffic_words(desk)) }
+            p #traffic.quiet { (traffic_words(lab)) }
         }
         p #claims-result.result aria-live="polite" {}
     }
 }
 
-fn traffic_words(desk: &Desk) -> String {
-    let traffic = desk.door.traffic();
+fn traffic_words(lab: &Lab) -> String {
+    let traffic = lab.traffic();
     format!("{} accepted, {} failed", traffic.accepted, traffic.failed)
 }
 
-pub(super) fn list(desk: &Desk, all: bool) -> Markup {
-    let claims = desk.observer.log().newest();
+pub(super) fn list(lab: &Lab, all: bool) -> Markup {
+    let claims = lab.claims();
     let shown = if all { claims.len() } else { claims.len().min(FIRST) };
     html! {
         @if claims.is_empty() { p { "No claim was sent yet." } } @else {
@@ -90,8 +90,8 @@ fn claim(row: &ClaimRow) -> Markup {
     }
 }
 
-pub(super) fn board(desk: &Desk) -> Markup {
-    let board = desk.observer.log().scoreboard();
+pub(super) fn board(lab: &Lab) -> Markup {
+    let board = lab.scoreboard();
     let share = (board.whole * 100).checked_div(board.claims);
     html! {
         @if let Some(share) = share {

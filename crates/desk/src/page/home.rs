@@ -6,47 +6,47 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::{chain, claims, lab, scenarios, whole};
-use crate::lab::Desk;
-use crate::routes::Shared;
+use crate::api::routes::Shared;
+use crate::lab::Lab;
 
-pub(super) async fn page(State(desk): Shared) -> Html<String> {
+pub(super) async fn page(State(lab): Shared) -> Html<String> {
     let main = html! {
         h1 { "Why traces break" }
         div.desk {
             section #chain aria-labelledby="chain-title" {
                 h2 #chain-title { "The chain" }
-                div #part-chain data-part="/parts/chain" data-on="looks" { (chain::latest(&desk).await) }
+                div #part-chain data-part="/parts/chain" data-on="looks" { (chain::latest(&lab).await) }
             }
             div.column {
                 section #lab aria-labelledby="lab-title" {
                     h2 #lab-title { "The lab" }
-                    div #part-lab data-part="/parts/lab" data-on="settings drill" { (lab::state(&desk).await) }
+                    div #part-lab data-part="/parts/lab" data-on="settings drill" { (lab::state(&lab).await) }
                     (lab::actions())
                 }
                 section #settings aria-labelledby="settings-title" {
                     h2 #settings-title { "Settings" }
-                    div #part-settings data-part="/parts/settings" data-on="settings drill" { (scenarios::table(&desk).await) }
-                    (settings_form(&desk))
+                    div #part-settings data-part="/parts/settings" data-on="settings drill" { (scenarios::table(&lab).await) }
+                    (settings_form(&lab))
                 }
             }
             section #claims aria-labelledby="claims-title" {
                 h2 #claims-title { "Claims" }
-                (claims::forms(&desk))
-                div #part-scoreboard data-part="/parts/scoreboard" data-on="looks" { (claims::board(&desk)) }
-                div #part-claims data-part="/parts/claims" data-on="claims looks" { (claims::list(&desk, false)) }
+                (claims::forms(&lab))
+                div #part-scoreboard data-part="/parts/scoreboard" data-on="looks" { (claims::board(&lab)) }
+                div #part-claims data-part="/parts/claims" data-on="claims looks" { (claims::list(&lab, false)) }
             }
             section #scenarios aria-labelledby="scenarios-title" {
                 h2 #scenarios-title { "Scenarios" }
                 p #scenario-result.result aria-live="polite" {}
-                div #part-scenarios.groups data-part="/parts/scenarios" data-on="settings drill" { (scenarios::list(&desk).await) }
+                div #part-scenarios.groups data-part="/parts/scenarios" data-on="settings drill" { (scenarios::list(&lab).await) }
             }
         }
     };
     whole("Desk", &main)
 }
 
-fn settings_form(desk: &Desk) -> Markup {
-    let schema = desk.control.schema();
+fn settings_form(lab: &Lab) -> Markup {
+    let schema = lab.schema();
     html! {
         form.row data-post="/api/settings/set" data-into="settings-result" data-say="Set: every service was told." data-wait="Waiting until every service follows" {
             div {
@@ -62,7 +62,7 @@ fn settings_form(desk: &Desk) -> Markup {
             button { "Set" }
         }
         datalist #setting-keys {
-            @for key in keys(desk) { option value=(format!("{key}=")) {} }
+            @for key in keys(lab) { option value=(format!("{key}=")) {} }
         }
         p #settings-result.result aria-live="polite" {}
         form data-post="/api/settings/reset" data-into="settings-result" data-say="The healthy scenario holds." data-wait="Waiting until every service follows" {
@@ -85,8 +85,8 @@ fn settings_form(desk: &Desk) -> Markup {
     }
 }
 
-fn keys(desk: &Desk) -> Vec<&'static str> {
-    let schema = desk.control.schema();
+fn keys(lab: &Lab) -> Vec<&'static str> {
+    let schema = lab.schema();
     let mut keys: Vec<_> = Service::ALL.iter().flat_map(|service| schema.settings(*service)).map(|it| it.key).collect();
     keys.sort_unstable();
     keys.dedup();

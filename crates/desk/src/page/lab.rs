@@ -6,28 +6,27 @@ use axum::response::Html;
 use evidence::diagnose::{Cell, CellStatus};
 use evidence::{Diagnosis, Outcome};
 use maud::{Markup, html};
-use scenario::Scenario;
 use service::Problem;
 
 use super::{Page, beginning, clock, encoded, minutes, part as as_part};
-use crate::api::{CheckReport, CurrentDrill, DrillAnswer, DrillRecord, EndedDrill, LookQuery};
-use crate::extract::InPath;
-use crate::lab::Desk;
-use crate::routes::Shared;
-use crate::{check, judge};
+use crate::api::extract::InPath;
+use crate::api::routes::Shared;
+use crate::api::{CheckReport, CurrentDrill, DrillAnswer, DrillRecord, EndedDrill, LookQuery, ScenarioBrief};
+use crate::drill::grading;
+use crate::lab::Lab;
 
-pub(super) async fn part(State(desk): Shared) -> Html<String> {
-    as_part(state(&desk).await)
+pub(super) async fn part(State(lab): Shared) -> Html<String> {
+    as_part(state(&lab).await)
 }
 
 /// What is known of the scenario that holds, or of the drill.
-pub(super) async fn state(desk: &Desk) -> Markup {
-    let drills = desk.drills.status();
+pub(super) async fn state(lab: &Lab) -> Markup {
+    let drills = lab.drill();
     html! {
         @match drills.current {
             Some(drill) => (drill_on(drill)),
-            None => (match desk.control.current().await {
-                Ok(scenario) => lesson(desk, scenario),
+            None => (match lab.current().await {
+                Ok(scenario) => html! { @if let Some(scenario) = scenario { (lesson(lab, &scenario)) } },
                 Err(problem) => html! { p.bad { (problem.detail) } },
             }),
         }
@@ -35,11 +34,11 @@ pub(super) async fn state(desk: &Desk) -> Markup {
     }
 }
 
-fn lesson(desk: &Desk, scenario: &Scenario) -> Markup {
+fn lesson(lab: &Lab, scenario: &ScenarioBrief) -> Markup {
     html! {
         h3 { (scenario.title) " " span.quiet { (scenario.id) } }
         p { (scenario.symptom) }
-        p { "Since it was switched to: " (clock(desk.control.switched_unix_ms())) }
+        p { "Since it was switched to: " (clock(lab.switched_unix_ms())) }
         @if !scenario.look.is_empty() {
             details #details-look {
                 summary { "What to look at" }
@@ -60,7 +59,7 @@ fn drill_on(drill: CurrentDrill) -> Markup {
         form.row data-post="/parts/answer" data-into="lab-result" data-wait="Judging, with fresh probes" {
             div {
                 label for="drill-place" { "Place" }
-                select #drill-place name="place" { @for place in judge::places() { option { (place) } } }
+                select #drill-place name="place" { @for place in grading::places() { option { (place) } } }
             }
             div {
                 label for="drill-step" { "First step that fails" }
@@ -108,8 +107,8 @@ pub(super) fn actions() -> Markup {
     }
 }
 
-pub(super) async fn check(State(desk): Shared) -> Html<String> {
-    let report = check::report(&desk, None, None).await;
+pub(super) async fn check(State(lab): Shared) -> Html<String> {
+    let report = lab.report(None, None).await;
     as_part(verdict(&report))
 }
 
@@ -128,16 +127,16 @@ fn verdict(report: &CheckReport) -> Markup {
     }
 }
 
-pub(super) async fn hint(State(desk): Shared) -> Page {
-    let hint = desk.hint().await?;
+pub(super) async fn hint(State(lab): Shared) -> Page {
+    let hint = lab.hint().await?;
     Ok(as_part(html! {
         @if hint.of > 0 { p.quiet { "Hint " (hint.number) " of " (hint.of) } }
         p { (hint.text) }
     }))
 }
 
-pub(super) async fn reveal(State(desk): Shared) -> Page {
-    let scenario = desk.reveal().await?;
+pub(super) async fn reveal(State(lab): Shared) -> Page {
+    let scenario = lab.reveal().await?;
     Ok(as_part(html! {
         h3 { (scenario.title) }
         @match &scenario.fault {
@@ -154,12 +153,12 @@ pub(super) async fn reveal(State(desk): Shared) -> Page {
     }))
 }
 
-pub(super) async fn diagnose(State(desk): Shared) -> Page {
-    Ok(as_part(four_steps(&desk.diagnose_probe().await?)))
+pub(super) async fn diagnose(State(lab): Shared) -> Page {
+    Ok(as_part(four_steps(&lab.diagnose_probe().await?)))
 }
 
-pub(super) async fn diagnose_claim(State(desk): Shared, InPath(id): InPath<String>) -> Page {
-    Ok(as_part(four_steps(&desk.diagnose_claim(&id, LookQuery::default()).await?)))
+pub(super) async fn diagnose_claim(State(lab): Shared, InPath(id): InPath<String>) -> Page {
+    Ok(as_part(four_steps(&lab.diagnose_claim(&id, LookQuery::default()).await?)))
 }
 
 fn four_steps(diagnosis: &Diagnosis) -> Markup {
@@ -215,8 +214,8 @@ fn outcome(outcome: Outcome) -> Markup {
     html! { strong.outcome.(class) { (word) } }
 }
 
-pub(super) async fn answer(State(desk): Shared, answer: DrillAnswer) -> Result<Html<String>, Problem> {
-    let judgement = desk.answer_drill(&answer).await?;
+pub(super) async fn answer(State(lab): Shared, answer: DrillAnswer) -> Result<Html<String>, Problem> {
+    let judgement = lab.answer_drill(&answer).await?;
     Ok(as_part(html! {
         p { @if judgement.right { strong.outcome.good { "RIGHT" } } @else { strong.outcome.bad { "NOT SO" } } }
         @for sentence in &judgement.evidence { p { (sentence) } }

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use ::chain::Service;
+use ::chain::service::Colour;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -16,9 +18,10 @@ use service::body::Body;
 use service::url::resource;
 
 use crate::api::DrillAnswer;
-use crate::lab::Desk;
-use crate::routes::Shared;
-use crate::token::{self, Token};
+use crate::api::routes::Shared;
+use crate::clock;
+use crate::guard::token::{self, Token};
+use crate::lab::Lab;
 
 mod chain;
 mod claim;
@@ -32,7 +35,7 @@ mod waterfall;
 
 type Page = Result<Html<String>, Problem>;
 
-pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Desk>> {
+pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
     let login = get(async || login(false)).post(async move |body: Bytes| token::log_in(State(token), body).await);
     Router::new()
         .route("/", get(home::page))
@@ -54,24 +57,18 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Desk>> {
         .route("/parts/reveal", post(lab::reveal))
         .route(
             "/parts/answer",
-            post(async |desk: Shared, Body(answer): Body<DrillAnswer>| lab::answer(desk, answer).await),
+            post(async |lab: Shared, Body(answer): Body<DrillAnswer>| lab::answer(lab, answer).await),
         )
-        .route("/assets/desk.css", get(async || asset("text/css; charset=utf-8", include_str!("../assets/desk.css"))))
-        .route(
-            "/assets/desk.js",
-            get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/desk.js"))),
-        )
-        .route(
-            "/assets/live.js",
-            get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/live.js"))),
-        )
+        .route("/assets/desk.css", get(async || asset("text/css; charset=utf-8", stylesheet())))
+        .route("/assets/desk.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/desk.js"))))
+        .route("/assets/live.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/live.js"))))
         .route(
             "/assets/links.js",
-            get(async || asset("text/javascript; charset=utf-8", include_str!("../assets/links.js"))),
+            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/links.js"))),
         )
 }
 
-fn asset(media_type: &'static str, text: &'static str) -> Response {
+fn asset(media_type: &'static str, text: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, media_type)], text).into_response()
 }
 
@@ -140,25 +137,27 @@ fn document(title: &str, script: &Markup, body: &Markup) -> Html<String> {
     Html(document.into_string())
 }
 
-/// The class that gives a service its colour; its name always stands beside it.
-fn service_class(service: &str) -> &'static str {
-    match service {
-        "python-api" => "s-python-api",
-        "gateway" => "s-gateway",
-        "java-claims" => "s-java-claims",
-        "node-policy-store" => "s-node-policy-store",
-        "claims-worker" => "s-claims-worker",
-        "fraud-partner" => "s-fraud-partner",
-        _ => "s-other",
-    }
+/// The class that gives a service its colour; its name always stands beside it. [`stylesheet`] has its rule.
+fn service_class(service: &str) -> String {
+    let name = Service::named(service).map_or("other", Service::name);
+    format!("s-{name}")
+}
+
+/// The style sheet, with the colours of the chain's services.
+fn stylesheet() -> String {
+    let rules = Service::ALL.iter().map(|service| {
+        let Colour { light, dark, .. } = service.row().colour;
+        format!(".{} {{ --service: light-dark({light}, {dark}); }}\n", service_class(service.name()))
+    });
+    std::iter::once(include_str!("assets/desk.css").to_owned()).chain(rules).collect()
 }
 
 /// A trace id: its beginning, and a link to Grafana if there is one.
-fn trace_id(desk: &Desk, id: wire::TraceId) -> Markup {
+fn trace_id(lab: &Lab, id: wire::TraceId) -> Markup {
     let full = id.to_string();
     let short: String = full.chars().take(8).collect();
     html! {
-        @match desk.grafana.as_ref().map(|grafana| explore(grafana, &full)) {
+        @match lab.grafana().map(|grafana| explore(grafana, &full)) {
             Some(url) => a href=(url) title=(format!("{full} in Grafana")) rel="noreferrer" { code { (short) "…" } },
             None => code title=(full) { (short) "…" },
         }
@@ -195,7 +194,7 @@ fn duration(nanos: u64) -> String {
 }
 
 fn clock(since_unix_ms: u64) -> Markup {
-    let seconds = crate::unix_millis().saturating_sub(since_unix_ms) / 1000;
+    let seconds = clock::unix_millis().saturating_sub(since_unix_ms) / 1000;
     html! { time.clock data-since=(since_unix_ms) { (minutes(seconds)) } }
 }
 

@@ -3,27 +3,25 @@
 use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
-use scenario::{Group, Scenario};
+use scenario::Group;
 
 use super::part as as_part;
-use crate::api::ServiceStatus;
-use crate::lab::Desk;
-use crate::routes::Shared;
+use crate::api::routes::Shared;
+use crate::api::{ScenarioBrief, ServiceStatus};
+use crate::lab::Lab;
 
-pub(super) async fn part(State(desk): Shared) -> Html<String> {
-    as_part(list(&desk).await)
+pub(super) async fn part(State(lab): Shared) -> Html<String> {
+    as_part(list(&lab).await)
 }
 
-pub(super) async fn settings(State(desk): Shared) -> Html<String> {
-    as_part(table(&desk).await)
+pub(super) async fn settings(State(lab): Shared) -> Html<String> {
+    as_part(table(&lab).await)
 }
 
-pub(super) async fn list(desk: &Desk) -> Markup {
-    let current = match desk.drills.is_on() {
-        true => None,
-        false => desk.control.current().await.ok().map(|scenario| scenario.id.as_str()),
-    };
-    let all: Vec<_> = desk.control.catalogue().iter().collect();
+pub(super) async fn list(lab: &Lab) -> Markup {
+    let current = lab.current().await.ok().flatten();
+    let current = current.as_ref().map(|scenario| scenario.id.as_str());
+    let all = lab.briefs();
     html! {
         @for group in all.chunk_by(|one, next| one.group == next.group) {
             @let heading = group.first().map(|scenario| scenario.group).map_or("", Group::heading);
@@ -35,7 +33,7 @@ pub(super) async fn list(desk: &Desk) -> Markup {
     }
 }
 
-fn row(scenario: &Scenario, current: Option<&str>) -> Markup {
+fn row(scenario: &ScenarioBrief, current: Option<&str>) -> Markup {
     let holds = current == Some(scenario.id.as_str());
     html! {
         li.holds[holds] {
@@ -50,8 +48,8 @@ fn row(scenario: &Scenario, current: Option<&str>) -> Markup {
     }
 }
 
-pub(super) async fn table(desk: &Desk) -> Markup {
-    let status = match desk.status().await {
+pub(super) async fn table(lab: &Lab) -> Markup {
+    let status = match lab.status().await {
         Ok(status) => status,
         Err(problem) => return html! { p.bad { (problem.detail) } },
     };

@@ -9,13 +9,13 @@ use wire::{SpanId, TraceId};
 
 use super::claim::not_found;
 use super::{Page, duration, part as as_part};
-use crate::extract::InPath;
-use crate::routes::Shared;
+use crate::api::extract::InPath;
+use crate::api::routes::Shared;
 
-pub(super) async fn part(State(desk): Shared, InPath((trace, span)): InPath<(String, String)>) -> Page {
+pub(super) async fn part(State(lab): Shared, InPath((trace, span)): InPath<(String, String)>) -> Page {
     let trace: TraceId = trace.parse().map_err(|_| not_found("this is no trace id"))?;
     let id: SpanId = span.parse().map_err(|_| not_found("this is no span id"))?;
-    let spans = desk.looker.spans(trace).await?;
+    let spans = lab.spans(trace).await?;
     let span = spans.iter().find(|span| span.span_id == id).ok_or_else(|| not_found("the trace has no such span"))?;
     Ok(as_part(detail(span)))
 }

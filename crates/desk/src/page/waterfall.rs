@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use wire::{SpanId, TraceId};
 
 use super::{duration, encoded, service_class, trace_id};
-use crate::lab::Desk;
+use crate::lab::Lab;
 
 /// How many rows of a trace are drawn at first; then as many again as there are.
 const ROWS: usize = 200;
@@ -23,7 +23,7 @@ struct Clock {
     nanos: u64,
 }
 
-pub(super) fn draw(desk: &Desk, found: &Collected) -> Markup {
+pub(super) fn draw(lab: &Lab, found: &Collected) -> Markup {
     let evidence = &found.evidence;
     let clock = Clock::of(evidence);
     let count = evidence.fragments.len();
@@ -34,18 +34,18 @@ pub(super) fn draw(desk: &Desk, found: &Collected) -> Markup {
             @if evidence.partial { " The trace store left out spans." }
         }
         div.fragments {
-            @for fragment in &evidence.fragments { (self::fragment(desk, evidence, fragment)) }
+            @for fragment in &evidence.fragments { (self::fragment(lab, evidence, fragment)) }
             // Links are drawn here once it is known where the rows stand.
             svg.links aria-hidden="true" {}
         }
     }
 }
 
-fn fragment(desk: &Desk, evidence: &ClaimEvidence, fragment: &Fragment) -> Markup {
+fn fragment(lab: &Lab, evidence: &ClaimEvidence, fragment: &Fragment) -> Markup {
     html! {
         div.fragment {
             h3 {
-                "Trace " (trace_id(desk, fragment.trace_id)) " "
+                "Trace " (trace_id(lab, fragment.trace_id)) " "
                 span.quiet { (fragment.nodes.len()) " spans: " (fragment.services.join(", ")) }
             }
             @if fragment.roots().next().is_none() { p.unsure { "It has no root." } }

@@ -8,38 +8,14 @@ use chain::{Place, Step};
 use desk::api::{HEALTHY, ScenarioBrief};
 use evidence::diagnose::{CellStatus, HopDiagnosis};
 use evidence::{ClaimEvidence, Diagnosis, Expectation, Finding, Mismatch};
-use scenario::Settings;
-use scenario::file::Cause;
-use serde::Deserialize;
+use scenario::Scenario;
+use scenario::file::{Cause, Fault, Fix};
 
 use crate::lab::{Lab, mismatches, one_trace, shapes};
 use crate::silence::Telling;
 
 /// Each has a lab of its own, in which it mostly waits.
 const WORKERS: usize = 4;
-
-/// `GET /api/scenarios/{id}/answer`, as far as it is proved here.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Answer {
-    pub(crate) id: String,
-    pub(crate) settings: Settings,
-    control: bool,
-    fault: Option<Fault>,
-    healed: Option<Expectation>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Fault {
-    cause: Cause,
-    fixes: Vec<Fix>,
-    broken: Expectation,
-}
-
-#[derive(Debug, Deserialize)]
-struct Fix {
-    text: String,
-    settings: Settings,
-}
 
 /// What the healthy chain shows.
 struct Healthy {
@@ -74,14 +50,14 @@ fn every_scenario_is_seen_broken_and_healed() {
 }
 
 /// Every scenario with its answer.
-pub(crate) fn answers(lab: &Lab) -> Vec<Answer> {
+pub(crate) fn answers(lab: &Lab) -> Vec<Scenario> {
     let briefs: Vec<ScenarioBrief> = lab.get("api/scenarios");
     briefs.iter().map(|brief| lab.get(&format!("api/scenarios/{}/answer", brief.id))).collect()
 }
 
 /// Proves all of one scenario; what `diagnose` gets wrong is returned, so that one run tells it of every scenario.
-fn prove(lab: &Lab, lesson: Answer, healthy: &Healthy, telling: &Telling) -> Result<(), String> {
-    let Answer { id, control, fault, healed, .. } = &lesson;
+fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> Result<(), String> {
+    let Scenario { id, control, fault, healed, .. } = &lesson;
     let (id, control) = (id.as_str(), *control);
     let Fault { cause, fixes, broken } =
         fault.as_ref().unwrap_or_else(|| panic!("{id} is not healthy, so it has a fault"));
@@ -145,7 +121,7 @@ fn assert_holds(expectation: &Expectation, evidence: &ClaimEvidence, what: &str)
 
 impl Healthy {
     fn see(lab: &Lab) -> Self {
-        let answer: Answer = lab.get(&format!("api/scenarios/{HEALTHY}/answer"));
+        let answer: Scenario = lab.get(&format!("api/scenarios/{HEALTHY}/answer"));
         assert!(answer.fault.is_none(), "nothing is wrong with the healthy chain");
         let expectation = answer.healed.expect("the healthy scenario says what healthy is");
         lab.cli(&["scenario", "use", HEALTHY]).ended(0, "every service follows");

@@ -21,7 +21,7 @@ fn services_keep_their_last_good_settings_until_the_file_is_mended() {
     let refusal = "active.toml:4:20: `zipkin` is not allowed for OTEL_PROPAGATORS of python-api: unknown propagator \
                    `zipkin`; allowed: `none`, or a comma list of tracecontext, baggage, b3, b3multi, jaeger, xray";
     eventually("every service refuses the file", || {
-        let lab: desk::api::Lab = lab.get("api/lab");
+        let lab: desk::api::LabStatus = lab.get("api/lab");
         let refuses = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(refusal));
         match lab.services.iter().all(|service| refuses(&service.refused)) {
             true => Ok(()),

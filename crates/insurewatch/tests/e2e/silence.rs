@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use chain::Service;
 use evidence::TraceSource;
 use evidence::span::Span;
+use scenario::Scenario;
 use serde_json::{Value, json};
 
 use crate::lab::Lab;
-use crate::scenarios::Answer;
 
 /// Words of the source: module paths, file names, crates.
 const SOURCE: [&str; 7] = ["::", ".rs", "src/", "python_api", "java_claims", "claims_worker", "node_policy_store"];
@@ -26,9 +26,9 @@ pub(crate) struct Telling(BTreeSet<String>);
 
 impl Telling {
     /// Every scenario's id, every setting's name, and those of its values that are words of ours.
-    pub(crate) fn of(answers: &[Answer]) -> Self {
+    pub(crate) fn of(answers: &[Scenario]) -> Self {
         let mut words = BTreeSet::from(["scenario".to_owned(), "fault".to_owned()]);
-        for Answer { id, settings, .. } in answers {
+        for Scenario { id, settings, .. } in answers {
             words.insert(id.clone());
             for (_, key, value) in settings.iter() {
                 words.insert(key.to_owned());

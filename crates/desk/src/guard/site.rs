@@ -30,7 +30,7 @@ const SECURITY_HEADERS: [(&str, &str); 6] = [
 ];
 
 /// The layer: refuses with 403 what does not come from loopback names, `allowed` names, or, if it writes, from here.
-pub async fn same_site(State(allowed): State<Arc<[String]>>, request: Request, next: Next) -> Response {
+pub(crate) async fn same_site(State(allowed): State<Arc<[String]>>, request: Request, next: Next) -> Response {
     match refusal(&request, &allowed) {
         None => next.run(request).await,
         Some(why) => Problem::new(StatusCode::FORBIDDEN, why).into_response(),
@@ -69,7 +69,7 @@ fn is_page(path: &str) -> bool {
 
 /// The layer that tells browsers what the desk's pages may do: load from here, and nothing else
 /// ([CSP](https://www.w3.org/TR/CSP3/)).
-pub async fn headers(request: Request, next: Next) -> Response {
+pub(crate) async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in SECURITY_HEADERS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));

@@ -7,10 +7,10 @@ use evidence::{Collected, Patience};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::api::events::Changes;
 use crate::api::{ClaimRow, SentClaim};
-use crate::events::Pulses;
-use crate::log::{ClaimLog, Next};
-use crate::looker::Looker;
+use crate::lab::log::{ClaimLog, Next};
+use crate::lab::reader::EvidenceReader;
 
 /// The pause between two looks, one at a time: however much is sent, the trace store has other work too.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -18,13 +18,15 @@ const PAUSE: Duration = Duration::from_millis(20);
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 const AT_ONCE: Patience = Patience { deadline: Duration::ZERO, settle: Duration::ZERO, poll: Duration::from_millis(1) };
 
+/// A handle; all clones share one log. The task behind it starts with the first, takes one look at a time, and ends with
+/// the runtime. A claim enters with [`Observer::sent`] and is looked at until all is said of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Observer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     log: ClaimLog,
-    pulses: Pulses,
+    changes: Changes,
     sent: Notify,
 }
 
@@ -32,9 +34,9 @@ struct Inner {
 
 impl Observer {
     /// Must be called within a Tokio runtime.
-    pub(crate) fn start(looker: Looker, pulses: Pulses) -> Self {
-        let observer = Self(Arc::new(Inner { log: ClaimLog::default(), pulses, sent: Notify::new() }));
-        tokio::spawn(observer.clone().look_at_all(looker));
+    pub(crate) fn start(reader: EvidenceReader, changes: Changes) -> Self {
+        let observer = Self(Arc::new(Inner { log: ClaimLog::default(), changes, sent: Notify::new() }));
+        tokio::spawn(observer.clone().look_at_all(reader));
         observer
     }
 
@@ -44,18 +46,18 @@ impl Observer {
 
     pub(crate) fn sent(&self, claim: &SentClaim) {
         self.0.log.push(claim.clone());
-        self.0.pulses.beat(|pulse| pulse.claims += 1);
+        self.0.changes.notify(|pulse| pulse.claims += 1);
         self.0.sent.notify_one();
     }
 
     /// Notes what somebody saw.
     pub(crate) fn note(&self, claim_id: &str, look: &Collected) {
         if self.0.log.note(claim_id, look) {
-            self.0.pulses.beat(|pulse| pulse.looks += 1);
+            self.0.changes.notify(|pulse| pulse.looks += 1);
         }
     }
 
-    async fn look_at_all(self, looker: Looker) {
+    async fn look_at_all(self, reader: EvidenceReader) {
         loop {
             let sent = self.0.sent.notified();
             match self.0.log.next(Instant::now()) {
@@ -64,15 +66,15 @@ impl Observer {
                     () = sent => {}
                     () = sleep_until(due) => {}
                 },
-                Next::Due(row) => sleep(self.look(&looker, *row).await).await,
+                Next::Due(row) => sleep(self.look(&reader, *row).await).await,
             }
         }
     }
 
     /// Tells how long to pause.
-    async fn look(&self, looker: &Looker, ClaimRow { claim, sent_unix_ms, .. }: ClaimRow) -> Duration {
+    async fn look(&self, reader: &EvidenceReader, ClaimRow { claim, sent_unix_ms, .. }: ClaimRow) -> Duration {
         let Some(claim_id) = claim.claim_id else { return PAUSE };
-        let collected = looker.collect(&claim_id, sent_unix_ms / 1000, &AT_ONCE).await;
+        let collected = reader.collect(&claim_id, sent_unix_ms / 1000, &AT_ONCE).await;
         if collected.source_down {
             return LONG_PAUSE;
         }

@@ -16,29 +16,29 @@ const GATHER: Duration = Duration::from_millis(250);
 
 /// The newest counters; a slow reader misses steps, never the last one.
 #[derive(Clone, Debug)]
-pub(crate) struct Pulses(watch::Sender<Pulse>);
+pub(crate) struct Changes(watch::Sender<Pulse>);
 
-// === impl Pulses ===
+// === impl Changes ===
 
-impl Pulses {
+impl Changes {
     pub(crate) fn new() -> Self {
         Self(watch::Sender::new(Pulse::default()))
     }
 
-    pub(crate) fn beat(&self, count: impl FnOnce(&mut Pulse)) {
+    pub(crate) fn notify(&self, count: impl FnOnce(&mut Pulse)) {
         self.0.send_modify(count);
     }
 
     /// The counters as they are, then whenever they change.
     pub(crate) fn stream(&self) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
-        let mut pulses = self.0.subscribe();
-        pulses.mark_changed();
-        let events = futures_util::stream::unfold(pulses, async |mut pulses| {
-            pulses.changed().await.ok()?;
+        let mut changes = self.0.subscribe();
+        changes.mark_changed();
+        let events = futures_util::stream::unfold(changes, async |mut changes| {
+            changes.changed().await.ok()?;
             sleep(GATHER).await;
-            let pulse = *pulses.borrow_and_update();
+            let pulse = *changes.borrow_and_update();
             let event = Event::default().event("pulse").json_data(pulse).ok()?;
-            Some((Ok(event), pulses))
+            Some((Ok(event), changes))
         });
         Sse::new(events).keep_alive(KeepAlive::default())
     }

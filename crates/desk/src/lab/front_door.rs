@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::api::events::Changes;
 use crate::api::{ClaimEvent, ClaimsRequest, SentClaim, Traffic};
-use crate::events::Pulses;
-use crate::observer::Observer;
+use crate::lab::observer::Observer;
 
 /// How long an answer may take; longer than the services wait for each other.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,8 +24,9 @@ const MAX_UNDER_WAY: usize = 256;
 /// The time between two claims of the slowest traffic; rates close to 0 would ask for more than a clock can hold.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
+/// A handle; all clones share counters, rate, and the task that sends the traffic, which ends with the runtime.
 #[derive(Clone, Debug)]
-pub(crate) struct Door(Arc<Inner>);
+pub(crate) struct FrontDoor(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -34,7 +35,7 @@ struct Inner {
     claims: Url,
     number: AtomicU64,
     observer: Observer,
-    pulses: Pulses,
+    changes: Changes,
     rate: watch::Sender<f64>,
     accepted: AtomicU64,
     failed: AtomicU64,
@@ -47,25 +48,25 @@ pub(crate) struct Caller {
     pub(crate) baggage: Option<String>,
 }
 
-// === impl Door ===
+// === impl FrontDoor ===
 
-impl Door {
+impl FrontDoor {
     /// Must be called within a Tokio runtime, which carries the traffic.
-    pub(crate) fn new(front_door: &Url, observer: Observer, pulses: Pulses) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(front_door: &Url, observer: Observer, changes: Changes) -> Result<Self, reqwest::Error> {
         let client = Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build()?;
-        let (rate, changes) = watch::channel(0.0);
+        let (rate, rates) = watch::channel(0.0);
         let door = Self(Arc::new(Inner {
             client,
             front_door: front_door.clone(),
             claims: resource(front_door, &["claims"]),
             number: AtomicU64::default(),
             observer,
-            pulses,
+            changes,
             rate,
             accepted: AtomicU64::default(),
             failed: AtomicU64::default(),
         }));
-        tokio::spawn(door.clone().drive(changes));
+        tokio::spawn(door.clone().drive(rates));
         Ok(door)
     }
 
@@ -76,7 +77,7 @@ impl Door {
     pub(crate) fn set_traffic(&self, per_second: f64) {
         self.0.rate.send_replace(per_second);
         let traffic = self.traffic();
-        self.0.pulses.beat(|pulse| pulse.traffic = traffic);
+        self.0.changes.notify(|pulse| pulse.traffic = traffic);
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
@@ -129,7 +130,7 @@ impl Door {
             self.0.observer.sent(&sent);
         }
         let traffic = self.traffic();
-        self.0.pulses.beat(|pulse| pulse.traffic = traffic);
+        self.0.changes.notify(|pulse| pulse.traffic = traffic);
         sent
     }
 

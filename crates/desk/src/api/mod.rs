@@ -1,4 +1,11 @@
 //! What goes in and out of the desk, as JSON.
+//!
+//! - here: the values themselves, which the command line reads too
+//! - `routes`: which path takes and gives which of them; `openapi`: the same as a document
+//! - `events`: tells pages that something changed
+//! - `extract`: paths and queries, whose errors are problems
+
+#![expect(missing_docs, reason = "a field whose name says it all has no more to say")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +18,14 @@ use serde::{Deserialize, Serialize};
 use service::Problem;
 use utoipa::ToSchema;
 
+use crate::clock;
+use crate::drill::Mask;
+
+pub(crate) mod events;
+pub(crate) mod extract;
+pub(crate) mod openapi;
+pub(crate) mod routes;
+
 /// The scenario in which nothing is set.
 pub const HEALTHY: &str = "healthy";
 /// The most claims per second that can be asked for.
@@ -18,7 +33,7 @@ pub const MAX_PER_SECOND: f64 = 1000.0;
 
 /// `GET /api/lab`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Lab {
+pub struct LabStatus {
     /// Where claims go in.
     pub front_door: String,
     /// Where traces are read.
@@ -32,7 +47,6 @@ pub struct Lab {
 /// A service as its `/healthz` tells it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStatus {
-    /// Its name.
     pub service: String,
     /// Where it answers.
     pub url: String,
@@ -50,25 +64,20 @@ pub struct ServiceStatus {
 /// `GET /api/scenarios` and `GET /api/scenarios/{id}`: a lesson without its answer, which settings and hints are too.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ScenarioBrief {
-    /// Its id.
     pub id: String,
-    /// Its title.
     pub title: String,
     /// The chapter that it belongs to.
     #[schema(value_type = String)]
     pub group: Group,
-    /// What it teaches.
     pub topic: String,
     /// What is noticed.
     pub symptom: String,
-    /// What to look at.
     pub look: Vec<String>,
 }
 
 /// `GET /api/settings`, and the answer to every change of them.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
-    /// The newest generation.
     pub generation: u64,
     /// The scenario that was chosen last, if any.
     pub scenario: Option<String>,
@@ -80,7 +89,6 @@ pub struct Status {
     pub masked: bool,
     /// Whether every service follows the newest generation.
     pub settled: bool,
-    /// Every service.
     pub services: Vec<ServiceStatus>,
 }
 
@@ -88,7 +96,6 @@ pub struct Status {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UseRequest {
-    /// The scenario.
     pub id: String,
 }
 
@@ -96,11 +103,8 @@ pub struct UseRequest {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetRequest {
-    /// Whose setting.
     pub service: String,
-    /// Which setting.
     pub key: String,
-    /// Its value.
     pub value: String,
 }
 
@@ -108,7 +112,6 @@ pub struct SetRequest {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimsRequest {
-    /// How many.
     #[serde(default = "one")]
     #[schema(minimum = 1, maximum = 100_000)]
     pub count: u64,
@@ -127,13 +130,10 @@ pub struct ClaimsRequest {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClaimEvent {
-    /// A claim was answered.
     Claim(SentClaim),
-    /// All were answered.
     Done {
         /// How many were accepted.
         accepted: u64,
-        /// How many were not.
         failed: u64,
     },
 }
@@ -147,9 +147,7 @@ pub struct SentClaim {
     pub status: Option<u16>,
     /// The trace that the front door made of it, by the answer's `traceresponse` header.
     pub trace_id: Option<String>,
-    /// That header.
     pub traceresponse: Option<String>,
-    /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How long the answer took, in milliseconds.
@@ -167,7 +165,6 @@ pub struct LookQuery {
 /// What is known of a claim.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ClaimReport {
-    /// Its traces.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub collected: Collected,
@@ -189,16 +186,12 @@ pub struct CheckRequest {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckEvent {
-    /// What is being done.
     Progress(String),
-    /// The end of it.
     Report(Box<CheckReport>),
 }
 
-/// What a check found.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CheckReport {
-    /// The verdict.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub verdict: Verdict,
@@ -217,7 +210,6 @@ pub struct Hint {
     pub number: usize,
     /// How many there are.
     pub of: usize,
-    /// The hint.
     pub text: String,
 }
 
@@ -331,7 +323,6 @@ pub struct DrillStatus {
     pub current: Option<CurrentDrill>,
     /// How the last drill ended.
     pub last: Option<EndedDrill>,
-    /// All drills so far.
     pub record: DrillRecord,
     /// The scenarios that a drill may choose from.
     pub scenarios: Vec<String>,
@@ -342,16 +333,13 @@ pub struct DrillStatus {
 pub struct CurrentDrill {
     /// When it began, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
-    /// Wrong answers so far.
     pub wrong_answers: u32,
-    /// Hints so far.
     pub hints: u32,
 }
 
 /// A drill that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EndedDrill {
-    /// Which scenario it was.
     pub scenario: String,
     /// Whether it was answered rightly.
     pub solved: bool,
@@ -361,9 +349,7 @@ pub struct EndedDrill {
     pub score: u32,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
-    /// Wrong answers.
     pub wrong_answers: u32,
-    /// Hints.
     pub hints: u32,
 }
 
@@ -371,7 +357,6 @@ pub struct EndedDrill {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct DrillRecord {
-    /// How many were solved.
     pub solved: u32,
     /// How many ended in another way.
     pub not_solved: u32,
@@ -388,7 +373,6 @@ pub struct DrillRecord {
 /// What an answer was found to be.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Judgement {
-    /// Whether it is right.
     pub right: bool,
     /// What speaks for or against it, one sentence each.
     pub evidence: Vec<String>,
@@ -449,19 +433,24 @@ impl Hint {
 
 // === impl Status ===
 
-impl Status {
-    /// What may be told of it while a drill is on.
-    pub(crate) fn masked(self) -> Self {
-        let services = self.services.into_iter().map(ServiceStatus::masked).collect();
+impl Mask for Status {
+    fn masked(self) -> Self {
+        let services = self.services.masked();
         Self { scenario: None, settings: Settings::default(), masked: true, services, ..self }
     }
 }
 
 // === impl ServiceStatus ===
 
+impl Mask for Vec<ServiceStatus> {
+    fn masked(self) -> Self {
+        self.into_iter().map(ServiceStatus::masked).collect()
+    }
+}
+
 impl ServiceStatus {
     /// The words of a refusal name settings, and lost spans name an exporter.
-    pub(crate) fn masked(self) -> Self {
+    fn masked(self) -> Self {
         let refused = self.refused.map(|_| "what it refuses is hidden while a drill is on".to_owned());
         Self { refused, spans: None, ..self }
     }
@@ -469,9 +458,9 @@ impl ServiceStatus {
 
 // === impl CheckReport ===
 
-impl CheckReport {
-    /// Only healthy or broken, as long as a drill is on.
-    pub(crate) fn masked(mut self) -> Self {
+impl Mask for CheckReport {
+    /// Only healthy or broken.
+    fn masked(mut self) -> Self {
         let (outcome, sentence) = match self.verdict.outcome {
             Outcome::Healthy | Outcome::NotAPropagationBreak => (Outcome::Healthy, "Healthy."),
             Outcome::Broken | Outcome::Leaking => (Outcome::Broken, "Broken."),
@@ -480,6 +469,16 @@ impl CheckReport {
         let claims = Vec::new();
         self.verdict = Verdict { outcome, sentence: sentence.to_owned(), claims, evidence: Vec::new() };
         self
+    }
+}
+
+// === impl CurrentDrill ===
+
+impl CurrentDrill {
+    /// How long it has been on, in milliseconds, by this machine's clock.
+    #[must_use]
+    pub fn age_ms(&self) -> u64 {
+        clock::unix_millis().saturating_sub(self.started_unix_ms)
     }
 }
 

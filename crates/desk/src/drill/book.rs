@@ -9,11 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
 
 use axum::http::StatusCode;
-use scenario::Catalogue;
+use scenario::{Catalogue, Scenario};
 use serde::{Deserialize, Serialize};
 use service::Problem;
 
-use crate::api::{CurrentDrill, DrillRecord, DrillStatus, EndedDrill, HEALTHY};
+use crate::api::{CurrentDrill, DrillRecord, DrillStatus, EndedDrill, HEALTHY, Hint};
+use crate::clock;
+use crate::drill::{Ended, Spoiler};
 
 const FULL_SCORE: u32 = 100;
 const LEAST_SCORE: u32 = 10;
@@ -39,10 +41,10 @@ struct Book {
 
 /// A drill that is on, with the scenario that it hides.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Hidden {
-    pub(crate) scenario: String,
+struct Hidden {
+    scenario: String,
     #[serde(flatten)]
-    pub(crate) drill: CurrentDrill,
+    drill: CurrentDrill,
 }
 
 /// How a drill ends.
@@ -106,8 +108,9 @@ impl Drills {
         }
     }
 
-    pub(crate) fn hidden(&self) -> Option<Hidden> {
-        self.lock().hidden.clone()
+    /// The scenario of the drill that is on.
+    pub(crate) fn hidden(&self) -> Option<Spoiler<String>> {
+        self.lock().hidden.as_ref().map(|hidden| Spoiler::new(hidden.scenario.clone()))
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -134,7 +137,7 @@ impl Drills {
     }
 
     pub(crate) fn start(&self, scenario: String) -> Result<(), Problem> {
-        let drill = CurrentDrill { started_unix_ms: crate::unix_millis(), ..CurrentDrill::default() };
+        let drill = CurrentDrill { started_unix_ms: clock::unix_millis(), ..CurrentDrill::default() };
         self.change(|book| book.hidden = Some(Hidden { scenario, drill }))
     }
 
@@ -151,7 +154,20 @@ impl Drills {
         })
     }
 
-    pub(crate) fn count_hint(&self) -> Result<(), Problem> {
+    /// The next hint for the hidden scenario, counted; never the last.
+    pub(crate) fn hint(&self, scenario: Spoiler<&Scenario>) -> Result<Hint, Problem> {
+        let Spoiler(scenario) = scenario;
+        let given = self.lock().hidden.as_ref().map_or(0, |hidden| hidden.drill.hints);
+        let number = usize::try_from(given).unwrap_or(usize::MAX).saturating_add(1);
+        if number >= scenario.hints.len() {
+            let detail = "the last hint is all but the answer: in a drill, reveal it or diagnose instead";
+            return Err(Problem::new(StatusCode::CONFLICT, detail));
+        }
+        self.count_hint()?;
+        Ok(Hint::of(scenario, number))
+    }
+
+    fn count_hint(&self) -> Result<(), Problem> {
         self.change(|book| {
             if let Some(hidden) = &mut book.hidden {
                 hidden.drill.hints += 1;
@@ -159,8 +175,8 @@ impl Drills {
         })
     }
 
-    /// Ends the drill that is on; tells which scenario it was.
-    pub(crate) fn end(&self, ending: Ending) -> Result<Option<String>, Problem> {
+    /// Ends the drill, if one is on.
+    pub(crate) fn end(&self, ending: Ending) -> Result<Ended, Problem> {
         let mut scenario = None;
         self.change(|book| {
             if let Some(hidden) = book.hidden.take() {
@@ -168,7 +184,7 @@ impl Drills {
                 book.close(hidden, ending);
             }
         })?;
-        Ok(scenario)
+        Ok(Ended { scenario })
     }
 
     /// Nothing changes in memory that is not on disk.
@@ -194,9 +210,9 @@ impl Drills {
 
 impl Book {
     fn close(&mut self, hidden: Hidden, ending: Ending) {
-        let CurrentDrill { started_unix_ms, wrong_answers, hints } = hidden.drill;
+        let duration_ms = hidden.drill.age_ms();
+        let CurrentDrill { wrong_answers, hints, .. } = hidden.drill;
         let solved = ending == Ending::Solved;
-        let duration_ms = crate::unix_millis().saturating_sub(started_unix_ms);
         let costs = wrong_answers.saturating_mul(WRONG_ANSWER_COSTS).saturating_add(hints.saturating_mul(HINT_COSTS));
         let score = if solved { FULL_SCORE.saturating_sub(costs).max(LEAST_SCORE) } else { 0 };
         let record = &mut self.record;
@@ -251,7 +267,7 @@ mod tests {
         before.start("lab-1".to_owned()).unwrap();
         before.count_wrong_answer().unwrap();
         let after = drills(folder.path(), &[]).unwrap();
-        assert_eq!(after.hidden().unwrap().scenario, "lab-1", "the drill goes on");
+        assert_eq!(after.hidden().unwrap().0, "lab-1", "the drill goes on");
         let told = serde_json::to_value(after.status()).unwrap();
         assert_eq!(told["current"]["wrong_answers"], 1, "and so does its score");
         assert!(!told["current"].to_string().contains("lab-1"), "nobody is told which it is: {told}");
@@ -271,7 +287,7 @@ mod tests {
             drills.start("lab-1".to_owned()).unwrap();
             (0..wrong_answers).for_each(|_| drills.count_wrong_answer().unwrap());
             (0..hints).for_each(|_| drills.count_hint().unwrap());
-            assert_eq!(drills.end(ending).unwrap().as_deref(), Some("lab-1"), "{why}");
+            assert_eq!(drills.end(ending).unwrap().scenario(), Some("lab-1"), "{why}");
             let status = drills.status();
             let last = status.last.unwrap();
             assert_eq!((last.score, status.record.streak), (score, streak), "{why}");

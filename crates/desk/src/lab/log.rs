@@ -9,6 +9,7 @@ use evidence::{Collected, Outcome, Patience, Reading};
 use tokio::time::Instant;
 
 use crate::api::{ClaimRow, Scoreboard, Seen, SentClaim};
+use crate::clock;
 
 /// How many claims are remembered.
 pub(crate) const REMEMBERED: usize = 500;
@@ -61,7 +62,7 @@ impl ClaimLog {
         if log.entries.len() == REMEMBERED {
             log.entries.pop_front();
         }
-        let row = ClaimRow { claim, sent_unix_ms: crate::unix_millis(), seen: None };
+        let row = ClaimRow { claim, sent_unix_ms: clock::unix_millis(), seen: None };
         log.entries.push_back(Entry::new(row, Instant::now()));
     }
 
@@ -115,7 +116,7 @@ impl ClaimLog {
     }
 
     pub(crate) fn scoreboard(&self) -> Scoreboard {
-        let since = crate::unix_millis().saturating_sub(WINDOW_S * 1000);
+        let since = clock::unix_millis().saturating_sub(WINDOW_S * 1000);
         let mut board = Scoreboard { window_s: WINDOW_S, ..Scoreboard::default() };
         let log = self.lock();
         let recent = log.rows().filter(|row| row.sent_unix_ms >= since);

@@ -5,6 +5,8 @@ use evidence::diagnose::{Cell, CellStatus, HopDiagnosis};
 use evidence::{Diagnosis, Finding};
 use scenario::file::Cause;
 
+use crate::drill::Spoiler;
+
 /// Where something is wrong, as a scenario's cause or a learner says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -12,11 +14,18 @@ pub(crate) struct Answer {
     step: Option<Step>,
 }
 
-/// What a fresh diagnosis says of an answer that is not the cause itself.
+/// What an answer is worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Grade {
+    /// It is the cause, whose text this is.
+    Cause(String),
     /// It would leave the same evidence as the cause.
-    SameEvidence(String),
+    SameEvidence {
+        /// What the evidence says of the answer.
+        sentence: String,
+        /// The text of the cause.
+        cause: String,
+    },
     /// These sentences speak against it.
     Against(Vec<String>),
 }
@@ -28,8 +37,9 @@ impl Answer {
         Self { place, step }
     }
 
-    pub(crate) fn is(self, cause: &Cause) -> bool {
-        self.means(Some(cause.place), cause.step)
+    /// Whether this is the cause itself, so that no evidence has to be asked.
+    pub(crate) fn names(self, Spoiler(cause): &Spoiler<&Cause>) -> Option<Grade> {
+        self.means(Some(cause.place), cause.step).then(|| Grade::Cause(cause.text.clone()))
     }
 
     /// Whether it names this place and step: a step at a hop is also a step of whoever does it there.
@@ -39,8 +49,8 @@ impl Answer {
         self.step == step && place.is_some_and(at)
     }
 
-    /// What the evidence says of this answer, given that the cause is another.
-    pub(crate) fn grade(self, cause: &Cause, diagnosis: &Diagnosis) -> Grade {
+    /// What a fresh diagnosis says of this answer, given that the cause is another.
+    pub(crate) fn grade(self, Spoiler(cause): &Spoiler<&Cause>, Spoiler(diagnosis): &Spoiler<Diagnosis>) -> Grade {
         let truth = Self::new(cause.place, cause.step);
         let told = |answer: Self, finding: &Finding| {
             let first = (finding.place, finding.step, &finding.sentence);
@@ -52,7 +62,10 @@ impl Answer {
             meant.map(|(.., sentence)| (*sentence).clone())
         };
         let alike = diagnosis.findings().find_map(|finding| told(truth, finding).and(told(self, finding)));
-        alike.map_or_else(|| Grade::Against(self.against(diagnosis)), Grade::SameEvidence)
+        match alike {
+            Some(sentence) => Grade::SameEvidence { sentence, cause: cause.text.clone() },
+            None => Grade::Against(self.against(diagnosis)),
+        }
     }
 
     fn against(self, diagnosis: &Diagnosis) -> Vec<String> {
@@ -83,6 +96,29 @@ impl Answer {
             }
             [] => vec![format!("{service} creates no spans: what goes wrong there shows at the hop that leads to it.")],
             _ => sentences,
+        }
+    }
+}
+
+// === impl Grade ===
+
+impl Grade {
+    pub(crate) fn is_right(&self) -> bool {
+        match self {
+            Self::Cause(_) | Self::SameEvidence { .. } => true,
+            Self::Against(_) => false,
+        }
+    }
+
+    /// What speaks for or against the answer.
+    pub(crate) fn into_sentences(self) -> Vec<String> {
+        match self {
+            Self::Cause(text) => vec![text],
+            Self::SameEvidence { sentence, cause } => {
+                let same = "No evidence can tell this from the cause that was set, so it counts.".to_owned();
+                vec![sentence, same, cause]
+            }
+            Self::Against(sentences) => sentences,
         }
     }
 }
@@ -180,19 +216,20 @@ mod tests {
             text: "No producer injects.".to_owned(),
         };
         let right = Answer::new(cause.place, cause.step);
-        assert!(right.is(&cause), "the cause itself");
+        let (hidden, diagnosis) = (Spoiler::new(&cause), Spoiler::new(diagnosis()));
+        assert!(right.names(&hidden).is_some_and(|grade| grade.is_right()), "the cause itself");
         let sender = Answer::new("java-claims".parse().unwrap(), Some(Step::Inject));
-        assert!(sender.is(&cause), "who injects on a hop is its sender");
+        assert!(sender.names(&hidden).is_some(), "who injects on a hop is its sender");
         for (bystander, step) in
             [("claims-worker", Step::Inject), ("gateway", Step::Inject), ("java-claims", Step::Use)]
         {
             let answer = Answer::new(bystander.parse().unwrap(), Some(step));
-            assert!(!answer.is(&cause), "{bystander} does not do the step that failed");
+            assert!(answer.names(&hidden).is_none(), "{bystander} does not do the step that failed");
         }
         let outbox = Answer::new("java-claims".parse().unwrap(), Some(Step::Inject));
         assert_eq!(
-            outbox.grade(&cause, &diagnosis()),
-            Grade::SameEvidence("The outbox.".to_owned()),
+            outbox.grade(&hidden, &diagnosis),
+            Grade::SameEvidence { sentence: "The outbox.".to_owned(), cause: cause.text.clone() },
             "what no evidence can separate is accepted"
         );
         let table = [
@@ -205,8 +242,8 @@ mod tests {
         ];
         for (place, step, part, why) in table {
             let answer = Answer::new(place.parse().unwrap(), step);
-            assert!(!answer.is(&cause), "{why}");
-            let Grade::Against(sentences) = answer.grade(&cause, &diagnosis()) else { panic!("accepted: {why}") };
+            assert!(answer.names(&hidden).is_none(), "{why}");
+            let Grade::Against(sentences) = answer.grade(&hidden, &diagnosis) else { panic!("accepted: {why}") };
             let text = sentences.join(" ");
             assert!(text.contains(part), "{why}: {text}");
             assert!(!text.contains("step 1 (inject) failed"), "the cause is not given away: {text}");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::Service;
+use evidence::Expectation;
 use futures_util::future::join_all;
 use reqwest::{Client, Url};
 use scenario::{Active, Catalogue, Scenario, Schema, Settings};
@@ -16,7 +17,9 @@ use service::problem::Chain;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::api::{Hint, ServiceStatus, SetRequest, Status};
+use crate::api::{Hint, ScenarioBrief, ServiceStatus, SetRequest, Status};
+use crate::clock;
+use crate::drill::Spoiler;
 
 /// How long services may take to follow a change before somebody is told that one does not.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
@@ -47,8 +50,8 @@ impl Control {
         schema: Arc<Schema>,
     ) -> Self {
         // Nobody switches between the start of the lab and that of its desk.
-        let switched =
-            std::fs::metadata(&active).and_then(|it| it.modified()).ok().map_or_else(crate::unix_millis, millis);
+        let written = std::fs::metadata(&active).and_then(|it| it.modified()).ok();
+        let switched = written.map_or_else(clock::unix_millis, clock::millis_of);
         Self {
             client,
             services,
@@ -68,50 +71,65 @@ impl Control {
         self.switched_unix_ms.load(Relaxed)
     }
 
-    pub(crate) fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
+    pub(crate) fn briefs(&self) -> impl Iterator<Item = ScenarioBrief> {
+        self.catalogue.iter().map(ScenarioBrief::from)
     }
 
-    pub(crate) fn find(&self, id: &str) -> Result<&Scenario, Problem> {
-        self.catalogue.get(id).map_err(|error| Problem::new(StatusCode::NOT_FOUND, error.to_string()))
+    pub(crate) fn brief(&self, id: &str) -> Result<ScenarioBrief, Problem> {
+        self.get(id).map(ScenarioBrief::from)
     }
 
-    pub(crate) async fn status(&self) -> Result<Status, Problem> {
+    pub(crate) fn find(&self, id: &str) -> Result<Spoiler<&Scenario>, Problem> {
+        self.get(id).map(Spoiler::new)
+    }
+
+    /// The scenario that a drill hides.
+    pub(crate) fn hidden(&self, id: Spoiler<String>) -> Result<Spoiler<&Scenario>, Problem> {
+        id.map(|id| self.get(&id)).transpose()
+    }
+
+    /// What a scenario wants to see when it is healed; none if there is no such scenario.
+    pub(crate) fn healed(&self, id: &str) -> Spoiler<Option<Expectation>> {
+        let scenario = self.catalogue.get(id).ok();
+        Spoiler::new(scenario.map(|scenario| self.catalogue.healed(scenario).clone()))
+    }
+
+    pub(crate) async fn status(&self) -> Result<Spoiler<Status>, Problem> {
         let path = self.active.lock().await;
         let active = self.load(&path)?;
         drop(path);
-        Ok(self.seen(active).await)
+        Ok(Spoiler::new(self.seen(active).await))
     }
 
-    pub(crate) async fn use_scenario(&self, id: &str) -> Result<Status, Problem> {
-        let scenario = self.find(id)?;
+    pub(crate) async fn use_scenario(&self, id: &str) -> Result<Spoiler<Status>, Problem> {
+        let scenario = self.get(id)?;
         self.switch(scenario, Some(scenario.id.clone())).await
     }
 
     /// Sets what a scenario sets, but names none.
-    pub(crate) async fn use_hidden(&self, id: &str) -> Result<Status, Problem> {
-        self.switch(self.find(id)?, None).await
+    pub(crate) async fn use_hidden(&self, id: &str) -> Result<Spoiler<Status>, Problem> {
+        self.switch(self.get(id)?, None).await
     }
 
     /// Says which scenario holds, and changes nothing else.
-    pub(crate) async fn name_scenario(&self, id: &str) -> Result<Status, Problem> {
+    pub(crate) async fn name_scenario(&self, id: &str) -> Result<Spoiler<Status>, Problem> {
         self.change(|active| active.scenario = Some(id.to_owned())).await
     }
 
-    async fn switch(&self, scenario: &Scenario, name: Option<String>) -> Result<Status, Problem> {
+    async fn switch(&self, scenario: &Scenario, name: Option<String>) -> Result<Spoiler<Status>, Problem> {
         let path = self.active.lock().await;
         // The old settings are not needed, so a file that was spoilt by hand is mended by this.
         let generation = match Active::generation_in(&path) {
             Some(generation) => generation,
-            None => self.services().await.iter().filter_map(|service| service.generation).max().unwrap_or_default(),
+            None => self.healths().await.iter().filter_map(|service| service.generation).max().unwrap_or_default(),
         };
         let active = Active { generation, scenario: name, settings: scenario.settings.clone() };
         let status = self.publish(&path, active).await?;
-        self.switched_unix_ms.store(crate::unix_millis(), Relaxed);
+        self.switched_unix_ms.store(clock::unix_millis(), Relaxed);
         Ok(status)
     }
 
-    pub(crate) async fn set(&self, request: &SetRequest) -> Result<Status, Problem> {
+    pub(crate) async fn set(&self, request: &SetRequest) -> Result<Spoiler<Status>, Problem> {
         let SetRequest { service, key, value } = request;
         let refused = |error: &dyn std::error::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
         self.schema.check(service, key, value).map_err(|refusal| refused(&refusal))?;
@@ -122,7 +140,7 @@ impl Control {
     }
 
     /// The scenario that holds.
-    pub(crate) async fn current(&self) -> Result<&Scenario, Problem> {
+    pub(crate) async fn current(&self) -> Result<Spoiler<&Scenario>, Problem> {
         let path = self.active.lock().await;
         let active = self.load(&path)?;
         self.find(active.scenario.as_deref().unwrap_or(crate::api::HEALTHY))
@@ -138,11 +156,19 @@ impl Control {
         Hint::of(scenario, given.1)
     }
 
-    pub(crate) async fn services(&self) -> Vec<ServiceStatus> {
+    pub(crate) async fn services(&self) -> Spoiler<Vec<ServiceStatus>> {
+        Spoiler::new(self.healths().await)
+    }
+
+    fn get(&self, id: &str) -> Result<&Scenario, Problem> {
+        self.catalogue.get(id).map_err(|error| Problem::new(StatusCode::NOT_FOUND, error.to_string()))
+    }
+
+    async fn healths(&self) -> Vec<ServiceStatus> {
         join_all(self.services.iter().map(|(service, url)| self.health(*service, url))).await
     }
 
-    async fn change(&self, edit: impl FnOnce(&mut Active)) -> Result<Status, Problem> {
+    async fn change(&self, edit: impl FnOnce(&mut Active)) -> Result<Spoiler<Status>, Problem> {
         let path = self.active.lock().await;
         let mut active = self.load(&path)?;
         edit(&mut active);
@@ -150,14 +176,14 @@ impl Control {
     }
 
     /// Writes a new generation and waits until it is followed. What follows is told, not assumed.
-    async fn publish(&self, path: &Path, mut active: Active) -> Result<Status, Problem> {
+    async fn publish(&self, path: &Path, mut active: Active) -> Result<Spoiler<Status>, Problem> {
         active.generation = active.generation.saturating_add(1);
         active.write(path).map_err(|error| Problem::internal(&error))?;
         let deadline = Instant::now() + SETTLE_DEADLINE;
         loop {
             let status = self.seen(active.clone()).await;
             if status.settled || Instant::now() >= deadline {
-                return Ok(status);
+                return Ok(Spoiler::new(status));
             }
             sleep(SETTLE_POLL).await;
         }
@@ -172,7 +198,7 @@ impl Control {
     }
 
     async fn seen(&self, active: Active) -> Status {
-        let services = self.services().await;
+        let services = self.healths().await;
         let follows = |status: &ServiceStatus| {
             status.refused.is_none() && status.generation.is_some_and(|generation| generation >= active.generation)
         };
@@ -201,9 +227,4 @@ impl Control {
             spans: health.and_then(|health| health.spans),
         }
     }
-}
-
-fn millis(time: std::time::SystemTime) -> u64 {
-    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or_default()
 }

@@ -11,22 +11,32 @@ use service::Problem;
 use service::url::resource;
 use wire::{TraceHeaders, TraceId};
 
+/// Clients of the trace store and the third party; it remembers nothing, so that every question is asked anew.
 #[derive(Clone, Debug)]
-pub(crate) struct Looker {
+pub(crate) struct EvidenceReader {
     source: TraceSource,
     client: Client,
     fraud_partner: Option<Url>,
 }
 
-/// What the third party tells of a claim.
+/// What a trace that was asked for by its id turned out to be.
+#[derive(Debug)]
+pub(crate) enum Trace {
+    /// Part of the claim of this id.
+    OfClaim(String),
+    /// A read, which belongs to no submission: all that there is of it.
+    Alone(Box<Collected>),
+}
+
+/// What the third party remembers of a claim.
 #[derive(Debug, Deserialize)]
 struct Record {
     headers: BTreeMap<String, Vec<String>>,
 }
 
-// === impl Looker ===
+// === impl EvidenceReader ===
 
-impl Looker {
+impl EvidenceReader {
     pub(crate) fn new(trace_source: &Url, client: Client, fraud_partner: Option<Url>) -> Self {
         Self { source: TraceSource::new(trace_source.as_str(), client.clone()), client, fraud_partner }
     }
@@ -37,17 +47,17 @@ impl Looker {
         collected.with_third_party(self.record(claim_id).await)
     }
 
-    /// The claim that a trace belongs to, or else the trace alone.
-    pub(crate) async fn claim_of(&self, trace_id: TraceId) -> Result<Result<String, Collected>, Problem> {
+    /// What a trace is part of.
+    pub(crate) async fn trace(&self, trace_id: TraceId) -> Result<Trace, Problem> {
         let spans = self.spans(trace_id).await?;
         if let Some(claim_id) = spans.iter().find_map(|span| span.claim_id()) {
-            return Ok(Ok(claim_id.to_owned()));
+            return Ok(Trace::OfClaim(claim_id.to_owned()));
         }
         if spans.is_empty() {
             return Err(Problem::new(StatusCode::NOT_FOUND, "no trace with this id has arrived"));
         }
         let evidence = ClaimEvidence::from_spans(String::new(), spans);
-        Ok(Err(Collected { evidence, complete: true, ..Collected::default() }))
+        Ok(Trace::Alone(Box::new(Collected { evidence, complete: true, ..Collected::default() })))
     }
 
     /// The spans of a trace; none if it is not there.

@@ -1,0 +1,13 @@
+//! Drills: a hidden scenario, to be found by its evidence.
+//!
+//! - `book`: which scenario is hidden, the clock, the score, and the file that keeps them
+//! - `grading`: whether an answer is right, and what speaks against it
+//! - `spoiler`: the type of what a drill hides
+
+mod book;
+pub(crate) mod grading;
+mod spoiler;
+
+pub use book::DrillError;
+pub(crate) use book::{Drills, Ending};
+pub(crate) use spoiler::{Ended, Mask, Spoiler};

@@ -1,0 +1,392 @@
+//! What can be asked of the desk, by the API and by the pages alike.
+//!
+//! - here: [`Lab`], the only thing that routes and pages know
+//! - `control`: switches settings and waits until every service follows them
+//! - `front_door`: sends claims through the front door, singly or as traffic
+//! - `observer`, `log`: looks once at each claim, and remembers the newest
+//! - `reader`: gathers the evidence of a claim: its spans, and what the third party remembers
+//! - `check`: sends probes and judges their evidence
+//!
+//! What would give a drill's answer away is a [`Spoiler`] in all of these, and is opened here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use chain::{Place, Service, Topology};
+use evidence::{Collected, Diagnosis, Patience, Picture, Reading, Span};
+use reqwest::Url;
+use scenario::{Scenario, Schema};
+use service::Problem;
+use tokio::sync::{Mutex, mpsc};
+use wire::TraceId;
+
+use crate::api::events::Changes;
+use crate::api::{
+    CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimRow, ClaimsRequest, DrillAnswer, DrillRequest, DrillStatus,
+    Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, SentClaim, SetRequest, Status, Traffic,
+};
+use crate::drill::grading::Answer;
+use crate::drill::{Drills, Ended, Ending, Spoiler};
+use crate::{Config, StartError, clock};
+
+mod check;
+mod control;
+mod front_door;
+mod log;
+mod observer;
+mod reader;
+
+use control::Control;
+use front_door::FrontDoor;
+use observer::Observer;
+use reader::{EvidenceReader, Trace};
+
+/// How long a health poll may take.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the file of active settings is looked at.
+const SETTINGS_POLL: Duration = Duration::from_millis(250);
+/// Somebody who asks for a trace waits no longer for spans that may never come.
+const LOOK_PATIENCE: Patience =
+    Patience { deadline: Duration::from_secs(3), settle: Duration::from_millis(300), poll: Duration::from_millis(100) };
+/// How far back a claim is searched for, in seconds. Tempo searches through 168 hours at most, and margins are added.
+const LOOK_BACK_SECONDS: u64 = 6 * 24 * 3600;
+const LONGEST_ID_BYTES: usize = 128;
+
+/// The lab as this desk drives it and sees it. It lives as long as the desk, and its tasks as long as the runtime.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    control: Control,
+    front_door: FrontDoor,
+    reader: EvidenceReader,
+    observer: Observer,
+    drills: Drills,
+    changes: Changes,
+    trace_source: Url,
+    grafana: Option<Url>,
+    lock_reveal: bool,
+    /// Held while a drill is started, answered or ended.
+    drill_turn: Mutex<()>,
+}
+
+// === impl Lab ===
+
+impl Lab {
+    /// Must be called within a Tokio runtime.
+    pub(crate) fn start(config: Config) -> Result<Self, StartError> {
+        let client = reqwest::Client::builder().no_proxy().timeout(HEALTH_TIMEOUT).build()?;
+        let url =
+            |service: Service| config.services.iter().find(|(name, _)| *name == service).map(|(_, url)| url.clone());
+        let front_door = url(Service::PythonApi).ok_or(StartError::Missing(Service::PythonApi))?;
+        let folder = config.active.parent().unwrap_or(Path::new(""));
+        let drills = Drills::load(folder, config.drills, &config.catalogue)?;
+        let changes = Changes::new();
+        notify_of_settings(&changes, config.active.clone(), Arc::clone(&config.schema));
+        let reader = EvidenceReader::new(&config.trace_source, client.clone(), url(Service::FraudPartner));
+        let observer = Observer::start(reader.clone(), changes.clone());
+        let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone())?;
+        front_door.set_traffic(config.traffic_per_second);
+        Ok(Self {
+            front_door,
+            observer,
+            reader,
+            drills,
+            changes,
+            control: Control::new(client, config.services, config.active, config.catalogue, config.schema),
+            trace_source: config.trace_source,
+            grafana: config.grafana,
+            lock_reveal: config.lock_reveal,
+            drill_turn: Mutex::default(),
+        })
+    }
+
+    pub(crate) async fn overview(&self) -> LabStatus {
+        let services = self.control.services().await;
+        LabStatus {
+            front_door: self.front_door.url().to_string(),
+            trace_source: self.trace_source.to_string(),
+            services: self.drills.show(services),
+            traffic: self.front_door.traffic(),
+        }
+    }
+
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    pub(crate) fn grafana(&self) -> Option<&Url> {
+        self.grafana.as_ref()
+    }
+
+    /// What may be set.
+    pub(crate) fn schema(&self) -> &Schema {
+        self.control.schema()
+    }
+
+    pub(crate) async fn status(&self) -> Result<Status, Problem> {
+        Ok(self.drills.show(self.control.status().await?))
+    }
+
+    pub(crate) async fn set(&self, request: &SetRequest) -> Result<Status, Problem> {
+        Ok(self.drills.show(self.control.set(request).await?))
+    }
+
+    /// Switching gives up the drill that is on.
+    pub(crate) async fn use_scenario(&self, id: &str) -> Result<Status, Problem> {
+        let _turn = self.drill_turn.lock().await;
+        let status = self.control.use_scenario(id).await?;
+        Ok(status.after(&self.end_drill(Ending::Abandoned)?))
+    }
+
+    /// When a scenario was switched to last, in milliseconds since the Unix epoch.
+    pub(crate) fn switched_unix_ms(&self) -> u64 {
+        self.control.switched_unix_ms()
+    }
+
+    /// Every scenario, in the order of the catalogue.
+    pub(crate) fn briefs(&self) -> Vec<ScenarioBrief> {
+        self.control.briefs().collect()
+    }
+
+    pub(crate) fn brief(&self, id: &str) -> Result<ScenarioBrief, Problem> {
+        self.control.brief(id)
+    }
+
+    /// The scenario that holds; none while a drill is on.
+    pub(crate) async fn current(&self) -> Result<Option<ScenarioBrief>, Problem> {
+        let current = self.control.current().await?;
+        Ok(self.drills.open(current).map(ScenarioBrief::from))
+    }
+
+    /// One scenario with its answer; not while a drill is on.
+    pub(crate) fn answer(&self, id: &str) -> Result<Scenario, Problem> {
+        self.unlocked()?;
+        let answer = self.drills.open(self.control.find(id)?);
+        answer.cloned().ok_or_else(|| conflict("a drill is on: its answer has to be found"))
+    }
+
+    pub(crate) async fn hint(&self) -> Result<Hint, Problem> {
+        if let Some(hidden) = self.drills.hidden() {
+            let hint = self.drills.hint(self.control.hidden(hidden)?)?;
+            self.changes.notify(|pulse| pulse.drill += 1);
+            return Ok(hint);
+        }
+        let current = self.control.current().await?;
+        let current = self.drills.open(current).ok_or_else(|| conflict("a drill has just begun"))?;
+        Ok(self.control.next_hint(current).await)
+    }
+
+    pub(crate) async fn reveal(&self) -> Result<Scenario, Problem> {
+        self.unlocked()?;
+        let _turn = self.drill_turn.lock().await;
+        let ended = self.end_drill(Ending::Revealed)?;
+        self.name_scenario(&ended).await?;
+        Ok(self.control.current().await?.after(&ended).clone())
+    }
+
+    pub(crate) async fn diagnose_claim(&self, id: &str, query: LookQuery) -> Result<Diagnosis, Problem> {
+        let collected = self.find(id, query).await?;
+        let diagnosis = Reading::new(Topology::LAB, &collected).conclude().diagnosis();
+        self.diagnosed(Spoiler::new(diagnosis)).await
+    }
+
+    pub(crate) async fn diagnose_probe(&self) -> Result<Diagnosis, Problem> {
+        self.diagnosed(check::diagnose(&self.front_door, &self.reader).await?).await
+    }
+
+    /// Tells how far it is, and then the report; in a drill it says only healthy or broken.
+    pub(crate) async fn check(&self, request: CheckRequest, events: mpsc::Sender<CheckEvent>) {
+        let report = self.report(request.id, Some(&events)).await;
+        let _ = events.send(CheckEvent::Report(Box::new(report))).await;
+    }
+
+    pub(crate) async fn report(&self, id: Option<String>, events: Option<&mpsc::Sender<CheckEvent>>) -> CheckReport {
+        // Whether some scenario in particular is healed would say whether it is the hidden one.
+        let healed = id.and_then(|id| self.drills.open(self.control.healed(&id)).flatten());
+        self.drills.show(check::report(&self.front_door, &self.reader, healed, events).await)
+    }
+
+    pub(crate) fn drill(&self) -> DrillStatus {
+        self.drills.status()
+    }
+
+    pub(crate) async fn start_drill(&self, request: &DrillRequest) -> Result<DrillStatus, Problem> {
+        let _turn = self.drill_turn.lock().await;
+        if self.drills.is_on() {
+            return Err(conflict("a drill is on already"));
+        }
+        let id = self.drills.choose(request.scenarios.as_deref())?;
+        // Hidden before it is set, so that nobody can see it in between.
+        self.drills.start(id.clone())?;
+        if let Err(problem) = self.control.use_hidden(&id).await {
+            self.drills.undo_start()?;
+            return Err(problem);
+        }
+        self.changes.notify(|pulse| pulse.drill += 1);
+        Ok(self.drills.status())
+    }
+
+    pub(crate) async fn answer_drill(&self, answer: &DrillAnswer) -> Result<Judgement, Problem> {
+        let place: Place = answer.place.parse().map_err(|unknown: chain::UnknownPlace| {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, unknown.to_string())
+        })?;
+        let _turn = self.drill_turn.lock().await;
+        let hidden = self.drills.hidden().ok_or_else(|| conflict("no drill is on"))?;
+        let cause = self.control.hidden(hidden)?.map(|scenario| {
+            let cause = scenario.fault.as_ref().map(|fault| &fault.cause);
+            cause.ok_or_else(|| conflict("this scenario has no cause that could be found"))
+        });
+        let cause = cause.transpose()?;
+        let answer = Answer::new(place, answer.step);
+        let grading = match answer.names(&cause) {
+            Some(right) => right,
+            None => answer.grade(&cause, &check::diagnose(&self.front_door, &self.reader).await?),
+        };
+        let right = grading.is_right();
+        if right {
+            let ended = self.end_drill(Ending::Solved)?;
+            self.name_scenario(&ended).await?;
+        } else {
+            self.drills.count_wrong_answer()?;
+            self.changes.notify(|pulse| pulse.drill += 1);
+        }
+        Ok(Judgement { right, evidence: grading.into_sentences(), drill: self.drills.status() })
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.front_door.traffic()
+    }
+
+    pub(crate) fn set_traffic(&self, per_second: f64) -> Traffic {
+        self.front_door.set_traffic(per_second);
+        self.front_door.traffic()
+    }
+
+    pub(crate) async fn send_claims(&self, request: &ClaimsRequest, events: &mpsc::Sender<ClaimEvent>) {
+        self.front_door.send(request, events).await;
+    }
+
+    /// Newest first.
+    pub(crate) fn claims(&self) -> Vec<ClaimRow> {
+        self.observer.log().newest()
+    }
+
+    pub(crate) fn last_claim(&self) -> Option<SentClaim> {
+        self.observer.log().last()
+    }
+
+    /// The newest claim of which there is something to show.
+    pub(crate) fn last_seen_claim(&self) -> Option<ClaimRow> {
+        self.observer.log().last_seen()
+    }
+
+    /// The id of the newest claim that was whole.
+    pub(crate) fn last_whole_claim(&self) -> Option<String> {
+        self.observer.log().last_whole()
+    }
+
+    pub(crate) fn was_sent(&self, claim_id: &str) -> bool {
+        self.observer.log().sent(claim_id).is_some()
+    }
+
+    /// The picture of a claim; without any judgement while a drill is on.
+    pub(crate) fn picture(&self, reading: &Reading<'_>) -> Picture {
+        self.drills.show(Spoiler::new(reading.conclude().picture()))
+    }
+
+    pub(crate) fn scoreboard(&self) -> Scoreboard {
+        self.observer.log().scoreboard()
+    }
+
+    /// The spans of a trace; none if it is not there.
+    pub(crate) async fn spans(&self, trace_id: TraceId) -> Result<Vec<Span>, Problem> {
+        self.reader.spans(trace_id).await
+    }
+
+    /// The evidence of a claim, named by its id, by the id of one of its traces, or as the last that was sent.
+    pub(crate) async fn find(&self, id: &str, query: LookQuery) -> Result<Collected, Problem> {
+        let unknown = |what: &str| Problem::new(StatusCode::NOT_FOUND, what.to_owned());
+        // Claim ids travel in headers; what cannot, is none, and is no question for the trace store.
+        if id.len() > LONGEST_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(unknown("this is no claim id and no trace id"));
+        }
+        let log = self.observer.log();
+        let sent = match id {
+            "last" => Some(log.last().ok_or_else(|| unknown("no claim was sent through this desk yet"))?),
+            id => log.sent(id),
+        };
+        let claim_id = match (&sent, id.parse()) {
+            (Some(sent), _) => sent.claim_id.clone().unwrap_or_default(),
+            (None, Ok(trace_id)) => match self.reader.trace(trace_id).await? {
+                Trace::OfClaim(claim_id) => claim_id,
+                Trace::Alone(trace) => return Ok(*trace),
+            },
+            (None, Err(_)) => id.to_owned(),
+        };
+        let patience = Patience { deadline: query.wait().unwrap_or(LOOK_PATIENCE.deadline), ..LOOK_PATIENCE };
+        let since = clock::unix_seconds().saturating_sub(LOOK_BACK_SECONDS);
+        let collected = self.reader.collect(&claim_id, since, &patience).await;
+        if collected.source_down {
+            tracing::warn!(errors = ?collected.source_errors, "the trace store could not be asked");
+            return Err(Problem::unavailable("the trace store"));
+        }
+        if collected.evidence.fragments.is_empty() {
+            return Err(unknown("no span of such a claim or trace has arrived"));
+        }
+        let collected = collected.with_traceresponse(sent.and_then(|sent| sent.traceresponse));
+        self.observer.note(&claim_id, &collected);
+        Ok(collected)
+    }
+
+    fn unlocked(&self) -> Result<(), Problem> {
+        if self.lock_reveal {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "the answers are locked"));
+        }
+        Ok(())
+    }
+
+    /// A diagnosis is shown at the price of the drill.
+    async fn diagnosed(&self, diagnosis: Spoiler<Diagnosis>) -> Result<Diagnosis, Problem> {
+        let _turn = self.drill_turn.lock().await;
+        let ended = self.end_drill(Ending::Diagnosed)?;
+        self.name_scenario(&ended).await?;
+        Ok(diagnosis.after(&ended))
+    }
+
+    fn end_drill(&self, ending: Ending) -> Result<Ended, Problem> {
+        let ended = self.drills.end(ending)?;
+        if ended.scenario().is_some() {
+            self.changes.notify(|pulse| pulse.drill += 1);
+        }
+        Ok(ended)
+    }
+
+    /// The file of active settings may name again what a drill hid.
+    async fn name_scenario(&self, ended: &Ended) -> Result<(), Problem> {
+        if let Some(id) = ended.scenario() {
+            self.control.name_scenario(id).await?;
+        }
+        Ok(())
+    }
+}
+
+/// By the file, however it was written.
+fn notify_of_settings(changes: &Changes, active: PathBuf, schema: Arc<Schema>) {
+    let mut watch = scenario::active::watch(active, schema, SETTINGS_POLL);
+    let changes = changes.clone();
+    watch.mark_changed();
+    tokio::spawn(async move {
+        while watch.changed().await.is_ok() {
+            let generation = watch.borrow_and_update().active.generation;
+            changes.notify(|pulse| {
+                pulse.settings += 1;
+                pulse.generation = generation;
+            });
+        }
+    });
+}
+
+fn conflict(detail: &str) -> Problem {
+    Problem::new(StatusCode::CONFLICT, detail)
+}
