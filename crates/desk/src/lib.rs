@@ -25,7 +25,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use chain::Service;
 use reqwest::Url;
-use scenario::{Catalogue, Schema};
+use scenario::Catalogue;
+use settings::Schema;
 
 use crate::control::Control;
 use crate::door::Door;
@@ -160,7 +161,7 @@ fn desk(config: Config) -> Result<Desk, StartError> {
 
 /// By the file, whoever wrote it.
 fn tell_of_settings(pulses: &Pulses, active: PathBuf, schema: Arc<Schema>) {
-    let mut watch = scenario::active::watch(active, schema, SETTINGS_POLL);
+    let mut watch = settings::active::watch(active, schema, SETTINGS_POLL);
     let pulses = pulses.clone();
     watch.mark_changed();
     tokio::spawn(async move {

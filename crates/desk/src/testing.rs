@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use chain::Service;
-use scenario::{Catalogue, Schema, Setting};
+use scenario::Catalogue;
+use settings::{Schema, Setting};
 
 const SETTINGS: &[Setting] = &[Setting {
     key: "OTEL_PROPAGATORS",

@@ -32,12 +32,12 @@ pub(crate) struct LabFile {
     /// The supervisor.
     pub(crate) supervisor_pid: u32,
     /// Every process that it started.
-    pub(crate) processes: Vec<Process>,
+    pub(crate) processes: Vec<ProcessEntry>,
 }
 
 /// One process of the lab.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Process {
+pub(crate) struct ProcessEntry {
     /// The service.
     pub(crate) service: String,
     /// Where it listens.
@@ -50,7 +50,7 @@ pub(crate) struct Process {
 
 /// A client of the desk.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct DeskClient {
     url: Url,
     client: reqwest::Client,
 }
@@ -81,9 +81,9 @@ impl LabFile {
     }
 }
 
-// === impl Desk ===
+// === impl DeskClient ===
 
-impl Desk {
+impl DeskClient {
     /// The desk of the lab that the options name.
     pub(crate) fn find(lab: &cli::Lab) -> anyhow::Result<Self> {
         let url = match &lab.lab {

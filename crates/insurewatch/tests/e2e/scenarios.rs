@@ -8,9 +8,9 @@ use chain::{Place, Step};
 use desk::api::{HEALTHY, ScenarioBrief};
 use evidence::diagnose::{CellStatus, HopDiagnosis};
 use evidence::{ClaimEvidence, Diagnosis, Expectation, Finding, Mismatch};
-use scenario::Settings;
 use scenario::file::Cause;
 use serde::Deserialize;
+use settings::Settings;
 
 use crate::lab::{Lab, mismatches, one_trace, shapes};
 use crate::silence::Telling;

@@ -22,7 +22,7 @@ use tokio::sync::watch::{self, Receiver};
 use crate::document::Document;
 use crate::problem::FileError;
 use crate::schema::Schema;
-use crate::settings::Settings;
+use crate::values::Settings;
 use chain::Service;
 
 /// The settings that hold now. The default, generation 0 with no settings, is what an absent file means.
