@@ -52,7 +52,6 @@ const CLAIMS: Call = Call { variable: "CLAIMS_URL", to: Service::JavaClaims };
 /// What the worker needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The claims queue.
     pub queue: Arc<dyn Queue>,
     /// Where the third party answers.
     pub fraud_partner: Url,

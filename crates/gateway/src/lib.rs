@@ -33,7 +33,6 @@ pub struct Config {
     pub upstream: String,
 }
 
-/// The service.
 pub fn app(config: &Config, seams: Live<Seams>) -> Router {
     let policy = ProxyPolicy::new().with_upstream_timeout(UPSTREAM_TIMEOUT);
     let proxy = ReverseProxy::new("/", config.upstream.trim_end_matches('/')).with_policy(policy);

@@ -19,7 +19,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// `lab.json`: what `up` started, for other commands and for people.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LabFile {
-    /// The control desk.
     pub(crate) desk: Url,
     /// Where claims go in.
     pub(crate) front_door: Url,
@@ -29,7 +28,6 @@ pub(crate) struct LabFile {
     pub(crate) otlp_grpc: Url,
     /// Where OTLP is taken over HTTP.
     pub(crate) otlp_http: Url,
-    /// The supervisor.
     pub(crate) supervisor_pid: u32,
     /// Every process that it started.
     pub(crate) processes: Vec<ProcessEntry>,
@@ -38,7 +36,6 @@ pub(crate) struct LabFile {
 /// One process of the lab.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ProcessEntry {
-    /// The service.
     pub(crate) service: String,
     /// Where it listens.
     pub(crate) url: Url,

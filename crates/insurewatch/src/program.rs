@@ -21,7 +21,6 @@ struct Row {
     /// As it is written on the command line, and as `service.name`.
     name: &'static str,
     about: &'static str,
-    /// The usual port.
     port: u16,
 }
 

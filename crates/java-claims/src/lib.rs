@@ -66,11 +66,9 @@ pub struct Config {
     pub database_url: String,
     /// Where node-policy-store answers.
     pub policy_store: Url,
-    /// The claims queue.
     pub queue: Arc<dyn Queue>,
 }
 
-/// The service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database cannot be opened.

@@ -27,7 +27,6 @@ pub struct Config {
     pub database_url: String,
 }
 
-/// The service cannot start.
 #[derive(Debug, thiserror::Error)]
 #[error("the policy catalogue at {url} cannot be opened")]
 pub struct StartError {

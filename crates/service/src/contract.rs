@@ -24,7 +24,6 @@ pub struct Submission {
 /// A claim as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Its id.
     pub claim_id: ClaimId,
     /// What was sent.
     #[serde(flatten)]
@@ -40,7 +39,6 @@ pub struct Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FraudCheck {
-    /// The finding.
     pub finding: Finding,
 }
 
@@ -58,7 +56,6 @@ pub enum Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FraudQuestion {
-    /// The claim.
     pub claim_id: ClaimId,
     /// What is claimed, in cents.
     pub amount_cents: i64,
@@ -83,7 +80,6 @@ pub enum Decision {
 /// A policy of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Its id.
     pub policy_id: String,
     /// Who holds it.
     pub holder: String,

@@ -24,7 +24,6 @@ pub struct Following {
 /// The answer of `GET /healthz`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Health {
-    /// The service's name.
     pub service: String,
     /// What it follows.
     #[serde(flatten)]
@@ -57,10 +56,9 @@ pub struct Queued {
     pub dead: u64,
 }
 
-/// What the health of this process is read from.
+/// What the health of this process is read from; it lives as long as the listener.
 #[derive(Clone)]
 pub struct Source {
-    /// The service's name.
     pub service: &'static str,
     /// What it follows, as it changes.
     pub following: watch::Receiver<Following>,
@@ -79,7 +77,6 @@ pub type CountBacklog = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Backlog> + S
 
 /// What a service serves.
 pub struct App {
-    /// Its routes.
     pub routes: Router,
     /// Counts what waits; absent for a service that keeps nothing.
     pub backlog: Option<CountBacklog>,

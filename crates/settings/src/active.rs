@@ -54,7 +54,6 @@ pub type Watch = Receiver<Seen>;
 #[derive(Debug, thiserror::Error)]
 #[error("{}: cannot be written", path.display())]
 pub struct WriteError {
-    /// The file.
     pub path: PathBuf,
     /// What went wrong.
     pub source: io::Error,

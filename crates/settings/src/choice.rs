@@ -18,7 +18,6 @@ macro_rules! choice {
         }
 
         impl $name {
-            /// The setting that chooses.
             pub const SETTING: $crate::Setting = $crate::Setting {
                 key: $variable,
                 allowed: concat!($first_word $(, ", ", $word)*),

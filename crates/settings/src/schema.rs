@@ -20,7 +20,6 @@ pub enum SettingError {
     /// The service has no such setting.
     #[error("unknown setting `{key}` of {service}; {known}")]
     Key {
-        /// The service.
         service: Service,
         /// The key that it does not have.
         key: String,
@@ -30,11 +29,8 @@ pub enum SettingError {
     /// The setting does not take the value.
     #[error("`{value}` is not allowed for {key} of {service}: {reason}; allowed: {allowed}")]
     Value {
-        /// The service.
         service: Service,
-        /// The setting.
         key: &'static str,
-        /// The refused value.
         value: String,
         /// What the setting's check said.
         reason: String,

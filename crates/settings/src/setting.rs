@@ -17,7 +17,6 @@ pub struct Setting {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}={value}: {reason}; allowed: {allowed}")]
 pub struct ConfigError {
-    /// The variable.
     pub variable: &'static str,
     /// What it says.
     pub value: String,

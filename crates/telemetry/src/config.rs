@@ -43,7 +43,6 @@ pub struct SamplerChoice {
 /// Where spans go and how they wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
-    /// The OTLP transport.
     pub protocol: Protocol,
     /// The whole URL that is asked.
     pub endpoint: String,

@@ -145,7 +145,6 @@ impl Store {
         Self { limits: Limits { max_trace_bytes, ..limits }, held: Arc::default() }
     }
 
-    /// The bounds in force.
     #[must_use]
     pub const fn limits(&self) -> Limits {
         self.limits
