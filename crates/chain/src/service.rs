@@ -51,12 +51,12 @@ pub struct BoxPlace {
 }
 
 macro_rules! services {
-    ($($(#[$doc:meta])* $service:ident = $row:expr,)*) => {
+    ($(#[doc = $about:literal] $service:ident = $row:expr,)*) => {
         /// A service of the chain, in the order in which a claim meets them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub enum Service {
-            $($(#[$doc])* $service,)*
+            $(#[doc = $about] $service,)*
         }
 
         impl Service {
@@ -68,6 +68,14 @@ macro_rules! services {
             pub const fn row(self) -> &'static ServiceRow {
                 match self {
                     $(Self::$service => const { &$row },)*
+                }
+            }
+
+            /// What it is, in a sentence.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $(Self::$service => $about.trim_ascii(),)*
                 }
             }
         }

@@ -3,25 +3,28 @@
 //! - [`Config`], [`run`]: the worker
 //! - [`seams`]: what can be set while it runs
 //!
-//! A message comes at least once; reporting a finding twice is no second finding. It listens to nobody.
+//! A message comes at least once; reporting a finding twice is no second finding. It serves nothing but its health.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use chain::Service;
 use claims_queue::{Delivery, Queue, SettleError};
 use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{FutureExt, Status, TraceContextExt};
 use reqwest::Url;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use service::contract::{Finding, FraudCheck, FraudQuestion};
 use service::problem::Chain;
-use service::url::resource;
+use service::url::{Call, resource};
 use service::{ClaimId, claim_id};
-use telemetry::client::{Injection, Tracing};
+use settings::{ConfigError, Environment, Live};
+use telemetry::client::{self, Tracing};
 use telemetry::messaging::{self, Attributes, Operation};
 use tokio::task::JoinSet;
 
-use crate::seams::{MessageContext, Seams};
+use crate::seams::{AllowedBaggage, MessageContext, Seams};
 
 pub mod seams;
 
@@ -41,21 +44,25 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 const RETRY_FACTOR: u32 = 4;
 const QUEUE_BACKOFF: Duration = Duration::from_secs(1);
 
+/// The services that this one calls.
+pub const CALLS: &[Call] = &[FRAUD_PARTNER, CLAIMS];
+const FRAUD_PARTNER: Call = Call { variable: "FRAUD_PARTNER_URL", to: Service::FraudPartner };
+const CLAIMS: Call = Call { variable: "CLAIMS_URL", to: Service::JavaClaims };
+
 /// What the worker needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The claims queue.
     pub queue: Arc<dyn Queue>,
-    /// `FRAUD_PARTNER_URL`: where the third party answers.
+    /// Where the third party answers.
     pub fraud_partner: Url,
-    /// `CLAIMS_URL`: where java-claims answers.
+    /// Where java-claims answers.
     pub claims: Url,
 }
 
 #[derive(Clone, Debug)]
 struct Worker {
     config: Config,
-    seams: Seams,
+    seams: Live<Seams>,
     /// For calls that leave the company.
     outside: ClientWithMiddleware,
     inside: ClientWithMiddleware,
@@ -78,12 +85,14 @@ enum ProcessError {
 ///
 /// # Errors
 /// The HTTP client cannot be built.
-pub async fn run(config: Config, seams: Seams, shutdown: impl Future<Output = ()>) -> Result<(), reqwest::Error> {
-    let client = reqwest::Client::builder().timeout(CALL_TIMEOUT).build()?;
-    let limited = Tracing { injection: Injection::LimitedBaggage(seams.outside_baggage.clone()) };
+pub async fn run(config: Config, seams: Live<Seams>, shutdown: impl Future<Output = ()>) -> Result<(), reqwest::Error> {
+    let http = reqwest::Client::builder().timeout(CALL_TIMEOUT).build()?;
+    let outside = seams.clone();
+    let limited =
+        Tracing::injecting(move |cx, headers| client::inject(&limited(cx, &outside.get().outside_baggage), headers));
     let worker = Worker {
-        outside: ClientBuilder::new(client.clone()).with(limited).build(),
-        inside: ClientBuilder::new(client).with(Tracing::default()).build(),
+        outside: ClientBuilder::new(http.clone()).with(limited).build(),
+        inside: ClientBuilder::new(http).with(Tracing::default()).build(),
         config,
         seams,
     };
@@ -119,11 +128,34 @@ pub async fn run(config: Config, seams: Seams, shutdown: impl Future<Output = ()
     Ok(())
 }
 
+/// The context, with only those members of its baggage that may leave.
+fn limited(cx: &Context, allowed: &AllowedBaggage) -> Context {
+    match allowed {
+        AllowedBaggage::All => cx.clone(),
+        AllowedBaggage::Only(keys) => {
+            let members = telemetry::baggage::members(cx, |key| keys.iter().any(|allowed| allowed == key));
+            cx.with_baggage(members)
+        }
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// What the environment says beside the queue.
+    ///
+    /// # Errors
+    /// A value that cannot be used.
+    pub fn read(env: &dyn Environment, queue: Arc<dyn Queue>) -> Result<Self, ConfigError> {
+        Ok(Self { queue, fraud_partner: FRAUD_PARTNER.url(env)?, claims: CLAIMS.url(env)? })
+    }
+}
+
 // === impl Worker ===
 
 impl Worker {
     fn start(self, batch: Vec<Delivery>, under_way: &mut JoinSet<()>) {
-        match self.seams.message_context.get() {
+        match self.seams.get().message_context {
             MessageContext::Extract => {
                 for delivery in batch {
                     let parent = messaging::extract(&attributes(&delivery));

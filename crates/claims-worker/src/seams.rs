@@ -1,9 +1,6 @@
 //! What can be set while the worker runs. The defaults are the healthy ones.
 
-use telemetry::client::AllowedBaggage;
-use telemetry::config::{Environment, LiveVariable, read};
-use telemetry::live::Live;
-use telemetry::{ConfigError, choice};
+use settings::{ConfigError, Environment, Setting, choice};
 
 choice! {
     /// What becomes of the context in a message's attributes.
@@ -17,47 +14,63 @@ choice! {
     }
 }
 
-const KEYS: &str = "`none`, `all`, or a comma list of baggage keys";
-const OUTSIDE_BAGGAGE: LiveVariable =
-    LiveVariable { name: "OUTSIDE_BAGGAGE", allowed: KEYS, check: |list| allowed(list).map(drop) };
+/// Which members of the baggage may leave the company.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedBaggage {
+    /// All.
+    All,
+    /// Those with these keys.
+    Only(Vec<String>),
+}
+
+const OUTSIDE_BAGGAGE: Setting = Setting {
+    key: "OUTSIDE_BAGGAGE",
+    allowed: "`none`, `all`, or a comma list of baggage keys",
+    check: |list| AllowedBaggage::parse(list).map(drop),
+};
 
 /// What this service can be told beside the variables of the SDK.
-pub const SETTINGS: &[LiveVariable] = &[MessageContext::VARIABLE, OUTSIDE_BAGGAGE];
+pub const SETTINGS: &[Setting] = &[MessageContext::SETTING, OUTSIDE_BAGGAGE];
 
-/// What can be set while the worker runs.
-#[derive(Clone, Debug)]
+/// How each seam is set: one value, which a change of settings replaces as a whole. Each batch of messages, and each call of
+/// the third party, takes it once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seams {
-    pub(crate) message_context: Live<MessageContext>,
-    pub(crate) outside_baggage: Live<AllowedBaggage>,
+    pub(crate) message_context: MessageContext,
+    pub(crate) outside_baggage: AllowedBaggage,
+}
+
+// === impl AllowedBaggage ===
+
+impl Default for AllowedBaggage {
+    /// No baggage leaves the company.
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
+}
+
+impl AllowedBaggage {
+    fn parse(list: &str) -> Result<Self, String> {
+        match list {
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::default()),
+            keys if keys.split(',').any(|key| key.trim().is_empty()) => Err("an empty key".to_owned()),
+            keys => Ok(Self::Only(keys.split(',').map(|key| key.trim().to_owned()).collect())),
+        }
+    }
 }
 
 // === impl Seams ===
 
-impl Default for Seams {
-    /// No baggage leaves the company.
-    fn default() -> Self {
-        Self { message_context: Live::default(), outside_baggage: Live::new(AllowedBaggage::Only(Vec::new())) }
-    }
-}
-
 impl Seams {
-    /// Takes over what the environment says.
+    /// What the environment says.
     ///
     /// # Errors
-    /// A value that is not allowed; nothing is changed then.
-    pub fn apply(&self, env: &impl Environment) -> Result<(), ConfigError> {
-        let outside = read(env, OUTSIDE_BAGGAGE.name, KEYS, allowed)?;
-        self.message_context.set(MessageContext::read(env)?);
-        self.outside_baggage.set(outside.unwrap_or(AllowedBaggage::Only(Vec::new())));
-        Ok(())
-    }
-}
-
-fn allowed(list: &str) -> Result<AllowedBaggage, String> {
-    match list {
-        "all" => Ok(AllowedBaggage::All),
-        "none" => Ok(AllowedBaggage::Only(Vec::new())),
-        keys if keys.split(',').any(|key| key.trim().is_empty()) => Err("an empty key".to_owned()),
-        keys => Ok(AllowedBaggage::Only(keys.split(',').map(|key| key.trim().to_owned()).collect())),
+    /// A value that is not allowed.
+    pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            message_context: MessageContext::read(env)?,
+            outside_baggage: OUTSIDE_BAGGAGE.read(env, AllowedBaggage::parse)?.unwrap_or_default(),
+        })
     }
 }

@@ -19,7 +19,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use chain::Service;
 use reqwest::Url;
-use scenario::{Catalogue, Schema};
+use scenario::Catalogue;
+use settings::Schema;
 
 use crate::api::{openapi, routes};
 use crate::guard::limits::{self, Writes};

@@ -1,7 +1,8 @@
 //! A small catalogue for tests.
 
 use chain::Service;
-use scenario::{Catalogue, Schema, Setting};
+use scenario::Catalogue;
+use settings::{Schema, Setting};
 
 const SETTINGS: &[Setting] = &[Setting {
     key: "OTEL_PROPAGATORS",

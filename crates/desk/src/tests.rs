@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use scenario::Active;
 use serde_json::{Value, json};
+use settings::Active;
 use tower::ServiceExt;
 
 use super::*;

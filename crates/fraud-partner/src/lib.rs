@@ -24,7 +24,6 @@ const SUSPICIOUS_CENTS: i64 = 1_000_000;
 /// What came with the first question about a claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The claim.
     pub claim_id: String,
     /// Trace headers and baggage, each with its lines.
     pub headers: BTreeMap<String, Vec<String>>,
@@ -40,7 +39,6 @@ struct Memory {
 
 type Shared = State<Arc<Mutex<Memory>>>;
 
-/// The service.
 pub fn app() -> Router {
     Router::new()
         .route("/checks", post(check))

@@ -1,4 +1,4 @@
-//! A plain streaming reverse proxy in front of java-claims; like an unconfigured nginx it makes no spans.
+//! A plain streaming reverse proxy in front of java-claims; like an unconfigured nginx it creates no spans.
 //!
 //! It forwards every header, and writes an access log with the trace headers that arrived. What else it can be told to do
 //! with headers is in [`seams`].
@@ -10,6 +10,9 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum_reverse_proxy::{ProxyPolicy, ReverseProxy};
+use chain::Service;
+use service::url::Call;
+use settings::{ConfigError, Environment, Live};
 use wire::trace_headers;
 
 use crate::seams::Seams;
@@ -19,15 +22,18 @@ pub mod seams;
 /// How long java-claims may take to answer.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The services that this one calls.
+pub const CALLS: &[Call] = &[UPSTREAM];
+const UPSTREAM: Call = Call { variable: "UPSTREAM_URL", to: Service::JavaClaims };
+
 /// What the service needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `UPSTREAM_URL`: where java-claims answers.
+    /// Where java-claims answers.
     pub upstream: String,
 }
 
-/// The service.
-pub fn app(config: &Config, seams: Seams) -> Router {
+pub fn app(config: &Config, seams: Live<Seams>) -> Router {
     let policy = ProxyPolicy::new().with_upstream_timeout(UPSTREAM_TIMEOUT);
     let proxy = ReverseProxy::new("/", config.upstream.trim_end_matches('/')).with_policy(policy);
     Router::from(proxy).layer(from_fn_with_state(seams, seams::forward_headers)).layer(from_fn(access_log))
@@ -51,4 +57,16 @@ async fn access_log(request: Request, next: Next) -> Response {
         "request"
     );
     response
+}
+
+// === impl Config ===
+
+impl Config {
+    /// What the environment says.
+    ///
+    /// # Errors
+    /// A value that cannot be used.
+    pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
+        Ok(Self { upstream: UPSTREAM.url(env)?.into() })
+    }
 }

@@ -6,9 +6,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use telemetry::config::{Environment, LiveVariable, read};
-use telemetry::live::Live;
-use telemetry::{ConfigError, choice};
+use settings::{ConfigError, Environment, Live, Setting, choice};
 use uuid::Uuid;
 use wire::{SpanId, TRACEPARENT, TraceId, TraceParent};
 
@@ -34,30 +32,33 @@ pub enum ForwardHeaders {
     Only(Vec<HeaderName>),
 }
 
-const HEADERS: &str = "`all`, or a comma list of header names";
-const FORWARD_HEADERS: LiveVariable =
-    LiveVariable { name: "FORWARD_HEADERS", allowed: HEADERS, check: |list| ForwardHeaders::from_str(list).map(drop) };
+const FORWARD_HEADERS: Setting = Setting {
+    key: "FORWARD_HEADERS",
+    allowed: "`all`, or a comma list of header names",
+    check: |list| ForwardHeaders::from_str(list).map(drop),
+};
 
 /// What this service can be told.
-pub const SETTINGS: &[LiveVariable] = &[FORWARD_HEADERS, TraceContext::VARIABLE];
+pub const SETTINGS: &[Setting] = &[FORWARD_HEADERS, TraceContext::SETTING];
 
-/// What can be set while the service runs.
-#[derive(Clone, Debug, Default)]
+/// How each seam is set: one value, which a change of settings replaces as a whole. A request takes it once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seams {
-    forward_headers: Live<ForwardHeaders>,
-    trace_context: Live<TraceContext>,
+    forward_headers: ForwardHeaders,
+    trace_context: TraceContext,
 }
 
 /// The layer that changes requests on their way.
-pub(crate) async fn forward_headers(State(seams): State<Seams>, mut request: Request, next: Next) -> Response {
-    if let ForwardHeaders::Only(names) = seams.forward_headers.get() {
+pub(crate) async fn forward_headers(State(seams): State<Live<Seams>>, mut request: Request, next: Next) -> Response {
+    let seams = seams.get();
+    if let ForwardHeaders::Only(names) = &seams.forward_headers {
         let all = std::mem::take(request.headers_mut());
         let allowed =
             names.iter().flat_map(|name| all.get_all(name).iter().map(move |value| (name.clone(), value.clone())));
         let allowed: HeaderMap = allowed.collect();
         *request.headers_mut() = allowed;
     }
-    seams.trace_context.get().write(request.headers_mut());
+    seams.trace_context.write(request.headers_mut());
     next.run(request).await
 }
 
@@ -106,15 +107,14 @@ impl FromStr for ForwardHeaders {
 // === impl Seams ===
 
 impl Seams {
-    /// Takes over what the environment says.
+    /// What the environment says.
     ///
     /// # Errors
-    /// A value that is not allowed; nothing is changed then.
-    pub fn apply(&self, env: &impl Environment) -> Result<(), ConfigError> {
-        let forward_headers = read(env, FORWARD_HEADERS.name, HEADERS, ForwardHeaders::from_str)?;
-        let trace_context = TraceContext::read(env)?;
-        self.forward_headers.set(forward_headers.unwrap_or_default());
-        self.trace_context.set(trace_context);
-        Ok(())
+    /// A value that is not allowed.
+    pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            forward_headers: FORWARD_HEADERS.read(env, ForwardHeaders::from_str)?.unwrap_or_default(),
+            trace_context: TraceContext::read(env)?,
+        })
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::program::Program;
+
 /// A lab in which distributed traces break, and where one learns why.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
@@ -81,7 +83,7 @@ pub(crate) struct Up {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Which service
-    pub(crate) service: ServeName,
+    pub(crate) service: Program,
     /// Where it listens; by default on loopback, on the port that the documentation names
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
@@ -94,29 +96,6 @@ pub(crate) struct Serve {
     /// End when standard input ends, as it does when the supervisor dies
     #[arg(long, hide = true)]
     pub(crate) supervised: bool,
-}
-
-/// What `serve` can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ServeName {
-    /// The front door
-    PythonApi,
-    /// A plain reverse proxy in front of java-claims
-    Gateway,
-    /// Decides claims and keeps them
-    JavaClaims,
-    /// Answers for policies
-    NodePolicyStore,
-    /// Consumes the claims queue
-    ClaimsWorker,
-    /// A third party that exports nothing
-    FraudPartner,
-    /// The built-in OTLP receiver and trace store
-    TraceStore,
-    /// The lab's control desk
-    Desk,
-    /// An endpoint for the conformance tests of w3c/trace-context
-    TraceContextEcho,
 }
 
 #[derive(Debug, Subcommand)]

@@ -18,7 +18,7 @@ use scenario::file::Fault;
 use serde::Serialize;
 
 use crate::cli;
-use crate::lab::Desk;
+use crate::lab::DeskClient;
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();
@@ -27,7 +27,7 @@ pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 const UNSURE: Style = AnsiColor::Yellow.on_default().bold();
 
 pub(crate) async fn scenario(lab: &cli::Lab, command: cli::Scenario) -> anyhow::Result<ExitCode> {
-    let desk = Desk::find(lab)?;
+    let desk = DeskClient::find(lab)?;
     match command {
         cli::Scenario::List(json) => {
             let scenarios: Vec<ScenarioBrief> = desk.get("api/scenarios").await?;
@@ -74,7 +74,7 @@ pub(crate) async fn scenario(lab: &cli::Lab, command: cli::Scenario) -> anyhow::
 }
 
 pub(crate) async fn claim(lab: &cli::Lab, options: cli::Claim) -> anyhow::Result<ExitCode> {
-    let desk = Desk::find(lab)?;
+    let desk = DeskClient::find(lab)?;
     let baggage = (!options.baggage.is_empty()).then(|| options.baggage.join(","));
     let request =
         ClaimsRequest { count: options.count, per_second: options.rate, traceparent: options.traceparent, baggage };
@@ -103,7 +103,7 @@ pub(crate) async fn claim(lab: &cli::Lab, options: cli::Claim) -> anyhow::Result
 }
 
 pub(crate) async fn trace(lab: &cli::Lab, options: cli::Trace) -> anyhow::Result<ExitCode> {
-    let desk = Desk::find(lab)?;
+    let desk = DeskClient::find(lab)?;
     let id = options.id.unwrap_or_else(|| "last".to_owned());
     let path = format!("api/claims/{id}");
     let report = match waiting("waiting for spans", desk.find_one::<ClaimReport>(&path)).await? {
@@ -121,7 +121,7 @@ pub(crate) async fn trace(lab: &cli::Lab, options: cli::Trace) -> anyhow::Result
 }
 
 pub(crate) async fn check(lab: &cli::Lab, options: cli::Check) -> anyhow::Result<ExitCode> {
-    let desk = Desk::find(lab)?;
+    let desk = DeskClient::find(lab)?;
     let spinner = spinner("asking the desk");
     let mut report = None;
     desk.lines("api/checks", &CheckRequest { id: options.id }, |event| match event {
@@ -140,7 +140,7 @@ pub(crate) async fn check(lab: &cli::Lab, options: cli::Check) -> anyhow::Result
 }
 
 pub(crate) async fn diagnose(lab: &cli::Lab, options: cli::Diagnose) -> anyhow::Result<ExitCode> {
-    let desk = Desk::find(lab)?;
+    let desk = DeskClient::find(lab)?;
     let path = match &options.id {
         Some(id) => format!("api/claims/{id}/diagnosis?wait_ms=10000"),
         None => "api/diagnoses".to_owned(),
@@ -155,7 +155,7 @@ pub(crate) async fn diagnose(lab: &cli::Lab, options: cli::Diagnose) -> anyhow::
 }
 
 pub(crate) async fn hint(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<ExitCode> {
-    let hint: Hint = Desk::find(lab)?.post("api/hint", &serde_json::Value::Null).await?;
+    let hint: Hint = DeskClient::find(lab)?.post("api/hint", &serde_json::Value::Null).await?;
     if json.json {
         return print_json(&hint);
     }
@@ -167,7 +167,7 @@ pub(crate) async fn hint(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<Exit
 }
 
 pub(crate) async fn reveal(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<ExitCode> {
-    let scenario: Scenario = Desk::find(lab)?.post("api/reveal", &serde_json::Value::Null).await?;
+    let scenario: Scenario = DeskClient::find(lab)?.post("api/reveal", &serde_json::Value::Null).await?;
     if json.json {
         return print_json(&scenario);
     }

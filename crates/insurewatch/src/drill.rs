@@ -8,10 +8,10 @@ use desk::api::{DrillAnswer, DrillRequest, DrillStatus, Judgement};
 
 use crate::cli;
 use crate::commands::{BAD, BOLD, DIM, GOOD, print_json, print_wrapped, waiting};
-use crate::lab::Desk;
+use crate::lab::DeskClient;
 
 pub(crate) async fn drill(lab: &cli::Lab, command: cli::Drill) -> anyhow::Result<ExitCode> {
-    let desk = Desk::find(lab)?;
+    let desk = DeskClient::find(lab)?;
     match command {
         cli::Drill::Start { scenarios, json } => {
             let scenarios = (!scenarios.is_empty()).then_some(scenarios);

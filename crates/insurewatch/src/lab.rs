@@ -19,7 +19,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// `lab.json`: what `up` started, for other commands and for people.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LabFile {
-    /// The control desk.
     pub(crate) desk: Url,
     /// Where claims go in.
     pub(crate) front_door: Url,
@@ -29,16 +28,14 @@ pub(crate) struct LabFile {
     pub(crate) otlp_grpc: Url,
     /// Where OTLP is taken over HTTP.
     pub(crate) otlp_http: Url,
-    /// The supervisor.
     pub(crate) supervisor_pid: u32,
     /// Every process that it started.
-    pub(crate) processes: Vec<Process>,
+    pub(crate) processes: Vec<ProcessEntry>,
 }
 
 /// One process of the lab.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Process {
-    /// The service.
+pub(crate) struct ProcessEntry {
     pub(crate) service: String,
     /// Where it listens.
     pub(crate) url: Url,
@@ -50,7 +47,7 @@ pub(crate) struct Process {
 
 /// A client of the desk.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct DeskClient {
     url: Url,
     client: reqwest::Client,
 }
@@ -81,9 +78,9 @@ impl LabFile {
     }
 }
 
-// === impl Desk ===
+// === impl DeskClient ===
 
-impl Desk {
+impl DeskClient {
     /// The desk of the lab that the options name.
     pub(crate) fn find(lab: &cli::Lab) -> anyhow::Result<Self> {
         let url = match &lab.lab {

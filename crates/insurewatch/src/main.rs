@@ -2,7 +2,8 @@
 //!
 //! - `cli`: the commands and their options
 //! - `up`: the supervisor that runs the whole lab, each service a process of its own
-//! - `serve`, `process`: one service
+//! - `serve`, `process`: one program, in a process of its own; `program`: which there are
+//! - `services`: the services of the chain: what each can be set to, what it must be told, how it starts
 //! - `commands`, `drill`: thin clients of the desk
 //! - `schema`: what may be set, gathered from the crates that know it
 //!
@@ -20,9 +21,14 @@ mod drill;
 mod echo;
 mod lab;
 mod process;
+mod program;
 mod schema;
 mod serve;
+mod services;
 mod up;
+
+/// The exit code for bad input and bad configuration: the same again would not help.
+pub(crate) const EXIT_BAD_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -30,7 +36,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             anstream::eprintln!("insurewatch: {error:#}");
-            ExitCode::from(2)
+            ExitCode::from(EXIT_BAD_CONFIG)
         }
     }
 }

@@ -16,11 +16,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::cli::{ServeName, Up};
-use crate::commands;
-use crate::lab::{Desk, LabFile, Process};
+use crate::cli::Up;
+use crate::lab::{DeskClient, LabFile, ProcessEntry};
 use crate::process::shutdown_asked;
+use crate::program::Program;
 use crate::serve::{begin, catalogue};
+use crate::services::{self, Needs};
+use crate::{EXIT_BAD_CONFIG, commands};
 
 /// How long the lab may take to come up.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -28,7 +30,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// Who lived that long starts anew with the first backoff.
+/// A process that lived that long starts again with the first backoff.
 const LIVED: Duration = Duration::from_secs(10);
 /// Spans are on show within a fraction of a second; the SDK's own default is 5,000 ms.
 const SCHEDULE_DELAY_MS: &str = "200";
@@ -36,7 +38,7 @@ const SCHEDULE_DELAY_MS: &str = "200";
 /// Where everything listens.
 #[derive(Debug)]
 struct Ports {
-    services: Vec<(ServeName, Endpoint)>,
+    services: Vec<(Program, Endpoint)>,
     otlp_grpc: Endpoint,
     otlp_http: Endpoint,
 }
@@ -51,7 +53,7 @@ struct Endpoint {
 /// A process that is kept running.
 #[derive(Debug)]
 struct Kept {
-    service: ServeName,
+    service: Program,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -64,24 +66,8 @@ struct Running {
     lifeline: Option<ChildStdin>,
 }
 
-/// The exit code of a service that was told something it cannot work with: starting it again would not help.
-const MISTOLD: i32 = 2;
-
 /// The state that `lab.json` shows.
 type SharedLab = Arc<Mutex<LabFile>>;
-
-/// In the order in which they are started; they are stopped the other way round, so that whoever is asked ends after
-/// whoever asks, and the trace store last.
-const STARTED: [ServeName; 8] = [
-    ServeName::TraceStore,
-    ServeName::FraudPartner,
-    ServeName::NodePolicyStore,
-    ServeName::JavaClaims,
-    ServeName::ClaimsWorker,
-    ServeName::Gateway,
-    ServeName::PythonApi,
-    ServeName::Desk,
-];
 
 pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
@@ -98,15 +84,15 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     let ports = Ports::choose(options.port_base)?;
     let lab = Arc::new(Mutex::new(ports.lab_file(&options)?));
     let mut kept = Vec::new();
-    let (mistold, mut mistold_services) = mpsc::unbounded_channel();
-    for service in STARTED {
+    let (bad_config, mut misconfigured) = mpsc::unbounded_channel();
+    for service in Program::started() {
         kept.push(keep(
             service,
             environment(service, &ports, &options, &data_dir)?,
             &ports,
             &data_dir,
             &lab,
-            mistold.clone(),
+            bad_config.clone(),
         )?);
     }
 
@@ -121,7 +107,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
             Ok(()) => { shutdown.await; Ok(()) }
             Err(error) => Err(error),
         },
-        Some(service) = mistold_services.recv() => Err(last_words(&data_dir, service)),
+        Some(service) = misconfigured.recv() => Err(last_words(&data_dir, service)),
         () = &mut shutdown => Ok(()),
     };
     anstream::eprintln!("ending: what is under way is finished, what waits is exported");
@@ -133,7 +119,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
 /// Two labs in one folder would share databases and settings.
 async fn refuse_second_lab(data_dir: &Path) -> anyhow::Result<()> {
     if let Ok(Some(other)) = LabFile::read(data_dir)
-        && Desk::at(other.desk.clone())?.get::<serde_json::Value>("api/lab").await.is_ok()
+        && DeskClient::at(other.desk.clone())?.get::<serde_json::Value>("api/lab").await.is_ok()
     {
         bail!(
             "a lab runs in {} already, its desk is {}; another one needs another --data-dir",
@@ -146,18 +132,17 @@ async fn refuse_second_lab(data_dir: &Path) -> anyhow::Result<()> {
 
 /// What a service is told; the rest of the environment is handed down.
 fn environment(
-    service: ServeName,
+    program: Program,
     ports: &Ports,
     options: &Up,
     data_dir: &Path,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
-    let url = |service| anyhow::Ok(ports.of(service)?.url.to_string());
-    let database = |name: &str| format!("sqlite://{}", data_dir.join(name).display());
-    let queue = std::env::var("INSUREWATCH_QUEUE_URL").unwrap_or_else(|_| database("queue.db"));
+    let url = |program| anyhow::Ok(ports.of(program)?.url.to_string());
+    let database = |name: &str| format!("sqlite://{}", data_dir.join(format!("{name}.db")).display());
     let endpoint = options.otlp_endpoint.clone().unwrap_or_else(|| ports.otlp_http.url.to_string());
     let mut variables = vec![
         ("INSUREWATCH_SETTINGS", data_dir.join("active.toml").display().to_string()),
-        ("OTEL_SERVICE_NAME", service.name().to_owned()),
+        ("OTEL_SERVICE_NAME", program.name().to_owned()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.trim_end_matches('/').to_owned()),
         // A proxy that the environment names is for the world outside.
         ("NO_PROXY", no_proxy()),
@@ -170,30 +155,27 @@ fn environment(
     if std::env::var_os("OTEL_BSP_SCHEDULE_DELAY").is_none() {
         variables.push(("OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS.to_owned()));
     }
-    match service {
-        ServeName::PythonApi => variables.push(("CLAIMS_URL", url(ServeName::Gateway)?)),
-        ServeName::Gateway => variables.push(("UPSTREAM_URL", url(ServeName::JavaClaims)?)),
-        ServeName::JavaClaims => {
-            variables.push(("DATABASE_URL", database("claims.db")));
-            variables.push(("QUEUE_URL", queue.clone()));
-            variables.push(("POLICY_STORE_URL", url(ServeName::NodePolicyStore)?));
-        }
-        ServeName::ClaimsWorker => {
-            variables.push(("QUEUE_URL", queue.clone()));
-            variables.push(("FRAUD_PARTNER_URL", url(ServeName::FraudPartner)?));
-            variables.push(("CLAIMS_URL", url(ServeName::JavaClaims)?));
-        }
-        ServeName::NodePolicyStore => variables.push(("DATABASE_URL", database("policies.db"))),
-        ServeName::Desk => {
-            for service in Service::ALL {
-                let service = ServeName::of(*service);
-                variables.push((service.url_variable(), url(service)?));
+    match program {
+        Program::Service(service) => {
+            let Needs { calls, database: own, queue } = services::needs(service);
+            for call in calls {
+                variables.push((call.variable, url(Program::Service(call.to))?));
             }
-            let tempo = options.tempo.as_ref().map_or_else(|| url(ServeName::TraceStore), |url| Ok(url.to_string()));
+            variables.extend(own.map(|name| ("DATABASE_URL", database(name))));
+            if queue {
+                let queue = std::env::var("INSUREWATCH_QUEUE_URL").unwrap_or_else(|_| database("queue"));
+                variables.push(("QUEUE_URL", queue));
+            }
+        }
+        Program::Desk => {
+            for service in Service::ALL {
+                variables.push((service.row().url_variable, url(Program::Service(*service))?));
+            }
+            let tempo = options.tempo.as_ref().map_or_else(|| url(Program::TraceStore), |url| Ok(url.to_string()));
             variables.push(("TEMPO_URL", tempo?));
             variables.push(("INSUREWATCH_TRAFFIC_PER_SECOND", options.traffic.to_string()));
         }
-        ServeName::TraceStore | ServeName::FraudPartner | ServeName::TraceContextEcho => {}
+        Program::TraceStore | Program::TraceContextEcho => {}
     }
     Ok(variables)
 }
@@ -205,19 +187,19 @@ fn no_proxy() -> String {
 
 /// Starts a process, and starts it again whenever it ends without being told to.
 fn keep(
-    service: ServeName,
+    service: Program,
     environment: Vec<(&'static str, String)>,
     ports: &Ports,
     data_dir: &Path,
     lab: &SharedLab,
-    mistold: mpsc::UnboundedSender<ServeName>,
+    bad_config: mpsc::UnboundedSender<Program>,
 ) -> anyhow::Result<Kept> {
     let log_path = log_path(data_dir, service);
     let log = OpenOptions::new().create(true).append(true).open(&log_path);
     let log = log.with_context(|| format!("{} cannot be opened", log_path.display()))?;
     let mut arguments = vec!["serve".to_owned(), service.name().to_owned(), "--supervised".to_owned()];
     arguments.extend(["--listen".to_owned(), ports.of(service)?.address.to_string()]);
-    if service == ServeName::TraceStore {
+    if service == Program::TraceStore {
         arguments.extend(["--otlp-grpc".to_owned(), ports.otlp_grpc.address.to_string()]);
         arguments.extend(["--otlp-http".to_owned(), ports.otlp_http.address.to_string()]);
     }
@@ -239,8 +221,8 @@ fn keep(
             if started.elapsed() >= LIVED {
                 backoff = FIRST_BACKOFF;
             }
-            if restarts == 0 && ended.as_ref().is_ok_and(|status| status.code() == Some(MISTOLD)) {
-                let _ = mistold.send(service);
+            if restarts == 0 && ended.as_ref().is_ok_and(|status| status.code() == Some(i32::from(EXIT_BAD_CONFIG))) {
+                let _ = bad_config.send(service);
                 return;
             }
             let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -282,7 +264,7 @@ fn spawn(
 }
 
 /// Lets a process end by itself, within reason.
-async fn end(service: ServeName, mut running: Running) {
+async fn end(service: Program, mut running: Running) {
     drop(running.lifeline);
     if tokio::time::timeout(STOP_DEADLINE, running.child.wait()).await.is_err() {
         anstream::eprintln!("{} did not end within {} s and is killed", service.name(), STOP_DEADLINE.as_secs());
@@ -299,7 +281,7 @@ async fn stop(mut kept: Vec<Kept>) {
     }
 }
 
-fn note(lab: &SharedLab, data_dir: &Path, service: ServeName, pid: Option<u32>, restarts: u32) {
+fn note(lab: &SharedLab, data_dir: &Path, service: Program, pid: Option<u32>, restarts: u32) {
     let mut lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(process) = lab.processes.iter_mut().find(|process| process.service == service.name()) {
         process.pid = pid;
@@ -310,12 +292,12 @@ fn note(lab: &SharedLab, data_dir: &Path, service: ServeName, pid: Option<u32>, 
     }
 }
 
-async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<Desk> {
-    let desk = Desk::at(lab.lock().unwrap_or_else(PoisonError::into_inner).desk.clone())?;
+async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<DeskClient> {
+    let desk = DeskClient::at(lab.lock().unwrap_or_else(PoisonError::into_inner).desk.clone())?;
     let deadline = Instant::now() + READY_DEADLINE;
     loop {
         let missing = match desk.get::<desk::api::LabStatus>("api/lab").await {
-            Err(_) => ServeName::Desk.name().to_owned(),
+            Err(_) => Program::Desk.name().to_owned(),
             Ok(lab) => match lab.services.into_iter().find(|service| service.generation.is_none()) {
                 Some(service) => service.service,
                 None => return Ok(desk),
@@ -336,7 +318,7 @@ async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<De
 }
 
 /// What a service said before it gave up.
-fn last_words(data_dir: &Path, service: ServeName) -> anyhow::Error {
+fn last_words(data_dir: &Path, service: Program) -> anyhow::Error {
     let text = std::fs::read_to_string(log_path(data_dir, service)).unwrap_or_default();
     let words = text.rfind("insurewatch: ").and_then(|at| text.get(at..)).unwrap_or(&text);
     anyhow::anyhow!("{} cannot start: {}", service.name(), words.trim_start_matches("insurewatch: ").trim())
@@ -358,7 +340,7 @@ fn announce(lab: &SharedLab, data_dir: &Path, took: Duration) {
 }
 
 /// The lab's first sign of life: one claim, and the traces that became of it.
-async fn show_first_claim(desk: &Desk) {
+async fn show_first_claim(desk: &DeskClient) {
     let show = async {
         let began = Instant::now();
         let mut first = None;
@@ -384,7 +366,7 @@ async fn show_first_claim(desk: &Desk) {
     }
 }
 
-fn log_path(data_dir: &Path, service: ServeName) -> PathBuf {
+fn log_path(data_dir: &Path, service: Program) -> PathBuf {
     data_dir.join("logs").join(format!("{}.jsonl", service.name()))
 }
 
@@ -413,20 +395,20 @@ impl Ports {
             bail!("every port from {first} to {last} is taken")
         };
         let mut services = Vec::new();
-        for service in STARTED {
-            let offset = if service == ServeName::TraceStore { 9 } else { service.port() - ServeName::Desk.port() };
+        for service in Program::started() {
+            let offset = if service == Program::TraceStore { 9 } else { service.port() - Program::Desk.port() };
             services.push((service, choose(service.port(), offset)?));
         }
         Ok(Self { services, otlp_grpc: choose(4317, 7)?, otlp_http: choose(4318, 8)? })
     }
 
-    fn of(&self, service: ServeName) -> anyhow::Result<&Endpoint> {
+    fn of(&self, service: Program) -> anyhow::Result<&Endpoint> {
         let found = self.services.iter().find(|(name, _)| *name == service);
         found.map(|(_, endpoint)| endpoint).with_context(|| format!("{} is not part of the lab", service.name()))
     }
 
     fn lab_file(&self, options: &Up) -> anyhow::Result<LabFile> {
-        let process = |(service, endpoint): &(ServeName, Endpoint)| Process {
+        let process = |(service, endpoint): &(Program, Endpoint)| ProcessEntry {
             service: service.name().to_owned(),
             url: endpoint.url.clone(),
             pid: None,
@@ -434,9 +416,9 @@ impl Ports {
         };
         let url = |service| anyhow::Ok(self.of(service)?.url.clone());
         Ok(LabFile {
-            desk: url(ServeName::Desk)?,
-            front_door: url(ServeName::PythonApi)?,
-            traces: options.tempo.clone().map_or_else(|| url(ServeName::TraceStore), Ok)?,
+            desk: url(Program::Desk)?,
+            front_door: url(Program::Service(Service::PythonApi))?,
+            traces: options.tempo.clone().map_or_else(|| url(Program::TraceStore), Ok)?,
             otlp_grpc: self.otlp_grpc.url.clone(),
             otlp_http: self.otlp_http.url.clone(),
             supervisor_pid: std::process::id(),

@@ -5,7 +5,10 @@
 //! - `policies`: asks node-policy-store
 //! - `store`: claims in SQLite; a claim that was answered with 201 survives the end of the process
 //! - `outbox`: the message about each claim, stored with it and published by a relay
+//! - `decision`: which claims are paid
+//! - `pool`: the policy lookup, moved to the blocking pool
 //! - `completion`: what happens once a claim is decided
+//! - `hand_built`, `late_parent`: misuses that a seam can choose
 //!
 //! `POST /api/claims` accepts a claim, `GET /api/claims/{id}` reads it back, `PUT /api/claims/{id}/fraud-check` records
 //! what a fraud check found.
@@ -18,44 +21,54 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use chain::RouteSyntax;
+use chain::{RouteSyntax, Service};
 use claims_queue::Queue;
 use opentelemetry::trace::FutureExt;
 use reqwest::Url;
 use service::body::Body;
 use service::contract::{Claim, Decision, FraudCheck, Policy, Submission};
 use service::health::App;
+use service::url::{Call, database};
 use service::{ClaimId, Problem};
+use settings::{ConfigError, Environment, Live};
 use telemetry::server::Server;
 use tokio::sync::Notify;
 
 use crate::completion::Dispatcher;
-use crate::outbox::{Backlog, Relay};
+use crate::outbox::{CountBacklog, Relay};
 use crate::policies::Policies;
-use crate::seams::Seams;
+use crate::seams::{PolicyClient, Seams, ServerSpan};
 use crate::store::{Inserted, Store};
 
 mod completion;
+mod decision;
+mod hand_built;
+mod late_parent;
 mod outbox;
 mod policies;
+mod pool;
 pub mod seams;
 mod store;
 
 /// How long a call of another service may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The services that this one calls.
+pub const CALLS: &[Call] = &[POLICY_STORE];
+const POLICY_STORE: Call = Call { variable: "POLICY_STORE_URL", to: Service::NodePolicyStore };
+/// The name of its database.
+pub const DATABASE: &str = "claims";
+
 /// What the service needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `DATABASE_URL`, such as `sqlite:///var/lib/claims.db`.
     pub database_url: String,
-    /// `POLICY_STORE_URL`: where node-policy-store answers.
+    /// Where node-policy-store answers.
     pub policy_store: Url,
-    /// The claims queue.
     pub queue: Arc<dyn Queue>,
 }
 
-/// The service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database cannot be opened.
@@ -75,31 +88,35 @@ struct Claims {
     store: Store,
     stored: Arc<Notify>,
     completions: Dispatcher,
-    seams: Seams,
+    seams: Live<Seams>,
 }
 
 /// The service, and its relay on a task of its own.
 ///
 /// # Errors
 /// The database cannot be opened.
-pub async fn app(config: &Config, seams: Seams) -> Result<App, StartError> {
+pub async fn app(config: &Config, seams: Live<Seams>) -> Result<App, StartError> {
     let claims = Claims {
-        policies: Policies::new(config.policy_store.clone(), CALL_TIMEOUT, seams.policy_client.clone())?,
+        policies: Policies::new(config.policy_store.clone(), CALL_TIMEOUT)?,
         store: Store::open(&config.database_url).await?,
         stored: Arc::default(),
         completions: Dispatcher::start()?,
         seams: seams.clone(),
     };
     let relay = Relay { store: claims.store.clone(), queue: config.queue.clone(), stored: claims.stored.clone() };
-    let backlog = Backlog { store: claims.store.clone(), queue: config.queue.clone() };
+    let backlog = CountBacklog { store: claims.store.clone(), queue: config.queue.clone() };
     tokio::spawn(relay.run());
     let routes = Router::new()
         .route("/api/claims", post(accept_claim))
         .route("/api/claims/{id}", get(read_claim))
         .route("/api/claims/{id}/fraud-check", put(record_fraud_check))
         .with_state(claims);
+    let server = Server::starting(RouteSyntax::Spring, move |entry| match seams.get().server_span {
+        ServerSpan::InContext => entry.join(),
+        ServerSpan::LateParent => late_parent::start(entry),
+    });
     Ok(App {
-        routes: service::serve::instrumented(routes, Server { syntax: RouteSyntax::Spring, caller: seams.caller }),
+        routes: service::serve::instrumented(routes, server),
         backlog: Some(Arc::new(move || Box::pin(backlog.clone().count()))),
     })
 }
@@ -111,16 +128,27 @@ async fn accept_claim(
 ) -> Result<impl IntoResponse, Problem> {
     let claim_id = ClaimId::of(&headers)?;
     let tenant = service::baggage::tenant();
-    let cx = service::baggage::with_members(&claims.seams.extra_baggage());
-    let claim = claims.accept(claim_id, submission).with_context(cx).await?;
+    let seams = claims.seams.get();
+    let cx = service::baggage::with_members(&seams.extra_baggage());
+    let claim = claims.accept(&seams, claim_id, submission).with_context(cx).await?;
     tracing::info!(claim_id = %claim.claim_id, tenant, "claim accepted");
     let location = format!("/api/claims/{}", claim.claim_id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(claim)))
 }
 
+#[tracing::instrument(skip_all, fields(insurewatch.claim.id = %claim_id))]
+async fn look_up_policy(
+    policies: Policies,
+    client: PolicyClient,
+    claim_id: ClaimId,
+    policy_id: String,
+) -> Result<Policy, Problem> {
+    policies.look_up(client, &claim_id, &policy_id).await
+}
+
 #[tracing::instrument(skip_all)]
 fn decide_claim(policy: &Policy, submission: &Submission) -> Decision {
-    policy.decide(submission)
+    decision::decide(policy, submission)
 }
 
 #[tracing::instrument(skip_all, fields(insurewatch.claim.id = %claim.claim_id))]
@@ -155,19 +183,31 @@ fn unknown_claim() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is no such claim")
 }
 
+// === impl Config ===
+
+impl Config {
+    /// What the environment says beside the queue.
+    ///
+    /// # Errors
+    /// A value that cannot be used.
+    pub fn read(env: &dyn Environment, queue: Arc<dyn Queue>) -> Result<Self, ConfigError> {
+        Ok(Self { database_url: database(env, DATABASE), policy_store: POLICY_STORE.url(env)?, queue })
+    }
+}
+
 // === impl Claims ===
 
 impl Claims {
-    async fn accept(&self, claim_id: ClaimId, submission: Submission) -> Result<Claim, Problem> {
-        let policy = self.look_up_policy(claim_id.clone(), submission.policy_id.clone()).await?;
+    async fn accept(&self, seams: &Seams, claim_id: ClaimId, submission: Submission) -> Result<Claim, Problem> {
+        let policy = self.look_up_policy(seams, claim_id.clone(), submission.policy_id.clone()).await?;
         let decision = decide_claim(&policy, &submission);
         let claim = Claim { claim_id, submission, decision, fraud_check: None };
-        let inserted = self.store.insert(&claim, self.seams.outbox.get()).await;
+        let inserted = self.store.insert(&claim, seams.outbox).await;
         match inserted.map_err(|error| Problem::internal(&error))? {
             Inserted::Now => {
                 self.stored.notify_one();
                 let decided = claim.clone();
-                self.completions.complete(self.seams.completion.get(), move || notify_claimant(&decided));
+                self.completions.complete(seams.completion, move || notify_claimant(&decided));
                 Ok(claim)
             }
             // The caller sent the same claim again.
@@ -178,14 +218,9 @@ impl Claims {
         }
     }
 
-    /// On the blocking pool, as a blocking client would be called.
-    async fn look_up_policy(&self, claim_id: ClaimId, policy_id: String) -> Result<Policy, Problem> {
-        #[tracing::instrument(skip_all, fields(insurewatch.claim.id = %claim_id))]
-        async fn look_up_policy(policies: Policies, claim_id: ClaimId, policy_id: String) -> Result<Policy, Problem> {
-            policies.look_up(&claim_id, &policy_id).await
-        }
-        let work = look_up_policy(self.policies.clone(), claim_id, policy_id);
-        let answer = service::spawn::on_pool(self.seams.lookup_pool.get(), work).await;
+    async fn look_up_policy(&self, seams: &Seams, claim_id: ClaimId, policy_id: String) -> Result<Policy, Problem> {
+        let work = look_up_policy(self.policies.clone(), seams.policy_client, claim_id, policy_id);
+        let answer = pool::run(seams.lookup_pool, work).await;
         answer.map_err(|error| Problem::internal(&error))?
     }
 }
@@ -252,9 +287,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database_url = format!("sqlite://{}", folder.path().join("claims.db").display());
         let config = Config { database_url, policy_store: policy_store().await, queue: Arc::new(Silent) };
-        let App { routes, backlog } = app(&config, Seams::default()).await.unwrap();
+        let App { routes, backlog } = app(&config, Live::default()).await.unwrap();
         let backlog = backlog.expect("it keeps messages");
-        assert_eq!(backlog().await, json!({ "outbox": 0, "queue": Value::Null }), "nothing was sent");
+        assert_eq!(json!(backlog().await), json!({ "outbox": 0, "queue": Value::Null }), "nothing was sent");
         for number in 1..=2 {
             let claim = json!({
                 "policy_id": "POL-1001", "claimant": "Ada", "incident_date": "2025-06-15", "amount_cents": 20_000,
@@ -264,7 +299,11 @@ mod tests {
             let request = request.header("content-type", "application/json").body(Body::from(claim.to_string()));
             let response = routes.clone().oneshot(request.unwrap()).await.unwrap();
             assert_eq!(response.status(), StatusCode::CREATED, "a claim is accepted while its message waits");
-            assert_eq!(backlog().await, json!({ "outbox": number, "queue": Value::Null }), "it waits, and is counted");
+            assert_eq!(
+                json!(backlog().await),
+                json!({ "outbox": number, "queue": Value::Null }),
+                "it waits, and is counted"
+            );
         }
     }
 }

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use claims_queue::{Attribute, Message, Queue};
+use claims_queue::{Attribute, Counts, Message, Queue};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
-use serde_json::json;
 use service::contract::{Claim, FraudQuestion};
+use service::health::{Backlog, Queued};
 use service::problem::Chain;
 use telemetry::messaging::{self, Attributes, Operation};
 use tokio::sync::Notify;
@@ -39,7 +39,7 @@ pub(crate) struct Outbound {
 
 /// Counts the messages that nobody has processed yet: those of the outbox, and those of the queue behind it.
 #[derive(Clone, Debug)]
-pub(crate) struct Backlog {
+pub(crate) struct CountBacklog {
     pub(crate) store: Store,
     pub(crate) queue: Arc<dyn Queue>,
 }
@@ -68,22 +68,25 @@ impl Outbound {
     }
 }
 
-// === impl Backlog ===
+// === impl CountBacklog ===
 
-impl Backlog {
-    /// `null` stands for what could not be counted, or not in time.
-    pub(crate) async fn count(self) -> serde_json::Value {
+impl CountBacklog {
+    pub(crate) async fn count(self) -> Backlog {
         let outbox = timeout(COUNT_TIMEOUT, self.store.count_waiting());
         let queue = timeout(COUNT_TIMEOUT, self.queue.counts());
         let (outbox, queue) = tokio::join!(outbox, queue);
-        json!({ "outbox": outbox.ok().and_then(Result::ok), "queue": queue.ok().and_then(Result::ok) })
+        let queue = queue.ok().and_then(Result::ok);
+        Backlog {
+            outbox: outbox.ok().and_then(Result::ok),
+            queue: queue.map(|Counts { waiting, in_flight, dead }| Queued { waiting, in_flight, dead }),
+        }
     }
 }
 
 // === impl Relay ===
 
 impl Relay {
-    /// Runs until the process ends; makes no spans.
+    /// Runs until the process ends; creates no spans.
     pub(crate) async fn run(self) {
         let mut backoff = FIRST_BACKOFF;
         loop {

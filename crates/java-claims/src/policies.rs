@@ -9,15 +9,14 @@ use service::contract::Policy;
 use service::problem::{Chain, FieldError};
 use service::url::resource;
 use service::{ClaimId, Problem, claim_id};
-use telemetry::client::{Injection, Tracing};
-use telemetry::live::Live;
+use telemetry::client::Tracing;
 
+use crate::hand_built;
 use crate::seams::PolicyClient;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Policies {
     clients: Clients,
-    chosen: Live<PolicyClient>,
     base: Url,
 }
 
@@ -32,32 +31,37 @@ struct Clients {
 // === impl Policies ===
 
 impl Policies {
-    pub(crate) fn new(base: Url, timeout: Duration, chosen: Live<PolicyClient>) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(base: Url, timeout: Duration) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder().timeout(timeout).build()?;
         let build = || ClientBuilder::new(client.clone());
         let clients = Clients {
             traced: build().with(Tracing::default()).build(),
-            hand_built: build().with(Tracing { injection: Injection::UpperCaseByHand }).build(),
+            hand_built: build().with(Tracing::injecting(hand_built::inject)).build(),
             plain: build().build(),
         };
-        Ok(Self { clients, chosen, base })
+        Ok(Self { clients, base })
     }
 
-    fn client(&self) -> &ClientWithMiddleware {
-        match self.chosen.get() {
+    fn client(&self, chosen: PolicyClient) -> &ClientWithMiddleware {
+        match chosen {
             PolicyClient::Traced => &self.clients.traced,
             PolicyClient::HandBuilt => &self.clients.hand_built,
             PolicyClient::Plain => &self.clients.plain,
         }
     }
 
-    pub(crate) async fn look_up(&self, claim_id: &ClaimId, policy_id: &str) -> Result<Policy, Problem> {
+    pub(crate) async fn look_up(
+        &self,
+        chosen: PolicyClient,
+        claim_id: &ClaimId,
+        policy_id: &str,
+    ) -> Result<Policy, Problem> {
         let unavailable = |cause: &dyn std::error::Error| {
             tracing::warn!(cause = %Chain(cause), "the policy store did not answer");
             Problem::unavailable("the policy store")
         };
         let url = resource(&self.base, &["policies", policy_id]);
-        let request = self.client().get(url).header(claim_id::HEADER, claim_id);
+        let request = self.client(chosen).get(url).header(claim_id::HEADER, claim_id);
         let response = request.send().await.map_err(|error| unavailable(&error))?;
         match response.status() {
             StatusCode::OK => response.json().await.map_err(|error| unavailable(&error)),

@@ -1,11 +1,6 @@
 //! What can be set while the service runs. The defaults are the healthy ones.
 
-use telemetry::config::{Environment, LiveVariable, read};
-use telemetry::live::Live;
-use telemetry::server::CallerContext;
-use telemetry::{ConfigError, choice};
-
-pub use service::spawn::PoolContext;
+use settings::{ConfigError, Environment, Setting, choice, number};
 
 choice! {
     /// When the SERVER span learns its parent.
@@ -14,6 +9,16 @@ choice! {
         InContext = "in-context",
         /// After it has started, when that is an error, which is ignored.
         LateParent = "late-parent",
+    }
+}
+
+choice! {
+    /// Whether work on the blocking pool has its caller's context.
+    PoolContext = "LOOKUP_POOL" {
+        /// It is carried over.
+        WithContext = "with-context",
+        /// `spawn_blocking` and nothing else.
+        Bare = "bare",
     }
 }
 
@@ -53,63 +58,53 @@ choice! {
     }
 }
 
-const BYTES: &str = "a whole number of bytes up to 100000";
-const EXTRA_BAGGAGE_BYTES: LiveVariable =
-    LiveVariable { name: "EXTRA_BAGGAGE_BYTES", allowed: BYTES, check: |text| bytes(text).map(drop) };
+number!(EXTRA_BAGGAGE_BYTES = "EXTRA_BAGGAGE_BYTES", "bytes", 0, 100000);
 
 /// What this service can be told beside the variables of the SDK.
-pub const SETTINGS: &[LiveVariable] = &[
-    ServerSpan::VARIABLE,
-    PoolContext::VARIABLE,
-    PolicyClient::VARIABLE,
-    CompletionContext::VARIABLE,
-    OutboxAttributes::VARIABLE,
-    EXTRA_BAGGAGE_BYTES,
+pub const SETTINGS: &[Setting] = &[
+    ServerSpan::SETTING,
+    PoolContext::SETTING,
+    PolicyClient::SETTING,
+    CompletionContext::SETTING,
+    OutboxAttributes::SETTING,
+    EXTRA_BAGGAGE_BYTES.setting,
 ];
 
-/// What can be set while the service runs.
-#[derive(Clone, Debug, Default)]
+/// How each seam is set: one value, which a change of settings replaces as a whole. A request takes it once, at its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seams {
-    pub(crate) caller: Live<CallerContext>,
-    pub(crate) lookup_pool: Live<PoolContext>,
-    pub(crate) policy_client: Live<PolicyClient>,
-    pub(crate) completion: Live<CompletionContext>,
-    pub(crate) outbox: Live<OutboxAttributes>,
-    pub(crate) extra_baggage_bytes: Live<usize>,
+    pub(crate) server_span: ServerSpan,
+    pub(crate) lookup_pool: PoolContext,
+    pub(crate) policy_client: PolicyClient,
+    pub(crate) completion: CompletionContext,
+    pub(crate) outbox: OutboxAttributes,
+    pub(crate) extra_baggage_bytes: usize,
 }
 
 // === impl Seams ===
 
 impl Seams {
-    /// Takes over what the environment says.
+    /// What the environment says.
     ///
     /// # Errors
-    /// A value that is not allowed; what was read before it holds already.
-    pub fn apply(&self, env: &impl Environment) -> Result<(), ConfigError> {
-        self.caller.set(match ServerSpan::read(env)? {
-            ServerSpan::InContext => CallerContext::Joined,
-            ServerSpan::LateParent => CallerContext::SetTooLate,
-        });
-        self.lookup_pool.set(PoolContext::read(env)?);
-        self.policy_client.set(PolicyClient::read(env)?);
-        self.completion.set(CompletionContext::read(env)?);
-        self.outbox.set(OutboxAttributes::read(env)?);
-        self.extra_baggage_bytes.set(read(env, EXTRA_BAGGAGE_BYTES.name, BYTES, bytes)?.unwrap_or(0));
-        Ok(())
+    /// A value that is not allowed.
+    pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
+        let extra_baggage_bytes = EXTRA_BAGGAGE_BYTES.read(env)?.and_then(|bytes| usize::try_from(bytes).ok());
+        Ok(Self {
+            server_span: ServerSpan::read(env)?,
+            lookup_pool: PoolContext::read(env)?,
+            policy_client: PolicyClient::read(env)?,
+            completion: CompletionContext::read(env)?,
+            outbox: OutboxAttributes::read(env)?,
+            extra_baggage_bytes: extra_baggage_bytes.unwrap_or_default(),
+        })
     }
 
-    /// Baggage that grew beyond measure: each character of it takes six on the wire, `%C3%A9`.
+    /// Baggage that grew beyond measure: each character of it takes six bytes in the header, `%C3%A9`.
     pub(crate) fn extra_baggage(&self) -> Vec<(String, String)> {
-        match self.extra_baggage_bytes.get() {
+        match self.extra_baggage_bytes {
             0 => Vec::new(),
             bytes => vec![("customer.notes".to_owned(), "é".repeat(bytes / 6))],
         }
-    }
-}
-
-fn bytes(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(bytes) if bytes <= 100_000 => Ok(bytes),
-        _ => Err("not such a number".to_owned()),
     }
 }

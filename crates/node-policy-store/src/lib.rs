@@ -10,10 +10,15 @@ use chain::RouteSyntax;
 use jiff::civil::Date;
 use service::Problem;
 use service::contract::Policy;
+use service::url::database;
+use settings::Environment;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, SqlitePool};
 use telemetry::db::{Statement, sqlite};
 use telemetry::server::Server;
+
+/// The name of its database.
+pub const DATABASE: &str = "policies";
 
 /// What the service needs to start.
 #[derive(Clone, Debug)]
@@ -22,7 +27,6 @@ pub struct Config {
     pub database_url: String,
 }
 
-/// The service cannot start.
 #[derive(Debug, thiserror::Error)]
 #[error("the policy catalogue at {url} cannot be opened")]
 pub struct StartError {
@@ -78,6 +82,16 @@ async fn open(url: &str) -> Result<SqlitePool, sqlx::Error> {
     let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
     sqlx::raw_sql(include_str!("catalogue.sql")).execute(&pool).await?;
     Ok(pool)
+}
+
+// === impl Config ===
+
+impl Config {
+    /// What the environment says.
+    #[must_use]
+    pub fn read(env: &dyn Environment) -> Self {
+        Self { database_url: database(env, DATABASE) }
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,12 @@
 //!
 //! - [`Config`], [`app`]: the service
 //! - [`seams`]: what can be set while it runs
+//! - `validation`: which submissions are accepted
+//! - `audit`: the task that writes the audit
+//! - `legacy`: an old tracing library that is still in the call path
 //!
 //! `POST /claims` validates a claim, gives it an id and sends it on; `GET /claims/{id}` reads it back through the
-//! chain. It keeps nothing itself.
+//! chain. It stores nothing.
 
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use chain::RouteSyntax;
+use chain::{RouteSyntax, Service};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use opentelemetry::trace::FutureExt;
@@ -23,26 +26,34 @@ use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
 use service::body::Body;
 use service::contract::{Claim, Submission};
 use service::problem::Chain;
-use service::url::resource;
+use service::url::{Call, resource};
 use service::{ClaimId, Problem, claim_id};
+use settings::{ConfigError, Environment, Live};
 use telemetry::client::Tracing;
 use telemetry::server::Server;
 
 use crate::legacy::LegacyB3;
-use crate::seams::Seams;
+use crate::seams::{CallerContext, Seams};
 
+mod audit;
 mod legacy;
 pub mod seams;
+mod validation;
 
 /// How long the claims service may take; longer than it waits for others itself.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer keys are refused.
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
+/// The services that this one calls.
+pub const CALLS: &[Call] = &[CLAIMS];
+/// The claims service answers behind the gateway.
+const CLAIMS: Call = Call { variable: "CLAIMS_URL", to: Service::Gateway };
+
 /// What the service needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `CLAIMS_URL`: where the claims service answers, as seen from here: the gateway.
+    /// Where the claims service answers.
     pub claims: Url,
 }
 
@@ -50,18 +61,21 @@ pub struct Config {
 struct Api {
     client: ClientWithMiddleware,
     claims: Url,
-    seams: Seams,
+    seams: Live<Seams>,
 }
 
 /// The service.
 ///
 /// # Errors
 /// The HTTP client cannot be built.
-pub fn app(config: &Config, seams: Seams) -> Result<Router, reqwest::Error> {
+pub fn app(config: &Config, seams: Live<Seams>) -> Result<Router, reqwest::Error> {
     let client = reqwest::Client::builder().timeout(CALL_TIMEOUT).build()?;
-    let client =
-        ClientBuilder::new(client).with(LegacyB3(seams.claims_client.clone())).with(Tracing::default()).build();
-    let server = Server { syntax: RouteSyntax::Flask, caller: seams.caller.clone() };
+    let client = ClientBuilder::new(client).with(LegacyB3(seams.clone())).with(Tracing::default()).build();
+    let door = seams.clone();
+    let server = Server::starting(RouteSyntax::Flask, move |entry| match door.get().caller_context {
+        CallerContext::Join => entry.join(),
+        CallerContext::Restart => entry.restart(),
+    });
     let api = Api { client, claims: config.claims.clone(), seams };
     let routes = Router::new().route("/claims", post(submit)).route("/claims/{id}", get(read)).with_state(api);
     Ok(service::serve::instrumented(routes, server))
@@ -75,19 +89,25 @@ async fn submit(State(api): State<Api>, request: Request) -> Result<Response, Pr
     };
     let claim_id = ClaimId::mint(key);
     claim_id.mark_span();
-    let door = service::baggage::with_members(&api.seams.door_baggage.get());
+    let seams = api.seams.get();
+    let door = service::baggage::with_members(&seams.door_baggage);
     let answer = match refused {
-        None => accept(&api, &claim_id, request).with_context(door).await,
+        None => accept(&api, &seams, &claim_id, request).with_context(door).await,
         Some(problem) => Err(problem),
     };
     Ok(([(claim_id::HEADER, HeaderValue::from(&claim_id))], answer).into_response())
 }
 
-async fn accept(api: &Api, claim_id: &ClaimId, request: Request) -> Result<impl IntoResponse + use<>, Problem> {
+async fn accept(
+    api: &Api,
+    seams: &Seams,
+    claim_id: &ClaimId,
+    request: Request,
+) -> Result<impl IntoResponse + use<>, Problem> {
     let tenant = service::baggage::tenant();
     let submission = validate_input(request).await?;
     let claim = submit_claim(api, claim_id, &submission).await?;
-    service::spawn::task(api.seams.audit_task.get(), write_audit(claim.clone(), tenant));
+    audit::spawn(seams.audit_task, claim.clone(), tenant);
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/claims/{claim_id}"))], Json(claim)))
 }
 
@@ -102,7 +122,7 @@ async fn validate_input(request: Request) -> Result<Submission, Problem> {
     let Body(submission) = Body::<Submission>::from_request(request, &()).await?;
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     // East of Greenwich tomorrow has begun before UTC's day ends.
-    match submission.faults(today.tomorrow().unwrap_or(today)) {
+    match validation::faults(&submission, today.tomorrow().unwrap_or(today)) {
         faults if faults.is_empty() => Ok(submission),
         faults => Err(Problem::invalid(faults)),
     }
@@ -115,13 +135,6 @@ async fn submit_claim(api: &Api, claim_id: &ClaimId, submission: &Submission) ->
     claim(api.ask(request).await?).await
 }
 
-/// Nobody waits for it: the answer may be sent before it is done.
-#[tracing::instrument(skip_all, fields(insurewatch.claim.id = %claim.claim_id))]
-async fn write_audit(claim: Claim, tenant: Option<String>) {
-    let Claim { claim_id, decision, .. } = claim;
-    tracing::info!(%claim_id, tenant, ?decision, "claim accepted");
-}
-
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
     match headers.get("idempotency-key").map(|key| key.as_bytes()) {
         Some(key) if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY_BYTES => Err(Problem::new(
@@ -129,6 +142,18 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
             format!("header idempotency-key must have 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"),
         )),
         key => Ok(key),
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// What the environment says.
+    ///
+    /// # Errors
+    /// A value that cannot be used.
+    pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
+        Ok(Self { claims: CLAIMS.url(env)? })
     }
 }
 

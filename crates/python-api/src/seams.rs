@@ -1,11 +1,6 @@
 //! What can be set while the service runs. The defaults are the healthy ones.
 
-use telemetry::config::{Environment, LiveVariable, pairs, read};
-use telemetry::live::Live;
-use telemetry::server::CallerContext;
-use telemetry::{ConfigError, choice};
-
-pub use service::spawn::TaskContext;
+use settings::{ConfigError, Environment, PAIRS, Setting, choice, pairs};
 
 choice! {
     /// How the claims service is called.
@@ -18,8 +13,18 @@ choice! {
 }
 
 choice! {
+    /// Whether the task that writes the audit has the context of its request.
+    TaskContext = "AUDIT_TASK" {
+        /// It is carried over.
+        WithContext = "with-context",
+        /// `tokio::spawn` and nothing else.
+        Bare = "bare",
+    }
+}
+
+choice! {
     /// What becomes of a caller's context at the door.
-    Door = "CALLER_CONTEXT" {
+    CallerContext = "CALLER_CONTEXT" {
         /// The caller's trace goes on.
         Join = "join",
         /// A new trace begins, linked to the caller's: a trust boundary.
@@ -27,42 +32,46 @@ choice! {
     }
 }
 
-const PAIRS: &str = "key=value,key=value with percent-encoded values";
-const DOOR_BAGGAGE: LiveVariable =
-    LiveVariable { name: "DOOR_BAGGAGE", allowed: PAIRS, check: |list| pairs(list).map(drop) };
+const DOOR_BAGGAGE: Setting = Setting { key: "DOOR_BAGGAGE", allowed: PAIRS, check: |list| pairs(list).map(drop) };
 
 /// What this service can be told beside the variables of the SDK.
-pub const SETTINGS: &[LiveVariable] = &[ClaimsClient::VARIABLE, TaskContext::VARIABLE, DOOR_BAGGAGE, Door::VARIABLE];
+pub const SETTINGS: &[Setting] = &[ClaimsClient::SETTING, TaskContext::SETTING, DOOR_BAGGAGE, CallerContext::SETTING];
 
-/// What can be set while the service runs.
-#[derive(Clone, Debug, Default)]
+/// How each seam is set: one value, which a change of settings replaces as a whole. A request takes it once, at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seams {
-    pub(crate) claims_client: Live<ClaimsClient>,
-    pub(crate) audit_task: Live<TaskContext>,
-    pub(crate) door_baggage: Live<Vec<(String, String)>>,
-    pub(crate) caller: Live<CallerContext>,
+    pub(crate) claims_client: ClaimsClient,
+    pub(crate) audit_task: TaskContext,
+    pub(crate) door_baggage: Vec<(String, String)>,
+    pub(crate) caller_context: CallerContext,
 }
 
 // === impl Seams ===
 
 impl Seams {
-    /// Takes over what the environment says.
+    /// What the environment says.
     ///
     /// # Errors
-    /// A value that is not allowed; what was read before it holds already.
-    pub fn apply(&self, env: &impl Environment) -> Result<(), ConfigError> {
-        let door_baggage = read(env, DOOR_BAGGAGE.name, PAIRS, pairs)?;
-        self.claims_client.set(ClaimsClient::read(env)?);
-        self.audit_task.set(TaskContext::read(env)?);
-        self.door_baggage.set(door_baggage.unwrap_or_else(|| {
-            [(service::baggage::TENANT, "acme-corp"), (service::baggage::FEATURE_FLAGS, "new-pricing-model")]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into()
-        }));
-        self.caller.set(match Door::read(env)? {
-            Door::Join => CallerContext::Joined,
-            Door::Restart => CallerContext::Linked,
-        });
-        Ok(())
+    /// A value that is not allowed.
+    pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
+        Ok(Self {
+            claims_client: ClaimsClient::read(env)?,
+            audit_task: TaskContext::read(env)?,
+            door_baggage: DOOR_BAGGAGE.read(env, pairs)?.unwrap_or_else(|| Self::default().door_baggage),
+            caller_context: CallerContext::read(env)?,
+        })
+    }
+}
+
+impl Default for Seams {
+    fn default() -> Self {
+        let door_baggage =
+            [(service::baggage::TENANT, "acme-corp"), (service::baggage::FEATURE_FLAGS, "new-pricing-model")];
+        Self {
+            claims_client: ClaimsClient::default(),
+            audit_task: TaskContext::default(),
+            door_baggage: door_baggage.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            caller_context: CallerContext::default(),
+        }
     }
 }

@@ -4,12 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::{fs, slice};
 
-use crate::file::{Group, Scenario};
-use crate::problem::FileError;
-use crate::schema::Schema;
 use chain::Topology;
 use chain::spelling::did_you_mean;
 use evidence::Expectation;
+use settings::Schema;
+use settings::problem::FileError;
+
+use crate::file::{Group, Scenario};
 
 /// Stem and text of every file in `scenarios/` when this was built.
 const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));

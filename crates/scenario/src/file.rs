@@ -3,14 +3,12 @@
 use std::path::Path;
 
 use chain::{Place, Step};
+use evidence::Expectation;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
-
-use crate::document::{Document, Value};
-use crate::problem::FileError;
-use crate::schema::Schema;
-use crate::settings::Settings;
-use evidence::Expectation;
+use settings::document::{Document, Value};
+use settings::problem::FileError;
+use settings::{Schema, Settings};
 
 /// One lesson. A file is read by [`Scenario::parse`]; `Deserialize` reads what `Serialize` wrote.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use chain::Step;
+use settings::Settings;
+
 use crate::catalogue::Catalogue;
 use crate::file::{Fault, Scenario};
-use crate::settings::Settings;
-use chain::Step;
 
 struct Page<'a>(&'a Catalogue);
 struct Lesson<'a>(&'a Scenario);

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+pub use telemetry::SpanCounts;
 use tokio::sync::watch;
 
 /// What a service follows: a number, no digest, so that settings cannot be read off.
@@ -23,23 +24,41 @@ pub struct Following {
 /// The answer of `GET /healthz`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Health {
-    /// The service's name.
     pub service: String,
     /// What it follows.
     #[serde(flatten)]
     pub following: Following,
     /// What became of its spans.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub spans: Option<serde_json::Value>,
+    pub spans: Option<SpanCounts>,
     /// What it has accepted and not handed on yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub backlog: Option<serde_json::Value>,
+    pub backlog: Option<Backlog>,
 }
 
-/// What the health of this process is told from.
+/// Messages that nobody has processed yet; `None` stands for what could not be counted, or not in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// Accepted, and not handed to the queue yet.
+    pub outbox: Option<u64>,
+    /// In the queue.
+    pub queue: Option<Queued>,
+}
+
+/// What a queue holds, as `claims_queue::Counts`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// Ready to be received.
+    pub waiting: u64,
+    /// In the hands of a receiver, or not due yet.
+    pub in_flight: u64,
+    /// Given up.
+    pub dead: u64,
+}
+
+/// What the health of this process is read from; it lives as long as the listener.
 #[derive(Clone)]
 pub struct Source {
-    /// The service's name.
     pub service: &'static str,
     /// What it follows, as it changes.
     pub following: watch::Receiver<Following>,
@@ -49,22 +68,21 @@ pub struct Source {
     pub backlog: Option<CountBacklog>,
 }
 
-/// Tells what became of this process's spans.
-pub type CountSpans = Arc<dyn Fn() -> telemetry::SpanCounts + Send + Sync>;
+/// Reports what became of this process's spans.
+pub type CountSpans = Arc<dyn Fn() -> SpanCounts + Send + Sync>;
 
 /// Counts what a service has accepted and not handed on yet. Asked every few seconds and more, so it must be cheap, and
 /// must soon answer whatever it asks itself.
-pub type CountBacklog = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = serde_json::Value> + Send>> + Send + Sync>;
+pub type CountBacklog = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Backlog> + Send>> + Send + Sync>;
 
 /// What a service serves.
 pub struct App {
-    /// Its routes.
     pub routes: Router,
     /// Counts what waits; absent for a service that keeps nothing.
     pub backlog: Option<CountBacklog>,
 }
 
-/// The route; merged outside the server layer, since health polls make no spans.
+/// The route; merged outside the server layer, since health polls create no spans.
 pub fn router(source: Source) -> Router {
     Router::new().route("/healthz", get(health)).with_state(source)
 }
@@ -78,7 +96,7 @@ async fn health(State(source): State<Source>) -> Json<Health> {
         backlog,
         service: source.service.to_owned(),
         following: source.following.borrow().clone(),
-        spans: source.spans.as_ref().and_then(|count| serde_json::to_value(count()).ok()),
+        spans: source.spans.as_ref().map(|count| count()),
     })
 }
 

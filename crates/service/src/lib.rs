@@ -1,4 +1,4 @@
-//! What the services of the chain share: how they listen, fail, tell their health, and speak of claims.
+//! What the services of the chain share: how they listen, fail, report their health, and name claims.
 //!
 //! - [`baggage`]: what the application puts into baggage and reads from it
 //! - [`contract`]: the bodies that travel between services
@@ -6,11 +6,10 @@
 //! - [`problem`]: errors as `application/problem+json`
 //! - [`body`]: JSON request bodies, with errors that name the field
 //! - [`health`]: `GET /healthz`
-//! - [`spawn`]: work that moves to another task or thread
 //! - [`serve`]: a listener, a router and a graceful end
-//! - [`url`]: where other services answer
+//! - [`url`]: where other services answer, and where data is kept
 //!
-//! It knows no scenario and no single service.
+//! It knows no scenario, and no service but by the rows of the chain.
 
 pub mod baggage;
 pub mod body;
@@ -19,7 +18,6 @@ pub mod contract;
 pub mod health;
 pub mod problem;
 pub mod serve;
-pub mod spawn;
 pub mod url;
 
 pub use claim_id::ClaimId;

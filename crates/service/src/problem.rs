@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What a caller is told of an error. The cause is logged, once, where it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The HTTP status code.
     pub status: u16,
-    /// The status in words.
     pub title: String,
     /// What is wrong with this request.
     pub detail: String,
@@ -22,7 +20,6 @@ pub struct Problem {
 /// One field at fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
-    /// The field's name.
     pub field: String,
     /// What is wrong, and what is allowed.
     pub detail: String,
@@ -31,7 +28,6 @@ pub struct FieldError {
 // === impl Problem ===
 
 impl Problem {
-    /// The media type.
     pub const MEDIA_TYPE: &str = "application/problem+json";
 
     /// A problem with a status and a sentence.

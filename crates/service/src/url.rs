@@ -1,6 +1,17 @@
-//! Where other services answer.
+//! Where other services answer, and where data is kept.
 
+use chain::Service;
 use reqwest::Url;
+use settings::{ConfigError, Environment};
+
+/// That a service calls another one, and the variable in which it is told where that one answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The variable, such as `CLAIMS_URL`.
+    pub variable: &'static str,
+    /// Who is called, as seen from here: a proxy, if there is one.
+    pub to: Service,
+}
 
 /// The URL of a resource of the service at `base`, which may itself have a path. Each segment is escaped.
 #[must_use]
@@ -13,9 +24,46 @@ pub fn resource(base: &Url, segments: &[&str]) -> Url {
     url
 }
 
+/// The database that `DATABASE_URL` names; unless told otherwise a file of this name where the service runs.
+#[must_use]
+pub fn database(env: &dyn Environment, name: &str) -> String {
+    env.get("DATABASE_URL").unwrap_or_else(|| format!("sqlite://{name}.db"))
+}
+
+// === impl Call ===
+
+impl Call {
+    /// Where the other service answers; unless told otherwise on this machine, at its usual port.
+    ///
+    /// # Errors
+    /// The variable holds no URL.
+    pub fn url(&self, env: &dyn Environment) -> Result<Url, ConfigError> {
+        let usual = || format!("http://127.0.0.1:{}", self.to.row().port);
+        let value = env.get(self.variable).unwrap_or_else(usual);
+        value.trim().parse().map_err(|error| ConfigError {
+            variable: self.variable,
+            reason: format!("not a URL: {error}"),
+            value,
+            allowed: "an http:// URL",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    #[test]
+    fn a_call_goes_where_its_variable_says_or_to_the_usual_port() {
+        let call = Call { variable: "CLAIMS_URL", to: Service::Gateway };
+        let env = |value: &str| BTreeMap::from([("CLAIMS_URL".to_owned(), value.to_owned())]);
+        assert_eq!(call.url(&env("http://there:1")).unwrap().as_str(), "http://there:1/");
+        assert_eq!(call.url(&env("")).unwrap().as_str(), "http://127.0.0.1:7702/", "empty is unset");
+        let message = "CLAIMS_URL=nowhere: not a URL: relative URL without a base; allowed: an http:// URL";
+        assert_eq!(call.url(&env("nowhere")).unwrap_err().to_string(), message);
+    }
 
     #[test]
     fn segments_are_added_below_whatever_path_there_is() {

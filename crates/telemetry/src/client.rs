@@ -1,48 +1,29 @@
 //! CLIENT spans, by the [stable HTTP conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client).
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{Extensions, HeaderMap, HeaderValue};
-use opentelemetry::baggage::BaggageExt;
+use http::{Extensions, HeaderMap};
 use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_semantic_conventions::attribute as semconv;
 use reqwest::{Request, Response, Url};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Error, Middleware, Next, Result};
 
+use crate::SCOPE;
 use crate::carrier::{HeaderInjector, recorded_headers};
-use crate::live::Live;
 use crate::server::{method_attributes, protocol_version, request_method};
-use crate::{SCOPE, baggage};
 
 /// The client middleware: a CLIENT span around each request, its context injected into the headers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Tracing {
-    /// How the context gets into the headers.
-    pub injection: Injection,
+    inject: Arc<Inject>,
 }
 
-/// How the context gets into the headers of a request.
-#[derive(Clone, Debug, Default)]
-pub enum Injection {
-    /// By the process's propagator.
-    #[default]
-    Propagator,
-    /// By the process's propagator, with only those members of the baggage that may leave.
-    LimitedBaggage(Live<AllowedBaggage>),
-    /// By hand: a `traceparent` whose ids are formatted in upper case, which every receiver must reject.
-    UpperCaseByHand,
-}
-
-/// Which members of the baggage may leave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AllowedBaggage {
-    /// All.
-    All,
-    /// Those with these keys.
-    Only(Vec<String>),
-}
+/// Writes the context of a request into its headers.
+type Inject = dyn Fn(&Context, &mut HeaderMap) + Send + Sync;
 
 /// An instrumented client; `timeout` bounds a whole request.
 ///
@@ -52,7 +33,32 @@ pub fn traced(timeout: Duration) -> std::result::Result<ClientWithMiddleware, re
     Ok(ClientBuilder::new(reqwest::Client::builder().timeout(timeout).build()?).with(Tracing::default()).build())
 }
 
+/// Writes a context into headers, as the propagator of this process does.
+pub fn inject(cx: &Context, headers: &mut HeaderMap) {
+    global::get_text_map_propagator(|propagator| propagator.inject_context(cx, &mut HeaderInjector(headers)));
+}
+
 // === impl Tracing ===
+
+impl Tracing {
+    /// Injects by `inject` instead of the propagator. What it writes is on record in the CLIENT span, as always.
+    pub fn injecting(inject: impl Fn(&Context, &mut HeaderMap) + Send + Sync + 'static) -> Self {
+        Self { inject: Arc::new(inject) }
+    }
+}
+
+impl Default for Tracing {
+    /// Injects by the propagator of this process.
+    fn default() -> Self {
+        Self::injecting(inject)
+    }
+}
+
+impl fmt::Debug for Tracing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracing").finish_non_exhaustive()
+    }
+}
 
 #[async_trait]
 impl Middleware for Tracing {
@@ -64,7 +70,7 @@ impl Middleware for Tracing {
             .with_attributes(request_attributes(&request))
             .start(&tracer);
         let cx = Context::current_with_span(span);
-        self.injection.inject(&cx, request.headers_mut());
+        (self.inject)(&cx, request.headers_mut());
         cx.span().set_attributes(recorded_headers(request.headers()));
 
         let result = next.run(request, extensions).with_context(cx.clone()).await;
@@ -90,33 +96,6 @@ impl Middleware for Tracing {
         }
         span.end();
         result
-    }
-}
-
-// === impl Injection ===
-
-impl Injection {
-    fn inject(&self, cx: &Context, headers: &mut HeaderMap) {
-        let inject = |cx: &Context, headers: &mut HeaderMap| {
-            global::get_text_map_propagator(|propagator| propagator.inject_context(cx, &mut HeaderInjector(headers)));
-        };
-        match self {
-            Self::Propagator => inject(cx, headers),
-            Self::LimitedBaggage(allowed) => match allowed.get() {
-                AllowedBaggage::All => inject(cx, headers),
-                AllowedBaggage::Only(keys) => {
-                    let members = baggage::members(cx, |key| keys.iter().any(|allowed| allowed == key));
-                    inject(&cx.with_baggage(members), headers);
-                }
-            },
-            Self::UpperCaseByHand => {
-                let span = cx.span().span_context().clone();
-                let value = format!("00-{}-{}-01", span.trace_id(), span.span_id()).to_uppercase();
-                if let Ok(value) = HeaderValue::try_from(value) {
-                    headers.insert("traceparent", value);
-                }
-            }
-        }
     }
 }
 

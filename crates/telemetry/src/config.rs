@@ -6,27 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use opentelemetry::trace::TraceState;
+use settings::{ConfigError, Environment, Number, PAIRS, Setting, number, pairs, read};
 
 use crate::propagation::Names;
-
-/// Where settings come from: the process environment, a map in a test, or one laid over the other.
-pub trait Environment {
-    /// The value of a variable; an empty value counts as unset, as the specification demands.
-    fn get(&self, name: &str) -> Option<String>;
-}
-
-/// The environment of this process.
-#[derive(Clone, Copy, Debug)]
-pub struct ProcessEnvironment;
-
-/// Some settings laid over others.
-#[derive(Debug)]
-pub struct Overlay<Over, Base> {
-    /// Looked at first.
-    pub over: Over,
-    /// Looked at second.
-    pub base: Base,
-}
 
 /// Everything that the SDK is set up from.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +43,6 @@ pub struct SamplerChoice {
 /// Where spans go and how they wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
-    /// The OTLP transport.
     pub protocol: Protocol,
     /// The whole URL that is asked.
     pub endpoint: String,
@@ -86,36 +67,14 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
-/// A variable with a value that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}={value}: {reason}; allowed: {allowed}")]
-pub struct ConfigError {
-    /// The variable's name.
-    pub variable: &'static str,
-    /// Its value.
-    pub value: String,
-    /// What is wrong with it.
-    pub reason: String,
-    /// What may be written instead.
-    pub allowed: &'static str,
-}
-
-/// A variable that can be changed while the service runs.
-#[derive(Clone, Copy, Debug)]
-pub struct LiveVariable {
-    /// Its name.
-    pub name: &'static str,
-    /// For people: what may be written.
-    pub allowed: &'static str,
-    /// Says what is wrong with a value.
-    pub check: fn(&str) -> Result<(), String>,
-}
-
-const DURATION: &str = "whole milliseconds";
-const COUNT: &str = "a whole number above 0";
+// An exporter that wakes without pause would starve its service, one that waits for longer than a minute looks like lost
+// spans, and a queue takes memory from its service.
+number!(TIMEOUT = "OTEL_EXPORTER_OTLP_TIMEOUT", "milliseconds", 1, 60000);
+number!(SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY", "milliseconds", 10, 60000);
+number!(MAX_QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072);
+number!(MAX_EXPORT_BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "spans", 1, 131072);
 const ENDPOINT: &str = "an http:// URL (TLS is not built in: send to a Collector, which can)";
 const PROTOCOLS: &str = "grpc, http/protobuf";
-const PAIRS: &str = "key=value,key=value with percent-encoded values";
 const SAMPLERS: &str =
     "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio";
 const TRACESTATE: &str = "a tracestate list such as vendor=value";
@@ -123,9 +82,14 @@ const RATIO: &str = "a number from 0 to 1";
 
 macro_rules! live {
     ($($name:literal: $allowed:expr,)*) => {
-        /// What [`Telemetry::apply`](crate::Telemetry::apply) can change; each value is checked alone.
-        pub const LIVE_VARIABLES: &[LiveVariable] =
-            &[$(LiveVariable { name: $name, allowed: $allowed, check: |value| check($name, value) },)*];
+        /// What can change while the process runs; each value is checked alone.
+        pub const LIVE_SETTINGS: &[Setting] = &[
+            $(Setting { key: $name, allowed: $allowed, check: |value| check($name, value) },)*
+            TIMEOUT.setting,
+            SCHEDULE_DELAY.setting,
+            MAX_QUEUE_SIZE.setting,
+            MAX_EXPORT_BATCH_SIZE.setting,
+        ];
     };
 }
 live! {
@@ -138,10 +102,6 @@ live! {
     "OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT,
     "OTEL_EXPORTER_OTLP_PROTOCOL": PROTOCOLS,
     "OTEL_EXPORTER_OTLP_HEADERS": PAIRS,
-    "OTEL_EXPORTER_OTLP_TIMEOUT": DURATION,
-    "OTEL_BSP_SCHEDULE_DELAY": DURATION,
-    "OTEL_BSP_MAX_QUEUE_SIZE": COUNT,
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": COUNT,
 }
 
 fn check(name: &str, value: &str) -> Result<(), String> {
@@ -152,32 +112,6 @@ fn check(name: &str, value: &str) -> Result<(), String> {
     Config::read(&alone).map(drop).map_err(|error| error.reason)
 }
 
-// === impl Environment ===
-
-impl Environment for ProcessEnvironment {
-    fn get(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok().filter(|value| !value.is_empty())
-    }
-}
-
-impl<T: Environment + ?Sized> Environment for &T {
-    fn get(&self, name: &str) -> Option<String> {
-        (**self).get(name)
-    }
-}
-
-impl Environment for BTreeMap<String, String> {
-    fn get(&self, name: &str) -> Option<String> {
-        BTreeMap::get(self, name).filter(|value| !value.is_empty()).cloned()
-    }
-}
-
-impl<Over: Environment, Base: Environment> Environment for Overlay<Over, Base> {
-    fn get(&self, name: &str) -> Option<String> {
-        self.over.get(name).or_else(|| self.base.get(name))
-    }
-}
-
 // === impl Config ===
 
 impl Config {
@@ -185,7 +119,7 @@ impl Config {
     ///
     /// # Errors
     /// The first variable whose value cannot be used.
-    pub fn read(env: &impl Environment) -> Result<Self, ConfigError> {
+    pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
         let resource_attributes = read(env, "OTEL_RESOURCE_ATTRIBUTES", PAIRS, pairs)?.unwrap_or_default();
         let named = resource_attributes.iter().find(|(key, _)| key == "service.name").map(|(_, value)| value.clone());
         let both = read(env, "OTEL_PROPAGATORS", Names::ALLOWED, names)?.unwrap_or_default();
@@ -209,7 +143,7 @@ impl Config {
 }
 
 impl SamplerChoice {
-    fn read(env: &impl Environment) -> Result<Self, ConfigError> {
+    fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
         let ratio = read(env, "OTEL_TRACES_SAMPLER_ARG", RATIO, |text| match text.parse::<f64>() {
             Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
             _ => Err("not such a number".to_owned()),
@@ -233,7 +167,7 @@ impl SamplerChoice {
 }
 
 impl Export {
-    fn read(env: &impl Environment) -> Result<Self, ConfigError> {
+    fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
         let protocol = read(env, "OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOLS, |name| match name {
             "grpc" => Ok(Protocol::Grpc),
             "http/protobuf" => Ok(Protocol::HttpProtobuf),
@@ -250,48 +184,27 @@ impl Export {
                 format!("{}/v1/traces", base.trim_end_matches('/'))
             }
         };
-        let millis = |name, default| Ok(Duration::from_millis(read(env, name, DURATION, number)?.unwrap_or(default)));
-        let count = |name, default| {
-            let count = read(env, name, COUNT, |text| match number(text)? {
-                0 => Err("must be above 0".to_owned()),
-                count => Ok(count),
-            })?;
+        let millis = |number: Number, default| Ok(Duration::from_millis(number.read(env)?.unwrap_or(default)));
+        let count = |number: Number, default| {
+            let count = number.read(env)?;
             Ok(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(default))
         };
-        let max_queue_size = count("OTEL_BSP_MAX_QUEUE_SIZE", 2048)?;
+        let max_queue_size = count(MAX_QUEUE_SIZE, 2048)?;
         Ok(Self {
             protocol,
             endpoint,
             headers: read(env, "OTEL_EXPORTER_OTLP_HEADERS", PAIRS, pairs)?.unwrap_or_default(),
-            timeout: millis("OTEL_EXPORTER_OTLP_TIMEOUT", 10_000)?,
-            schedule_delay: millis("OTEL_BSP_SCHEDULE_DELAY", 5_000)?,
+            timeout: millis(TIMEOUT, 10_000)?,
+            schedule_delay: millis(SCHEDULE_DELAY, 5_000)?,
             max_queue_size,
             // A batch larger than the queue could never fill.
-            max_export_batch_size: count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512)?.min(max_queue_size),
+            max_export_batch_size: count(MAX_EXPORT_BATCH_SIZE, 512)?.min(max_queue_size),
         })
     }
 }
 
-/// Reads one variable; `None` if it is unset.
-///
-/// # Errors
-/// What `parse` says of the value, together with what is allowed.
-pub fn read<T>(
-    env: &impl Environment,
-    variable: &'static str,
-    allowed: &'static str,
-    parse: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<Option<T>, ConfigError> {
-    let Some(value) = env.get(variable) else { return Ok(None) };
-    parse(value.trim()).map(Some).map_err(|reason| ConfigError { variable, value, reason, allowed })
-}
-
 fn names(list: &str) -> Result<Names, String> {
     list.parse().map_err(|error: crate::propagation::NamesError| error.to_string())
-}
-
-fn number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "not a whole number".to_owned())
 }
 
 fn http_url(text: &str) -> Result<String, String> {
@@ -300,37 +213,6 @@ fn http_url(text: &str) -> Result<String, String> {
         (Some("http"), Some(_)) => Ok(text.to_owned()),
         _ => Err("not an http:// URL".to_owned()),
     }
-}
-
-/// Reads `key=value,key=value`, values percent-encoded: the W3C Baggage form, which the [specification] prescribes for resource attributes and headers.
-///
-/// [specification]: https://opentelemetry.io/docs/specs/otel/resource/sdk/#specifying-resource-information-via-an-environment-variable
-pub fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), percent_decoded(value.trim())?)),
-            _ => Err(format!("`{pair}` is not key=value")),
-        })
-        .collect()
-}
-
-fn percent_decoded(text: &str) -> Result<String, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-        match (digit(rest.next()), digit(rest.next())) {
-            (Some(high), Some(low)) => bytes.push(u8::try_from(high * 16 + low).unwrap_or_default()),
-            _ => return Err(format!("`{text}` has a `%` without two hex digits")),
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| format!("`{text}` does not decode to UTF-8"))
 }
 
 #[cfg(test)]
@@ -357,14 +239,6 @@ mod tests {
             Config::read(&env(&[("OTEL_PROPAGATORS", "b3"), ("INSUREWATCH_EXTRACT_PROPAGATORS", "tracecontext")]))
                 .unwrap();
         assert_eq!((config.inject.to_string(), config.extract.to_string()), ("b3".into(), "tracecontext".into()));
-    }
-
-    #[test]
-    fn an_overlay_wins() {
-        let (over, base) =
-            (env(&[("OTEL_PROPAGATORS", "b3")]), env(&[("OTEL_PROPAGATORS", "none"), ("OTEL_SERVICE_NAME", "a")]));
-        let config = Config::read(&Overlay { over, base }).unwrap();
-        assert_eq!((config.inject.to_string(), config.service_name), ("b3".into(), "a".into()));
     }
 
     #[test]
@@ -398,12 +272,17 @@ mod tests {
             (
                 "OTEL_BSP_SCHEDULE_DELAY",
                 "2s",
-                "OTEL_BSP_SCHEDULE_DELAY=2s: not a whole number; allowed: whole milliseconds",
+                "OTEL_BSP_SCHEDULE_DELAY=2s: not a whole number; allowed: a whole number of milliseconds from 10 to 60000",
             ),
             (
                 "OTEL_BSP_MAX_QUEUE_SIZE",
                 "0",
-                "OTEL_BSP_MAX_QUEUE_SIZE=0: must be above 0; allowed: a whole number above 0",
+                "OTEL_BSP_MAX_QUEUE_SIZE=0: too small; allowed: a whole number of spans from 1 to 131072",
+            ),
+            (
+                "OTEL_BSP_MAX_QUEUE_SIZE",
+                "18446744073709551615",
+                "OTEL_BSP_MAX_QUEUE_SIZE=18446744073709551615: too large; allowed: a whole number of spans from 1 to 131072",
             ),
             (
                 "OTEL_RESOURCE_ATTRIBUTES",
@@ -417,10 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn every_live_variable_checks_its_own_value() {
-        for variable in LIVE_VARIABLES {
-            let refused = (variable.check)("%%");
-            assert!(refused.is_err(), "{} accepts anything", variable.name);
+    fn every_live_setting_checks_its_own_value() {
+        for setting in LIVE_SETTINGS {
+            let checked = (setting.check)("%%");
+            assert!(checked.is_err(), "{} accepts anything", setting.key);
         }
     }
 }

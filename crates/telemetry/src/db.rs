@@ -6,14 +6,12 @@ use opentelemetry_semantic_conventions::attribute as semconv;
 
 use crate::SCOPE;
 
-/// A statement, as far as a span tells of it.
+/// A statement, as far as a span describes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Statement {
-    /// The database's name.
     pub namespace: &'static str,
     /// `SELECT`, `INSERT`, …
     pub operation: &'static str,
-    /// The table.
     pub collection: &'static str,
     /// The statement with placeholders, never with values.
     pub text: &'static str,

@@ -14,7 +14,7 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, Wit
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanProcessor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 
 use crate::config::{Export, Protocol};
@@ -27,7 +27,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const DRAIN_FOR: Duration = Duration::from_secs(5);
 
 /// What became of the spans that this process ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpanCounts {
     /// Taken by the endpoint.
     pub exported: u64,
@@ -60,7 +60,7 @@ struct Shared {
 
 /// One batch processor with its exporter.
 #[derive(Debug)]
-struct Queue {
+pub(crate) struct Queue {
     batch: BatchSpanProcessor,
     state: Arc<QueueState>,
     capacity: usize,
@@ -97,16 +97,19 @@ impl SwapProcessor {
         })))
     }
 
-    /// Puts a new queue in place; the replaced one empties itself on a thread of its own.
-    pub(crate) fn swap(&self, config: &Export) -> Result<(), ExporterBuildError> {
+    /// Builds a queue that can be put in place. Must be called within a Tokio runtime, too.
+    pub(crate) fn prepare(&self, config: &Export) -> Result<Queue, ExporterBuildError> {
         let resource = self.0.resource.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let next = Queue::new(config, &self.0.totals, Some(&resource))?;
+        Queue::new(config, &self.0.totals, Some(&resource))
+    }
+
+    /// Puts a queue in place; the replaced one empties itself on a thread of its own.
+    pub(crate) fn swap(&self, next: Queue) {
         // The write lock waits for spans that are being put into the old queue, so none is put in after its end.
         let old = std::mem::replace(&mut *self.0.current.write().unwrap_or_else(PoisonError::into_inner), next);
         let mut retiring = self.0.retiring.lock().unwrap_or_else(PoisonError::into_inner);
         retiring.retain(|thread| !thread.is_finished());
         retiring.push(std::thread::spawn(move || old.drain()));
-        Ok(())
     }
 
     pub(crate) fn counts(&self) -> SpanCounts {
@@ -185,7 +188,7 @@ impl Queue {
     }
 
     fn drain(&self) {
-        // Refused or late spans are counted by the exporter, so the results say nothing new.
+        // Rejected or late spans are counted by the exporter, so the results say nothing new.
         let _ = self.batch.force_flush();
         *self.state.closing.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.state.closed.notify_all();

@@ -6,11 +6,11 @@
 //! - [`carrier`]: HTTP headers as carrier, and their record on spans
 //! - [`server`], [`client`], [`db`]: spans at the edges of a process, by the stable semantic conventions
 //! - [`messaging`]: messages as carrier
-//! - [`live`]: values that change while requests run
-//! - [`sdk`]: provider, sampler and exporter; live changes; flush at the end
+//! - [`sdk`]: provider, sampler and exporter; changes prepared, then put in place; flush at the end
 //! - [`logs`]: JSON lines with trace and span id
 //!
-//! It does no metrics and no log export, and it knows nothing of scenarios: a scenario only sets what an operator could.
+//! It exports no metrics and no logs, has no faults, and knows no scenario: a scenario only sets what an operator could. A
+//! service that misuses this API does so in its own crate, through the seams of [`server`] and [`client`].
 
 pub mod baggage;
 pub mod carrier;
@@ -18,7 +18,6 @@ pub mod client;
 pub mod config;
 pub mod db;
 mod export;
-pub mod live;
 pub mod logs;
 pub mod messaging;
 pub mod propagation;
@@ -26,9 +25,9 @@ mod sampler;
 pub mod sdk;
 pub mod server;
 
-pub use config::{Config, ConfigError, Environment};
+pub use config::Config;
 pub use export::SpanCounts;
 pub use sdk::Telemetry;
 
-/// The instrumentation scope of the spans that this crate makes.
+/// The instrumentation scope of the spans that this crate creates.
 pub(crate) const SCOPE: &str = "insurewatch-telemetry";

@@ -19,15 +19,12 @@ pub type Attributes = BTreeMap<String, String>;
 /// What is done with a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
-    /// The span's name.
     pub span: &'static str,
     /// As the messaging system calls it.
     pub name: &'static str,
     /// `send`, `receive` or `process`.
     pub kind: &'static str,
-    /// The messaging system.
     pub system: &'static str,
-    /// The queue.
     pub destination: &'static str,
 }
 

@@ -7,9 +7,10 @@ use opentelemetry::{KeyValue, global};
 use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use settings::{ConfigError, Environment};
 
-use crate::config::{Config, ConfigError, Environment};
-use crate::export::{SpanCounts, SwapProcessor};
+use crate::config::Config;
+use crate::export::{Queue, SpanCounts, SwapProcessor};
 use crate::propagation::Propagator;
 use crate::sampler::SwapSampler;
 use crate::{SCOPE, logs};
@@ -43,9 +44,18 @@ pub enum InitError {
     Twice,
 }
 
-/// A change could not be made; the former settings stay.
+/// Changed settings, ready to be put in place: everything that can fail has succeeded. Dropped, it changes nothing.
+#[derive(Debug)]
+pub struct Change {
+    config: Config,
+    propagator: Propagator,
+    /// Absent where spans go where they went before.
+    queue: Option<Queue>,
+}
+
+/// A change cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
+pub enum PrepareError {
     /// A variable has a value that cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -63,7 +73,7 @@ impl Telemetry {
     ///
     /// # Errors
     /// A bad variable, or a second call in one process.
-    pub fn init(env: &impl Environment) -> Result<Self, InitError> {
+    pub fn init(env: &dyn Environment) -> Result<Self, InitError> {
         let config = Config::read(env)?;
         let sdk = if config.disabled { None } else { Some(Sdk::new(&config)?) };
         let tracer = sdk.as_ref().map(|sdk| sdk.provider.tracer(SCOPE));
@@ -75,23 +85,33 @@ impl Telemetry {
         Ok(Self { config: Mutex::new(config), sdk })
     }
 
-    /// Makes the running SDK follow changed settings: the propagator is set as at the start, sampler and span queue
-    /// are exchanged. Service name, resource and `OTEL_SDK_DISABLED` are fixed at the start.
+    /// Reads changed settings and builds what they need, but changes nothing yet.
+    ///
+    /// Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// A bad value; nothing is changed then.
-    pub fn apply(&self, env: &impl Environment) -> Result<(), ApplyError> {
-        let next = Config::read(env)?;
-        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A bad value, or an exporter that cannot be built.
+    pub fn prepare(&self, env: &dyn Environment) -> Result<Change, PrepareError> {
+        let config = Config::read(env)?;
+        let moved = config.export != self.config.lock().unwrap_or_else(PoisonError::into_inner).export;
+        let queue = match &self.sdk {
+            Some(sdk) if moved => Some(sdk.processor.prepare(&config.export)?),
+            _ => None,
+        };
+        Ok(Change { propagator: Propagator::new(&config.inject, &config.extract), config, queue })
+    }
+
+    /// Puts a change in place: the propagator is set as at the start, sampler and span queue are exchanged. Service name,
+    /// resource and `OTEL_SDK_DISABLED` are fixed at the start.
+    pub fn swap(&self, Change { config, propagator, queue }: Change) {
         if let Some(sdk) = &self.sdk {
-            if next.export != config.export {
-                sdk.processor.swap(&next.export)?;
+            sdk.sampler.swap(&config);
+            if let Some(queue) = queue {
+                sdk.processor.swap(queue);
             }
-            sdk.sampler.swap(&next);
         }
-        global::set_text_map_propagator(Propagator::new(&next.inject, &next.extract));
-        *config = next;
-        Ok(())
+        global::set_text_map_propagator(propagator);
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     /// What became of the spans so far.

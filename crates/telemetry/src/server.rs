@@ -1,6 +1,8 @@
 //! SERVER spans, by the [stable HTTP conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server).
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::uri::Authority;
@@ -8,17 +10,13 @@ use axum::middleware::Next;
 use axum::response::Response;
 use chain::RouteSyntax;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
-use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{FutureExt, Link, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_semantic_conventions::attribute as semconv;
 
-use tracing_opentelemetry::OpenTelemetrySpanExt;
-
+use crate::SCOPE;
 use crate::carrier::{HeaderExtractor, recorded_headers};
-use crate::live::Live;
 use crate::propagation::traceparent;
-use crate::{SCOPE, baggage};
 
 /// Tells the caller which trace its request became, whichever format the services speak among themselves. No level of
 /// Trace Context has it as a standard: it comes from an [editor's draft], which later moved to `Server-Timing`.
@@ -26,25 +24,31 @@ use crate::{SCOPE, baggage};
 /// [editor's draft]: https://github.com/w3c/trace-context/blob/3f51f68/spec/21-http_response_header_format.md
 pub const TRACERESPONSE: &str = "traceresponse";
 
-/// What the server layer needs to know of its service.
-#[derive(Clone, Debug)]
+/// What the server layer needs to know about its service.
+#[derive(Clone)]
 pub struct Server {
-    /// How routes are written.
-    pub syntax: RouteSyntax,
-    /// What becomes of the caller's context.
-    pub caller: Live<CallerContext>,
+    syntax: RouteSyntax,
+    start: Arc<dyn Fn(Entry) -> Started + Send + Sync>,
 }
 
-/// What becomes of the context that a caller sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CallerContext {
-    /// The SERVER span is its child.
-    #[default]
-    Joined,
-    /// A new trace begins, linked to it, and its baggage stays outside: a trust boundary.
-    Linked,
-    /// It is set as parent after the span has started, and the error is ignored.
-    SetTooLate,
+/// A SERVER span that is about to start.
+#[derive(Debug)]
+pub struct Entry {
+    /// The name of the span.
+    pub name: String,
+    /// What is known of the request.
+    pub attributes: Vec<KeyValue>,
+    /// What was extracted from the headers: the caller's span and baggage.
+    pub caller: Context,
+}
+
+/// A SERVER span that has started, in the context in which its request runs. It ends when the request is answered.
+#[derive(Debug)]
+pub struct Started {
+    /// The context, with the span in it.
+    pub cx: Context,
+    /// For a span that was started through `tracing`: its other half, without which it would end at once.
+    pub bridged: Option<tracing::Span>,
 }
 
 /// The server layer: `router.layer(axum::middleware::from_fn_with_state(server, server::trace))`.
@@ -65,7 +69,8 @@ pub async fn trace(State(server): State<Server>, request: Request, next: Next) -
         (Some(route), None) => format!("HTTP {route}"),
         (None, None) => "HTTP".to_owned(),
     };
-    let Started { cx, bridged } = server.caller.get().start(name, request_attributes(&request, route), &caller);
+    let entry = Entry { name, attributes: request_attributes(&request, route), caller };
+    let Started { cx, bridged } = (server.start)(entry);
 
     let mut response = next.run(request).with_context(cx.clone()).await;
 
@@ -87,47 +92,47 @@ pub async fn trace(State(server): State<Server>, request: Request, next: Next) -
 // === impl Server ===
 
 impl Server {
-    /// A server whose SERVER spans join their callers' traces.
+    /// A server whose SERVER spans join the traces of their callers.
     #[must_use]
     pub fn new(syntax: RouteSyntax) -> Self {
-        Self { syntax, caller: Live::new(CallerContext::Joined) }
+        Self::starting(syntax, Entry::join)
+    }
+
+    /// A server whose SERVER spans start as `start` wants it, which is asked for each request.
+    pub fn starting(syntax: RouteSyntax, start: impl Fn(Entry) -> Started + Send + Sync + 'static) -> Self {
+        Self { syntax, start: Arc::new(start) }
     }
 }
 
-/// A SERVER span that has started.
-struct Started {
-    cx: Context,
-    /// Its side of the bridge from `tracing`, if it has one: the span ends with it.
-    bridged: Option<tracing::Span>,
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("syntax", &self.syntax).finish_non_exhaustive()
+    }
 }
 
-// === impl CallerContext ===
+// === impl Entry ===
 
-impl CallerContext {
-    /// Starts the SERVER span.
-    fn start(self, name: String, attributes: Vec<KeyValue>, caller: &Context) -> Started {
+impl Entry {
+    /// The span is a child of the caller's.
+    #[must_use]
+    pub fn join(self) -> Started {
+        let parent = self.caller.clone();
+        self.start(&parent, Vec::new())
+    }
+
+    /// The span begins a new trace, linked to the caller's, and the caller's baggage stays outside: a trust boundary.
+    #[must_use]
+    pub fn restart(self) -> Started {
+        let caller = self.caller.span().span_context().clone();
+        let links = caller.is_valid().then(|| Link::with_context(caller));
+        self.start(&Context::new(), links.into_iter().collect())
+    }
+
+    fn start(self, parent: &Context, links: Vec<Link>) -> Started {
         let tracer = global::tracer(SCOPE);
-        let builder = tracer.span_builder(name.clone()).with_kind(SpanKind::Server).with_attributes(attributes.clone());
-        let cx = match self {
-            Self::Joined => caller.with_span(builder.start_with_context(&tracer, caller)),
-            Self::Linked => {
-                let cx = Context::new();
-                let links = vec![Link::with_context(caller.span().span_context().clone())];
-                let links = links.into_iter().filter(|link| link.span_context.is_valid()).collect();
-                cx.with_span(builder.with_links(links).start_with_context(&tracer, &cx))
-            }
-            Self::SetTooLate => {
-                let outside = Context::new().with_baggage(baggage::members(caller, |_| true));
-                let _attached = outside.attach();
-                let span = tracing::info_span!("request", otel.name = name, otel.kind = "server");
-                // The context is asked for, which starts the span; only then the parent is set.
-                let cx = span.context();
-                let _ = span.set_parent(caller.clone());
-                cx.span().set_attributes(attributes);
-                return Started { cx, bridged: Some(span) };
-            }
-        };
-        Started { cx, bridged: None }
+        let builder = tracer.span_builder(self.name).with_kind(SpanKind::Server).with_attributes(self.attributes);
+        let span = builder.with_links(links).start_with_context(&tracer, parent);
+        Started { cx: parent.with_span(span), bridged: None }
     }
 }
 

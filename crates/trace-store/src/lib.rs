@@ -1,6 +1,6 @@
 //! An embedded, bounded OTLP receiver and trace store that answers the part of Tempo's HTTP API that the lab uses.
 //!
-//! - [`Store`]: traces in memory, bounded by bytes, with [`Counters`] of all that came, went and was refused
+//! - [`Store`]: traces in memory, bounded by bytes, with [`Counters`] of all that came, went and was rejected
 //! - [`grpc_router`] and [`otlp_http_app`]: OTLP in, over gRPC and over HTTP
 //! - [`query_app`]: traces by id and search out, as Tempo answers
 //! - [`run`]: the three of them on three listeners until shutdown
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 
 pub use crate::otlp::{MAX_REQUEST_BYTES, grpc_router, otlp_http_app};
 pub use crate::query::query_app;
-pub use crate::store::{Counters, Limits, Refused, SPAN_OVERHEAD_BYTES, Store};
+pub use crate::store::{Counters, Limits, Rejected, SPAN_OVERHEAD_BYTES, Store};
 
 /// Where the store listens.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use tonic::service::Routes;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::json::Object;
-use crate::store::{Refused, Store};
+use crate::store::{Rejected, Store};
 
 /// The largest request taken, in bytes after decompression.
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
@@ -49,7 +49,7 @@ pub fn grpc_router(store: Store) -> Router {
 
 /// OTLP over HTTP: `POST /v1/traces` in protobuf or JSON, plain, gzip or deflate (zlib).
 ///
-/// Answers in the format of the request; refused spans are told as `partial_success`, errors as `google.rpc.Status`.
+/// Answers in the format of the request; rejected spans are told as `partial_success`, errors as `google.rpc.Status`.
 /// `/v1/metrics` and `/v1/logs` are 404 on purpose. A request beyond [`MAX_REQUEST_BYTES`] is answered 413.
 pub fn otlp_http_app(store: Store) -> Router {
     Router::new()
@@ -121,8 +121,8 @@ impl TraceService for TraceReceiver {
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
-        let refused = self.0.insert(request.into_inner());
-        Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success: partial_success(refused) }))
+        let rejected = self.0.insert(request.into_inner());
+        Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success: partial_success(rejected) }))
     }
 }
 
@@ -174,10 +174,10 @@ fn decode(
     }
 }
 
-fn partial_success(refused: Refused) -> Option<ExportTracePartialSuccess> {
-    (refused != Refused::default()).then(|| ExportTracePartialSuccess {
-        rejected_spans: refused.total().try_into().unwrap_or(i64::MAX),
-        error_message: refused.to_string(),
+fn partial_success(rejected: Rejected) -> Option<ExportTracePartialSuccess> {
+    (rejected != Rejected::default()).then(|| ExportTracePartialSuccess {
+        rejected_spans: rejected.total().try_into().unwrap_or(i64::MAX),
+        error_message: rejected.to_string(),
     })
 }
 
@@ -197,8 +197,8 @@ impl Format {
         }
     }
 
-    fn success(self, refused: Refused) -> Response {
-        let partial_success = partial_success(refused);
+    fn success(self, rejected: Rejected) -> Response {
+        let partial_success = partial_success(rejected);
         let body = match self {
             Self::Protobuf => ExportTraceServiceResponse { partial_success }.encode_to_vec(),
             Self::Json => {

@@ -21,7 +21,7 @@ pub const SPAN_OVERHEAD_BYTES: usize = 512;
 pub struct Limits {
     /// All traces together; beyond it whole traces are evicted, the one that arrived first goes first.
     pub max_bytes: usize,
-    /// One trace; beyond it further spans of that trace are refused. Never more than `max_bytes`.
+    /// One trace; beyond it further spans of that trace are rejected. Never more than `max_bytes`.
     pub max_trace_bytes: usize,
 }
 
@@ -38,13 +38,13 @@ pub struct Store {
 
 /// What a store has seen and what it holds.
 ///
-/// `spans_received` is always the sum of held, evicted, duplicate and refused spans.
+/// `spans_received` is always the sum of held, evicted, duplicate and rejected spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Spans in all requests.
     pub spans_received: u64,
-    /// Spans that were refused, by reason.
-    pub spans_refused: Refused,
+    /// Spans that were rejected, by reason.
+    pub spans_rejected: Rejected,
     /// Spans whose id the trace held already.
     pub spans_duplicate: u64,
     /// Spans that went with an evicted trace.
@@ -59,9 +59,9 @@ pub struct Counters {
     pub bytes_held: u64,
 }
 
-/// Spans that were refused, by reason.
+/// Spans that were rejected, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Refused {
+pub struct Rejected {
     /// The trace id is not 16 bytes, or all zero.
     pub invalid_trace_id: u64,
     /// The span id is not 8 bytes, or all zero.
@@ -89,7 +89,7 @@ pub(crate) struct StoredTrace {
     pub(crate) id: TraceId,
     pub(crate) batches: Vec<Arc<Batch>>,
     pub(crate) bytes: usize,
-    /// Whether spans of it were refused because it had reached its bound.
+    /// Whether spans of it were rejected because it had reached its bound.
     pub(crate) is_partial: bool,
 }
 
@@ -145,23 +145,22 @@ impl Store {
         Self { limits: Limits { max_trace_bytes, ..limits }, held: Arc::default() }
     }
 
-    /// The bounds in force.
     #[must_use]
     pub const fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Takes in what an exporter sent, evicts what no longer fits, and says what of the request was refused.
-    pub fn insert(&self, request: ExportTraceServiceRequest) -> Refused {
-        let (batches, received, mut refused) = split_by_trace(request);
+    /// Takes in what an exporter sent, evicts what no longer fits, and says what of the request was rejected.
+    pub fn insert(&self, request: ExportTraceServiceRequest) -> Rejected {
+        let (batches, received, mut rejected) = split_by_trace(request);
         let mut held = self.lock();
         for (id, batch) in batches {
-            refused.trace_too_large += held.add(id, batch, self.limits.max_trace_bytes);
+            rejected.trace_too_large += held.add(id, batch, self.limits.max_trace_bytes);
         }
         held.evict_beyond(self.limits.max_bytes);
         held.counters.spans_received += received;
-        held.counters.spans_refused.add(refused);
-        refused
+        held.counters.spans_rejected.add(rejected);
+        rejected
     }
 
     /// What was seen so far and what is held now.
@@ -184,9 +183,9 @@ impl Store {
     }
 }
 
-/// Batches by trace, the number of spans in the request, and those refused for their ids.
-fn split_by_trace(request: ExportTraceServiceRequest) -> (Vec<(TraceId, Batch)>, u64, Refused) {
-    let (mut batches, mut received, mut refused) = (Vec::new(), 0, Refused::default());
+/// Batches by trace, the number of spans in the request, and those rejected for their ids.
+fn split_by_trace(request: ExportTraceServiceRequest) -> (Vec<(TraceId, Batch)>, u64, Rejected) {
+    let (mut batches, mut received, mut rejected) = (Vec::new(), 0, Rejected::default());
     for mut resource in request.resource_spans {
         let scopes = std::mem::take(&mut resource.scope_spans);
         let resource = Arc::new(resource);
@@ -197,8 +196,8 @@ fn split_by_trace(request: ExportTraceServiceRequest) -> (Vec<(TraceId, Batch)>,
             for span in spans {
                 received += 1;
                 match (TraceId::from_bytes(&span.trace_id), span_id(&span)) {
-                    (None, _) => refused.invalid_trace_id += 1,
-                    (_, None) => refused.invalid_span_id += 1,
+                    (None, _) => rejected.invalid_trace_id += 1,
+                    (_, None) => rejected.invalid_span_id += 1,
                     (Some(id), Some(_)) => by_trace.entry(id).or_default().push(span),
                 }
             }
@@ -209,7 +208,7 @@ fn split_by_trace(request: ExportTraceServiceRequest) -> (Vec<(TraceId, Batch)>,
             );
         }
     }
-    (batches, received, refused)
+    (batches, received, rejected)
 }
 
 fn span_id(span: &Span) -> Option<[u8; 8]> {
@@ -305,9 +304,9 @@ impl StoredTrace {
     }
 }
 
-// === impl Refused ===
+// === impl Rejected ===
 
-impl Refused {
+impl Rejected {
     /// All of them, whatever the reason.
     #[must_use]
     pub const fn total(self) -> u64 {
@@ -321,11 +320,11 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "spans refused: {} with an invalid trace id, {} with an invalid span id, {} beyond the bound of their trace",
+            "spans rejected: {} with an invalid trace id, {} with an invalid span id, {} beyond the bound of their trace",
             self.invalid_trace_id, self.invalid_span_id, self.trace_too_large
         )
     }

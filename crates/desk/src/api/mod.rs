@@ -13,9 +13,11 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use chain::{Step, Topology};
 use evidence::{Collected, HopRow, Outcome, Reading, Verdict};
-use scenario::{Group, Scenario, Settings};
+use scenario::{Group, Scenario};
 use serde::{Deserialize, Serialize};
 use service::Problem;
+use service::health::SpanCounts;
+use settings::Settings;
 use utoipa::ToSchema;
 
 use crate::clock;
@@ -58,7 +60,7 @@ pub struct ServiceStatus {
     /// What became of its spans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub spans: Option<serde_json::Value>,
+    pub spans: Option<SpanCounts>,
 }
 
 /// `GET /api/scenarios` and `GET /api/scenarios/{id}`: a lesson without its answer, which settings and hints are too.

@@ -10,10 +10,11 @@ use chain::Service;
 use evidence::Expectation;
 use futures_util::future::join_all;
 use reqwest::{Client, Url};
-use scenario::{Active, Catalogue, Scenario, Schema, Settings};
+use scenario::{Catalogue, Scenario};
 use service::Problem;
 use service::health::Health;
 use service::problem::Chain;
+use settings::{Active, Schema, Settings};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 

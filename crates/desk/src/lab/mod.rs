@@ -17,8 +17,9 @@ use axum::http::StatusCode;
 use chain::{Place, Service, Topology};
 use evidence::{Collected, Diagnosis, Patience, Picture, Reading, Span};
 use reqwest::Url;
-use scenario::{Scenario, Schema};
+use scenario::Scenario;
 use service::Problem;
+use settings::Schema;
 use tokio::sync::{Mutex, mpsc};
 use wire::TraceId;
 
@@ -373,7 +374,7 @@ impl Lab {
 
 /// By the file, however it was written.
 fn notify_of_settings(changes: &Changes, active: PathBuf, schema: Arc<Schema>) {
-    let mut watch = scenario::active::watch(active, schema, SETTINGS_POLL);
+    let mut watch = settings::active::watch(active, schema, SETTINGS_POLL);
     let changes = changes.clone();
     watch.mark_changed();
     tokio::spawn(async move {

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use scenario::Settings;
 use serde_json::json;
+use settings::Settings;
 use wire::{Context, Format, TraceId};
 
 use crate::lab::{Lab, mismatches, shapes};

@@ -12,10 +12,10 @@ use chain::{Service, Topology};
 use desk::api::{CheckReport, ClaimEvent, ClaimReport, SentClaim, Status};
 use evidence::{ClaimEvidence, Collected, Expectation, Fragment, Mismatch, Reading, holds};
 use reqwest::blocking::{Client, Response};
-use scenario::{Active, Settings};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use settings::{Active, Settings};
 use tempfile::TempDir;
 
 /// Far more than anything here takes; only a failing test waits that long.

@@ -7,7 +7,7 @@ use chain::{Hop, ParentUsed, Place, Service, Step, Topology};
 use evidence::Expectation;
 use scenario::catalogue::{Catalogue, CatalogueError};
 use scenario::file::Scenario;
-use scenario::schema::{Schema, Setting};
+use settings::{Schema, Setting};
 use wire::Format;
 
 use crate::support::GOOD;

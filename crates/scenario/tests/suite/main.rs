@@ -1,8 +1,6 @@
 //! The crate from outside, in one binary for the sake of link time.
 
 #[cfg(test)]
-mod active;
-#[cfg(test)]
 mod catalogue;
 #[cfg(test)]
 mod messages;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use scenario::active::Active;
 use scenario::file::Scenario;
-use scenario::problem::FileError;
+use settings::Active;
+use settings::problem::FileError;
 
 use crate::support::{GOOD, schema};
 
@@ -219,26 +219,6 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
     ),
     ("[broken]\nmissing_parents = []", "[healed]\n", &["20:1: `healed` asks for nothing, so it would always hold"]),
 ];
-
-#[test]
-fn a_file_of_active_settings_is_held_to_the_same_rules() {
-    for (text, messages) in [
-        ("", &["1:1: missing key `generation`"][..]),
-        ("generation = -1", &["1:14: `generation`: invalid value: integer `-1`, expected u64"]),
-        (
-            "generation = 1\nscenaro = \"x\"\n[settings.java-claims]\nNOTES = \"\"",
-            &[
-                "2:1: unknown key `scenaro`; allowed: generation, scenario, settings; did you mean `scenario`?",
-                "4:1: unknown setting `NOTES` of java-claims; its settings are OTEL_PROPAGATORS, NOTE; did you mean `NOTE`?",
-            ],
-        ),
-        ("generation = 1\n[settings.java-cl", &["2:18: unclosed table, expected `]` in `[settings.java-cl`"]),
-    ] {
-        let expected: Vec<_> = messages.iter().map(|line| format!("active.toml:{line}")).collect();
-        let error = Active::parse(Path::new("active.toml"), text, &schema()).expect_err(text);
-        assert_eq!(error.to_string(), expected.join("\n"), "said of {text:?}");
-    }
-}
 
 #[test]
 fn one_mistake_does_not_hide_the_next() {

@@ -1,7 +1,7 @@
 //! A schema and a good scenario to break.
 
 use chain::Service;
-use scenario::schema::{Schema, Setting};
+use settings::{Schema, Setting};
 
 const SETTINGS: &[Setting] = &[
     Setting {

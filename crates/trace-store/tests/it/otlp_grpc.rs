@@ -82,7 +82,7 @@ async fn compressed_messages_are_taken() {
         let mut client = TraceServiceClient::connect(format!("http://{}", running.grpc)).await.unwrap();
         client = client.send_compressed(encoding);
         let answer = client.export(request("sender", vec![span(id, 1, 0)])).await.unwrap();
-        assert_eq!(answer.into_inner().partial_success, None, "{encoding:?}: nothing was refused");
+        assert_eq!(answer.into_inner().partial_success, None, "{encoding:?}: nothing was rejected");
         assert_eq!(spans(&trace(&running.store, &format!("{id:x}")).await).len(), 1, "{encoding:?}: and it is there");
     }
     running.stop().await;

@@ -94,10 +94,10 @@ async fn every_format_and_encoding_is_taken() {
         if content_type == PROTOBUF {
             assert_eq!(answer.content_type(), PROTOBUF, "the answer is of the request's type");
             let body = ExportTraceServiceResponse::decode(answer.body).unwrap();
-            assert_eq!(body.partial_success, None, "unset when nothing was refused");
+            assert_eq!(body.partial_success, None, "unset when nothing was rejected");
         } else {
             assert_eq!(answer.content_type(), JSON, "the answer is of the request's type");
-            assert_eq!(answer.json(), json!({}), "unset when nothing was refused");
+            assert_eq!(answer.json(), json!({}), "unset when nothing was rejected");
         }
         assert_eq!(spans(&trace(&store, id).await).len(), 1, "{content_type} {encoding}: the span is there");
     }

@@ -87,7 +87,7 @@ proptest! {
             let counters = store.counters();
             prop_assert_eq!(
                 counters.spans_received,
-                counters.spans_held + counters.spans_evicted + counters.spans_duplicate + counters.spans_refused.total(),
+                counters.spans_held + counters.spans_evicted + counters.spans_duplicate + counters.spans_rejected.total(),
                 "every span is somewhere: {:?}", counters
             );
             prop_assert!(counters.bytes_held <= max_bytes as u64, "the bound holds: {:?}", counters);

@@ -60,10 +60,10 @@ async fn a_span_that_arrives_twice_is_kept_once() {
 #[tokio::test]
 async fn a_trace_at_its_bound_refuses_further_spans() {
     let store = Store::with_limits(Limits { max_bytes: 1_000_000, max_trace_bytes: 2 * request_bytes() });
-    let refused: u64 =
+    let rejected: u64 =
         [1, 2, 3].map(|id| store.insert(request("sender", vec![span(1, id, 0)])).trace_too_large).iter().sum();
-    assert_eq!(refused, 1, "two fit, the third does not");
-    assert_eq!(store.counters().spans_refused.trace_too_large, 1, "and it is counted");
+    assert_eq!(rejected, 1, "two fit, the third does not");
+    assert_eq!(store.counters().spans_rejected.trace_too_large, 1, "and it is counted");
     assert_eq!(store.insert(request("sender", vec![span(2, 1, 0)])).total(), 0, "the bound is each trace's own");
 
     let answer = get(&store, "/api/v2/traces/1", "application/json").await.json();
@@ -80,7 +80,7 @@ async fn ten_thousand_spans_fit_into_a_trace() {
     for span in &mut spans_of_a_kilobyte {
         span.name = "n".repeat(1000);
     }
-    assert_eq!(store.insert(request("sender", spans_of_a_kilobyte)).total(), 0, "none is refused");
+    assert_eq!(store.insert(request("sender", spans_of_a_kilobyte)).total(), 0, "none is rejected");
     assert_eq!(spans(&trace(&store, "1").await).len() as u64, SPANS, "all can be read");
 }
 
@@ -102,7 +102,7 @@ async fn status_shows_the_counters() {
     let status = get(&store, "/status", "").await.json();
     assert_eq!(status["spans_received"], 2, "{status}");
     assert_eq!(
-        status["spans_refused"],
+        status["spans_rejected"],
         json!({ "invalid_trace_id": 1, "invalid_span_id": 0, "trace_too_large": 0 }),
         "{status}"
     );

@@ -5,16 +5,7 @@ use std::collections::BTreeMap;
 use chain::spelling::did_you_mean;
 use chain::{Service, UnknownService};
 
-/// One setting of a service.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// Its name, as operators write it.
-    pub key: &'static str,
-    /// The allowed values, in words for people.
-    pub allowed: &'static str,
-    /// Why a value is refused, if it is.
-    pub check: fn(&str) -> Result<(), String>,
-}
+use crate::setting::Setting;
 
 /// The settings of every service.
 #[derive(Clone, Debug, Default)]
@@ -22,14 +13,13 @@ pub struct Schema(BTreeMap<Service, Vec<&'static [Setting]>>);
 
 /// Why a setting was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum SettingError {
     /// The chain has no such service.
     #[error(transparent)]
     Service(#[from] UnknownService),
     /// The service has no such setting.
     #[error("unknown setting `{key}` of {service}; {known}")]
     Key {
-        /// The service.
         service: Service,
         /// The key that it does not have.
         key: String,
@@ -39,11 +29,8 @@ pub enum Refusal {
     /// The setting does not take the value.
     #[error("`{value}` is not allowed for {key} of {service}: {reason}; allowed: {allowed}")]
     Value {
-        /// The service.
         service: Service,
-        /// The setting.
         key: &'static str,
-        /// The refused value.
         value: String,
         /// What the setting's check said.
         reason: String,
@@ -76,13 +63,13 @@ impl Schema {
     /// Checks one setting.
     ///
     /// # Errors
-    /// The [`Refusal`] names what is wrong (service, key or value) and what is allowed there.
-    pub fn check(&self, service: &str, key: &str, value: &str) -> Result<(), Refusal> {
+    /// [`SettingError`] names what is wrong (service, key or value) and what is allowed there.
+    pub fn check(&self, service: &str, key: &str, value: &str) -> Result<(), SettingError> {
         let service: Service = service.parse()?;
         let Some(setting) = self.settings(service).find(|setting| setting.key == key) else {
-            return Err(Refusal::Key { service, key: key.to_owned(), known: self.known(service, key) });
+            return Err(SettingError::Key { service, key: key.to_owned(), known: self.known(service, key) });
         };
-        (setting.check)(value).map_err(|reason| Refusal::Value {
+        (setting.check)(value).map_err(|reason| SettingError::Value {
             service,
             key: setting.key,
             value: value.to_owned(),

@@ -22,7 +22,7 @@ use tokio::sync::watch::{self, Receiver};
 use crate::document::Document;
 use crate::problem::FileError;
 use crate::schema::Schema;
-use crate::settings::Settings;
+use crate::values::Settings;
 use chain::Service;
 
 /// The settings that hold now. The default, generation 0 with no settings, is what an absent file means.
@@ -54,7 +54,6 @@ pub type Watch = Receiver<Seen>;
 #[derive(Debug, thiserror::Error)]
 #[error("{}: cannot be written", path.display())]
 pub struct WriteError {
-    /// The file.
     pub path: PathBuf,
     /// What went wrong.
     pub source: io::Error,

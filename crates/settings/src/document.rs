@@ -8,25 +8,34 @@ use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue, ValueDeserializer};
 
 use crate::problem::{FileError, Problem};
-use crate::schema::{Refusal, Schema};
-use crate::settings::Settings;
+use crate::schema::{Schema, SettingError};
+use crate::values::Settings;
 use chain::Service;
 use chain::spelling::did_you_mean;
 
 /// More than these help nobody, and each takes a look at the whole text.
 const SYNTAX_PROBLEMS_LIMIT: usize = 20;
 
-pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
+/// A value of the text, with its place.
+pub type Value<'t> = Spanned<DeValue<'t>>;
 
-pub(crate) struct Document<'t> {
+/// The text, and the problems found so far. Whoever reads it asks for values and [`report`](Self::report)s what is wrong
+/// with them; [`finish`](Self::finish) ends it.
+#[derive(Debug)]
+pub struct Document<'t> {
     path: &'t Path,
     text: &'t str,
     problems: Vec<Problem>,
 }
 
+// === impl Document ===
+
 impl<'t> Document<'t> {
     /// The document and its root table. Syntax errors end the reading here: what follows from them is only noise.
-    pub(crate) fn parse(path: &'t Path, text: &'t str) -> Result<(Self, Value<'t>), FileError> {
+    ///
+    /// # Errors
+    /// [`FileError::Wrong`] with every syntax error.
+    pub fn parse(path: &'t Path, text: &'t str) -> Result<(Self, Value<'t>), FileError> {
         let mut document = Self { path, text, problems: Vec::new() };
         let (root, errors) = DeTable::parse_recoverable(text);
         for error in errors.iter().take(SYNTAX_PROBLEMS_LIMIT) {
@@ -39,16 +48,21 @@ impl<'t> Document<'t> {
         if document.problems.is_empty() { Ok((document, root)) } else { Err(document.refused()) }
     }
 
-    /// What was read, unless there was a problem. Whoever has `None` to give has reported why.
-    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, FileError> {
+    /// What was read, unless there was a problem. A reader that has `None` has reported why.
+    ///
+    /// # Errors
+    /// [`FileError::Wrong`] with every problem, in the order of the text.
+    pub fn finish<T>(self, read: Option<T>) -> Result<T, FileError> {
         read.filter(|_| self.problems.is_empty()).ok_or_else(|| self.refused())
     }
 
-    pub(crate) fn problem_count(&self) -> usize {
+    /// How many problems were found so far.
+    pub fn problem_count(&self) -> usize {
         self.problems.len()
     }
 
-    pub(crate) fn report(&mut self, span: Range<usize>, message: impl Into<String>) {
+    /// Notes a problem at a range of bytes.
+    pub fn report(&mut self, span: Range<usize>, message: impl Into<String>) {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let problem = Problem {
@@ -61,7 +75,8 @@ impl<'t> Document<'t> {
         }
     }
 
-    pub(crate) fn read<T: DeserializeOwned>(&mut self, value: Value<'_>) -> Option<T> {
+    /// Reads a value; what is wrong with it is reported.
+    pub fn read<T: DeserializeOwned>(&mut self, value: Value<'_>) -> Option<T> {
         let span = value.span();
         T::deserialize(ValueDeserializer::from(value))
             .map_err(|error| self.report(error.span().unwrap_or(span), friendly(&error)))
@@ -70,7 +85,7 @@ impl<'t> Document<'t> {
 
     /// Reads a table whose keys may all be absent: first each key and each array element alone, so that one problem
     /// does not hide the next, then the whole.
-    pub(crate) fn read_in_pieces<T: DeserializeOwned>(&mut self, value: &Value<'_>) -> Option<T> {
+    pub fn read_in_pieces<T: DeserializeOwned>(&mut self, value: &Value<'_>) -> Option<T> {
         let known_problems = self.problems.len();
         for (key, inner) in value.get_ref().as_table().into_iter().flatten() {
             for piece in pieces(inner) {
@@ -83,7 +98,7 @@ impl<'t> Document<'t> {
     }
 
     /// Reads a table of settings; what is refused is reported and left out.
-    pub(crate) fn read_settings(&mut self, value: &Value<'_>, schema: &Schema) -> Settings {
+    pub fn read_settings(&mut self, value: &Value<'_>, schema: &Schema) -> Settings {
         let mut settings = Settings::default();
         for (name, table) in self.entries(value, "settings") {
             let service = match name.get_ref().parse::<Service>() {
@@ -101,7 +116,7 @@ impl<'t> Document<'t> {
                 };
                 match schema.check(service.name(), key.get_ref(), text) {
                     Ok(()) => settings.set(service, key.get_ref().as_ref(), text),
-                    Err(refusal @ Refusal::Value { .. }) => self.report(value.span(), refusal.to_string()),
+                    Err(refusal @ SettingError::Value { .. }) => self.report(value.span(), refusal.to_string()),
                     Err(refusal) => self.report(key.span(), refusal.to_string()),
                 }
             }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use chain::Service;
 use proptest::prelude::*;
-use scenario::active::{Active, Seen, Watch, watch};
-use scenario::problem::FileError;
-use scenario::settings::Settings;
+use settings::active::{Active, Seen, Watch, watch};
+use settings::problem::FileError;
+use settings::values::Settings;
 
 use crate::support::schema;
 
@@ -127,6 +127,26 @@ fn a_failed_write_says_where() {
     let error = active(1, "").write(&path).expect_err("the folder is absent");
     assert_eq!(error.path, path, "the error names the file");
     assert_eq!(Active::load(&path, &schema()), Ok(Active::default()), "an absent file sets nothing");
+}
+
+#[test]
+fn a_file_of_active_settings_is_held_to_the_same_rules() {
+    for (text, messages) in [
+        ("", &["1:1: missing key `generation`"][..]),
+        ("generation = -1", &["1:14: `generation`: invalid value: integer `-1`, expected u64"]),
+        (
+            "generation = 1\nscenaro = \"x\"\n[settings.java-claims]\nNOTES = \"\"",
+            &[
+                "2:1: unknown key `scenaro`; allowed: generation, scenario, settings; did you mean `scenario`?",
+                "4:1: unknown setting `NOTES` of java-claims; its settings are OTEL_PROPAGATORS, NOTE; did you mean `NOTE`?",
+            ],
+        ),
+        ("generation = 1\n[settings.java-cl", &["2:18: unclosed table, expected `]` in `[settings.java-cl`"]),
+    ] {
+        let expected: Vec<_> = messages.iter().map(|line| format!("active.toml:{line}")).collect();
+        let error = Active::parse(Path::new("active.toml"), text, &schema()).expect_err(text);
+        assert_eq!(error.to_string(), expected.join("\n"), "said of {text:?}");
+    }
 }
 
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! What is wrong with a file, told so that its author can go there and mend it.
+//! What is wrong with a file, told so that its author can go there and fix it.
 
 use std::fmt;
 use std::io;
@@ -10,7 +10,6 @@ pub enum FileError {
     /// It could not be read as text.
     #[error("{}: cannot be read: {kind}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
         /// What the operating system said.
         kind: io::ErrorKind,
@@ -18,7 +17,6 @@ pub enum FileError {
     /// It was read, and is wrong; displayed as one line `path:line:column: message` for each problem.
     #[error("{}", lines(path, problems))]
     Wrong {
-        /// The file.
         path: PathBuf,
         /// Every problem that could be found, in the order of the file; at least one.
         problems: Vec<Problem>,

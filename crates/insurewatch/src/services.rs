@@ -1,0 +1,149 @@
+//! The services of the chain, as this binary runs them: what each can be set to, what it must be told, how it starts.
+//!
+//! Everything else about a service is in its own crate, and in its row of [`chain`].
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use axum::Router;
+use chain::Service;
+use claims_queue::Queue;
+use futures_util::FutureExt;
+use service::url::Call;
+use settings::{ProcessEnvironment as Env, Setting};
+
+use crate::process::{Health, Process};
+
+/// What a service must be told when it starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needs {
+    pub(crate) calls: &'static [Call],
+    /// The name of its database, if it has one.
+    pub(crate) database: Option<&'static str>,
+    /// Whether it sends to the claims queue or receives from it.
+    pub(crate) queue: bool,
+}
+
+/// The settings of a service, beside those of its SDK.
+pub(crate) const fn settings(service: Service) -> &'static [Setting] {
+    match service {
+        Service::PythonApi => python_api::seams::SETTINGS,
+        Service::Gateway => gateway::seams::SETTINGS,
+        Service::JavaClaims => java_claims::seams::SETTINGS,
+        Service::ClaimsWorker => claims_worker::seams::SETTINGS,
+        Service::NodePolicyStore | Service::FraudPartner => &[],
+    }
+}
+
+/// What a service must be told when it starts.
+pub(crate) const fn needs(service: Service) -> Needs {
+    match service {
+        Service::PythonApi => Needs { calls: python_api::CALLS, database: None, queue: false },
+        Service::Gateway => Needs { calls: gateway::CALLS, database: None, queue: false },
+        Service::JavaClaims => Needs { calls: java_claims::CALLS, database: Some(java_claims::DATABASE), queue: true },
+        Service::NodePolicyStore => Needs { calls: &[], database: Some(node_policy_store::DATABASE), queue: false },
+        Service::ClaimsWorker => Needs { calls: claims_worker::CALLS, database: None, queue: true },
+        Service::FraudPartner => Needs { calls: &[], database: None, queue: false },
+    }
+}
+
+/// Runs a service until `shutdown` resolves.
+pub(crate) async fn run(
+    service: Service,
+    listen: SocketAddr,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<ExitCode> {
+    match service {
+        Service::PythonApi => {
+            let (process, seams) = Process::start(service, python_api::seams::Seams::read)?;
+            let app = async || Ok(python_api::app(&python_api::Config::read(&Env)?, seams)?);
+            process.serve(listen, shutdown, app).await
+        }
+        Service::Gateway => {
+            let (process, seams) = Process::start(service, gateway::seams::Seams::read)?;
+            let app = async || Ok(gateway::app(&gateway::Config::read(&Env)?, seams));
+            process.serve(listen, shutdown, app).await
+        }
+        Service::JavaClaims => {
+            let (process, seams) = Process::start(service, java_claims::seams::Seams::read)?;
+            let app = async || {
+                let config = java_claims::Config::read(&Env, queue().await?)?;
+                Ok(java_claims::app(&config, seams).await?)
+            };
+            process.serve(listen, shutdown, app).await
+        }
+        Service::NodePolicyStore => {
+            let (process, _) = Process::start(service, |_| Ok(()))?;
+            let app = async || Ok(node_policy_store::app(&node_policy_store::Config::read(&Env)).await?);
+            process.serve(listen, shutdown, app).await
+        }
+        Service::ClaimsWorker => {
+            let (process, seams) = Process::start(service, claims_worker::seams::Seams::read)?;
+            let shutdown = shutdown.shared();
+            let work = async |health: &Health| {
+                let config = claims_worker::Config::read(&Env, queue().await?)?;
+                let health = health.serve(listen, shutdown.clone(), Router::new());
+                let work = async { Ok(claims_worker::run(config, seams, shutdown.clone()).await?) };
+                tokio::try_join!(health, work).map(|((), ())| ())
+            };
+            process.run(work).await
+        }
+        Service::FraudPartner => {
+            let (process, _) = Process::start(service, |_| Ok(()))?;
+            process.serve(listen, shutdown, async || Ok(fraud_partner::app())).await
+        }
+    }
+}
+
+/// The claims queue that `QUEUE_URL` names.
+async fn queue() -> anyhow::Result<Arc<dyn Queue>> {
+    let url = std::env::var("QUEUE_URL").unwrap_or_else(|_| "sqlite:queue.db".to_owned());
+    Ok(claims_queue::connect(&url, "claims", claims_queue::Options::default()).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use chain::{CarrierKind, Topology};
+
+    use super::*;
+
+    #[test]
+    fn services_call_whom_the_chain_says() {
+        let calls = Service::ALL.iter().flat_map(|from| needs(*from).calls.iter().map(|call| (*from, call.to)));
+        let mut calls: Vec<_> = calls.collect();
+        let mut hops = Vec::new();
+        for hop in Topology::LAB.hops {
+            match (hop.carrier, hop.via) {
+                (CarrierKind::Http, None) => hops.push((hop.from, hop.to)),
+                (CarrierKind::Http, Some(via)) => hops.extend([(hop.from, via), (via, hop.to)]),
+                (CarrierKind::Queue { .. }, _) => {
+                    assert!(needs(hop.from).queue && needs(hop.to).queue, "both ends of {hop} must know the queue");
+                }
+            }
+        }
+        calls.sort();
+        hops.sort();
+        assert_eq!(calls, hops, "each call is a hop, and each hop is a call");
+    }
+
+    #[test]
+    fn compose_tells_each_service_what_it_needs() {
+        let compose = include_str!("../../../compose.yaml");
+        let url = |to: Service| format!("http://{to}:{}", to.row().port);
+        for service in Service::ALL {
+            let row = service.row();
+            let part = compose.split_once(&format!("\n  {service}:\n"));
+            let part = part.unwrap_or_else(|| panic!("{service} is missing")).1.split("\n\n").next().unwrap();
+            let mut lines = vec![format!("command: [serve, {service}, --listen, \"0.0.0.0:{}\"]", row.port)];
+            lines.extend(needs(*service).calls.iter().map(|call| format!("{}: {}", call.variable, url(call.to))));
+            for line in lines {
+                assert!(part.contains(&format!("    {line}\n")), "{service} needs `{line}`");
+            }
+            assert_eq!(part.contains("DATABASE_URL: "), needs(*service).database.is_some(), "{service}: its database");
+            assert_eq!(part.contains("QUEUE_URL: "), needs(*service).queue, "{service}: the queue");
+            let line = format!("      {}: {}\n", row.url_variable, url(*service));
+            assert!(compose.contains(&line), "the desk needs `{line}`");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Settings that change while a service runs: what may be set, what is set, and the file in which it is set.
+//!
+//! - [`environment`]: where values come from: the process environment, a map, or one laid over the other
+//! - [`setting`]: one setting, how its value is read, and the error that names what is allowed
+//! - [`choice!`], [`number!`]: settings with named choices, and whole numbers within a range
+//! - [`live`]: a value that many read and one exchanges
+//! - [`schema`]: which settings each service takes; [`values`]: those that are set
+//! - [`active`]: the one file of active settings, and the watch over it
+//! - [`document`]: a TOML text whose reader collects every problem; [`problem`]: those, by line and column
+//!
+//! It gives no setting a meaning and has no list of them: each crate declares its own, and the one that sees all
+//! services assembles the [`Schema`].
+
+pub mod active;
+mod choice;
+pub mod document;
+pub mod environment;
+pub mod live;
+mod number;
+mod pairs;
+pub mod problem;
+pub mod schema;
+pub mod setting;
+pub mod values;
+
+pub use active::Active;
+pub use environment::{Environment, Overlay, ProcessEnvironment};
+pub use live::Live;
+pub use number::Number;
+pub use pairs::{PAIRS, pairs};
+pub use schema::Schema;
+pub use setting::{ConfigError, Setting, read};
+pub use values::Settings;

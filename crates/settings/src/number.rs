@@ -1,0 +1,86 @@
+//! Settings that are whole numbers.
+
+use crate::environment::Environment;
+use crate::setting::{ConfigError, Setting};
+
+/// A setting that is a whole number within a range; [`number!`](crate::number!) declares one.
+#[derive(Clone, Copy, Debug)]
+pub struct Number {
+    /// Its name, and its range in words.
+    pub setting: Setting,
+    /// The smallest value that is allowed.
+    pub least: u64,
+    /// The greatest value that is allowed.
+    pub most: u64,
+}
+
+/// Declares a setting that is a whole number within a range, which its error names:
+/// `number!(QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072);`
+#[macro_export]
+macro_rules! number {
+    ($visibility:vis $name:ident = $variable:literal, $unit:literal, $least:literal, $most:literal) => {
+        $visibility const $name: $crate::Number = $crate::Number {
+            setting: $crate::Setting {
+                key: $variable,
+                allowed: concat!("a whole number of ", $unit, " from ", $least, " to ", $most),
+                check: |text| $name.parse(text.trim()).map(drop),
+            },
+            least: $least,
+            most: $most,
+        };
+    };
+}
+
+// === impl Number ===
+
+impl Number {
+    /// The number that is set; `None` if it is unset.
+    ///
+    /// # Errors
+    /// Text that is no whole number, or one beyond the range.
+    pub fn read(&self, env: &dyn Environment) -> Result<Option<u64>, ConfigError> {
+        self.setting.read(env, |text| self.parse(text))
+    }
+
+    /// The number in `text`.
+    ///
+    /// # Errors
+    /// Why it is not allowed.
+    pub fn parse(&self, text: &str) -> Result<u64, String> {
+        let number = text.parse().map_err(|_| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true if !text.is_empty() => "too large".to_owned(),
+            _ => "not a whole number".to_owned(),
+        })?;
+        match number {
+            number if number < self.least => Err("too small".to_owned()),
+            number if number > self.most => Err("too large".to_owned()),
+            number => Ok(number),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    crate::number!(SPANS = "SPANS", "spans", 1, 131072);
+
+    #[test]
+    fn a_number_is_held_to_its_range() {
+        assert_eq!(SPANS.setting.allowed, "a whole number of spans from 1 to 131072");
+        let table = [
+            ("1", Ok(1)),
+            ("131072", Ok(131_072)),
+            ("0", Err("too small")),
+            ("131073", Err("too large")),
+            ("18446744073709551615", Err("too large")),
+            ("18446744073709551616", Err("too large")),
+            ("-1", Err("not a whole number")),
+            ("1.5", Err("not a whole number")),
+            ("2s", Err("not a whole number")),
+            ("", Err("not a whole number")),
+        ];
+        for (text, expected) in table {
+            assert_eq!(SPANS.parse(text), expected.map_err(str::to_owned), "`{text}`");
+            assert_eq!((SPANS.setting.check)(text).is_ok(), expected.is_ok(), "the check of the schema: `{text}`");
+        }
+    }
+}

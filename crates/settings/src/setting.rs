@@ -1,0 +1,57 @@
+//! One setting, and how its value is read.
+
+use crate::environment::Environment;
+
+/// A variable that can be changed while its service runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The variable, as operators write it.
+    pub key: &'static str,
+    /// The allowed values, in words for people.
+    pub allowed: &'static str,
+    /// Why a value is not allowed, if it is not.
+    pub check: fn(&str) -> Result<(), String>,
+}
+
+/// A variable with a value that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}={value}: {reason}; allowed: {allowed}")]
+pub struct ConfigError {
+    pub variable: &'static str,
+    /// What it says.
+    pub value: String,
+    /// What is wrong with that.
+    pub reason: String,
+    /// What may be written instead.
+    pub allowed: &'static str,
+}
+
+/// Reads one variable; `None` if it is unset.
+///
+/// # Errors
+/// What `parse` says about the value, together with what is allowed.
+pub fn read<T>(
+    env: &dyn Environment,
+    variable: &'static str,
+    allowed: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, ConfigError> {
+    let Some(value) = env.get(variable) else { return Ok(None) };
+    parse(value.trim()).map(Some).map_err(|reason| ConfigError { variable, value, reason, allowed })
+}
+
+// === impl Setting ===
+
+impl Setting {
+    /// Reads the value of this setting; `None` if it is unset.
+    ///
+    /// # Errors
+    /// What `parse` says about the value, together with what is allowed.
+    pub fn read<T>(
+        &self,
+        env: &dyn Environment,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
+        read(env, self.key, self.allowed, parse)
+    }
+}
