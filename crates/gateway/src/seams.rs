@@ -10,7 +10,6 @@ use telemetry::config::{Environment, LiveVariable, read};
 use telemetry::live::Live;
 use telemetry::propagation::w3c::{TRACEPARENT, TraceParent};
 use telemetry::{ConfigError, choice};
-use uuid::Uuid;
 
 choice! {
     /// What becomes of the caller's trace context.
@@ -65,7 +64,8 @@ pub(crate) async fn forward_headers(State(seams): State<Seams>, mut request: Req
 
 impl TraceContext {
     fn write(self, headers: &mut HeaderMap) {
-        let Uuids { trace, span } = Uuids::new();
+        // Zero is no id: <https://www.w3.org/TR/trace-context/#trace-id>.
+        let (trace, span) = (fastrand::u128(1..), fastrand::u64(1..));
         let caller = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()?.parse::<TraceParent>().ok());
         let value = match (self, caller) {
             (Self::Pass, _) => return,
@@ -75,20 +75,6 @@ impl TraceContext {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(TRACEPARENT, value);
         }
-    }
-}
-
-/// Ids made at random.
-struct Uuids {
-    trace: u128,
-    span: u64,
-}
-
-// === impl Uuids ===
-
-impl Uuids {
-    fn new() -> Self {
-        Self { trace: Uuid::new_v4().as_u128(), span: Uuid::new_v4().as_u64_pair().0 }
     }
 }
 
