@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use chain::Service;
 use claims_queue::{Delivery, Queue, SettleError};
+use error_reporter::Report;
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{FutureExt, Status, TraceContextExt};
 use reqwest::Url;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use service::contract::{Finding, FraudCheck, FraudQuestion};
-use service::problem::Chain;
 use service::url::{Call, resource};
 use service::{ClaimId, claim_id};
 use settings::{ConfigError, Environment, Live};
@@ -119,7 +119,7 @@ pub async fn run(config: Config, seams: Live<Seams>, shutdown: impl Future<Outpu
         match received {
             Ok(batch) => worker.clone().start(batch, &mut under_way),
             Err(error) => {
-                tracing::warn!(error = %Chain(&error), "the queue did not answer");
+                tracing::warn!(error = %Report::new(&error), "the queue did not answer");
                 tokio::time::sleep(QUEUE_BACKOFF).await;
             }
         }
@@ -198,13 +198,13 @@ impl Worker {
         let settled = match &processed {
             Ok(()) => queue.ack(&delivery).await,
             Err(error) => {
-                tracing::warn!(error = %Chain(error), attempt = delivery.attempt, "a message could not be processed");
+                tracing::warn!(error = %Report::new(error), attempt = delivery.attempt, "a message could not be processed");
                 queue.release(&delivery, retry_after(delivery.attempt)).await
             }
         };
         match settled {
             Ok(()) | Err(SettleError::NotHeld) => {}
-            Err(error) => tracing::warn!(error = %Chain(&error), "a message may come again"),
+            Err(error) => tracing::warn!(error = %Report::new(&error), "a message may come again"),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use error_reporter::Report;
 use prost::Message;
 use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
@@ -190,13 +191,7 @@ impl Answer {
 }
 
 fn failed(asked: &str, error: &reqwest::Error) -> SourceError {
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        reason = format!("{reason}: {error}");
-        cause = error.source();
-    }
-    SourceError::Failed { asked: asked.to_owned(), reason }
+    SourceError::Failed { asked: asked.to_owned(), reason: Report::new(error).to_string() }
 }
 
 #[cfg(test)]

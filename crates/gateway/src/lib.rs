@@ -1,7 +1,7 @@
 //! A plain streaming reverse proxy in front of java-claims; like an unconfigured nginx it creates no spans.
 //!
-//! It forwards every header, and writes an access log with the trace headers that arrived. What else it can be told to do
-//! with headers is in [`seams`].
+//! It forwards every header but those of a single connection ([`forward`]), and writes an access log with the trace
+//! headers that arrived. What else it can do with headers is in [`seams`].
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,15 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum_reverse_proxy::{ProxyPolicy, ReverseProxy};
 use chain::Service;
 use service::url::Call;
 use settings::{ConfigError, Environment, Live};
 use wire::trace_headers;
 
+use crate::forward::Upstream;
 use crate::seams::Seams;
 
+mod forward;
 pub mod seams;
 
 /// How long java-claims may take to answer.
@@ -34,9 +35,11 @@ pub struct Config {
 }
 
 pub fn app(config: &Config, seams: Live<Seams>) -> Router {
-    let policy = ProxyPolicy::new().with_upstream_timeout(UPSTREAM_TIMEOUT);
-    let proxy = ReverseProxy::new("/", config.upstream.trim_end_matches('/')).with_policy(policy);
-    Router::from(proxy).layer(from_fn_with_state(seams, seams::forward_headers)).layer(from_fn(access_log))
+    Router::new()
+        .fallback(forward::forward)
+        .with_state(Upstream::new(&config.upstream, UPSTREAM_TIMEOUT))
+        .layer(from_fn_with_state(seams, seams::forward_headers))
+        .layer(from_fn(access_log))
 }
 
 async fn access_log(request: Request, next: Next) -> Response {

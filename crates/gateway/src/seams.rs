@@ -7,7 +7,6 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use settings::{ConfigError, Environment, Live, Setting, choice};
-use uuid::Uuid;
 use wire::{SpanId, TRACEPARENT, TraceId, TraceParent};
 
 choice! {
@@ -80,12 +79,12 @@ impl TraceContext {
 
 /// A trace of the gateway's own. Like nginx's `$request_id`, it does not say that its id was made at random.
 fn own_context() -> Option<TraceParent> {
-    let trace_id = TraceId::new(Uuid::new_v4().as_u128())?;
+    let trace_id = TraceId::new(fastrand::u128(1..))?;
     Some(TraceParent { trace_id, parent_id: span_id()?, sampled: true, random: false })
 }
 
 fn span_id() -> Option<SpanId> {
-    SpanId::new(Uuid::new_v4().as_u64_pair().0)
+    SpanId::new(fastrand::u64(1..))
 }
 
 // === impl ForwardHeaders ===

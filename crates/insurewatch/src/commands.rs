@@ -372,20 +372,13 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<ExitCode> {
 pub(crate) fn print_wrapped(bullet: &str, text: &str) {
     let width = console::Term::stdout().size_checked().map_or(100, |(_, columns)| usize::from(columns)).clamp(40, 100);
     let indent = " ".repeat(bullet.len());
-    let mut line = bullet.to_owned();
-    let mut used = bullet.len();
-    for word in text.split_whitespace() {
-        let columns = console::measure_text_width(word);
-        if used + columns > width && used > bullet.len() {
-            anstream::println!("{}", line.trim_end());
-            line.clone_from(&indent);
-            used = indent.len();
-        }
-        line.push_str(word);
-        line.push(' ');
-        used += columns + 1;
-    }
-    anstream::println!("{}", line.trim_end());
+    let options = textwrap::Options::new(width)
+        .initial_indent(bullet)
+        .subsequent_indent(&indent)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    let paragraph = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    anstream::println!("{}", textwrap::fill(&paragraph, options));
 }
 
 async fn switching<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -8,6 +8,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use service::Problem;
+use settings::atomic;
 
 use crate::cli;
 
@@ -70,11 +71,8 @@ impl LabFile {
         }
     }
 
-    /// Readers see the old file or the new one, never half of one.
     pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
-        let draft = data_dir.join(".lab.json");
-        std::fs::write(&draft, serde_json::to_vec_pretty(self)?)?;
-        Ok(std::fs::rename(draft, Self::path(data_dir))?)
+        Ok(atomic::replace(&Self::path(data_dir), &serde_json::to_vec_pretty(self)?)?)
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claims_queue::{Attribute, Counts, Message, Queue};
+use error_reporter::Report;
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
 use service::contract::{Claim, FraudQuestion};
 use service::health::{Backlog, Queued};
-use service::problem::Chain;
 use telemetry::messaging::{self, Attributes, Operation};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -96,7 +96,7 @@ impl Relay {
                 }
                 Ok(_) => backoff = FIRST_BACKOFF,
                 Err(error) => {
-                    tracing::warn!(error = %Chain(error.as_ref()), "messages wait in the outbox");
+                    tracing::warn!(error = %Report::new(error.as_ref()), "messages wait in the outbox");
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(MAX_BACKOFF);
                 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use error_reporter::Report;
 use reqwest::Url;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use service::contract::Policy;
-use service::problem::{Chain, FieldError};
+use service::problem::FieldError;
 use service::url::resource;
 use service::{ClaimId, Problem, claim_id};
 use telemetry::client::Tracing;
@@ -57,7 +58,7 @@ impl Policies {
         policy_id: &str,
     ) -> Result<Policy, Problem> {
         let unavailable = |cause: &dyn std::error::Error| {
-            tracing::warn!(cause = %Chain(cause), "the policy store did not answer");
+            tracing::warn!(cause = %Report::new(cause), "the policy store did not answer");
             Problem::unavailable("the policy store")
         };
         let url = resource(&self.base, &["policies", policy_id]);

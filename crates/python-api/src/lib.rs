@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use chain::{RouteSyntax, Service};
+use error_reporter::Report;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use opentelemetry::trace::FutureExt;
@@ -25,7 +26,6 @@ use reqwest_middleware::ClientBuilder;
 use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
 use service::body::Body;
 use service::contract::{Claim, Submission};
-use service::problem::Chain;
 use service::url::{Call, resource};
 use service::{ClaimId, Problem, claim_id};
 use settings::{ConfigError, Environment, Live};
@@ -183,6 +183,6 @@ async fn claim(response: reqwest::Response) -> Result<Claim, Problem> {
 }
 
 fn unavailable(cause: &dyn std::error::Error) -> Problem {
-    tracing::warn!(cause = %Chain(cause), "the claims service did not answer");
+    tracing::warn!(cause = %Report::new(cause), "the claims service did not answer");
     Problem::unavailable("the claims service")
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use error_reporter::Report;
 use serde::{Deserialize, Serialize};
 
 /// What a caller is told of an error. The cause is logged, once, where it is known.
@@ -52,7 +53,7 @@ impl Problem {
     /// Something here is broken; logs the cause, which the caller is not told.
     #[must_use]
     pub fn internal(cause: &dyn std::error::Error) -> Self {
-        tracing::error!(cause = %Chain(cause), "request failed");
+        tracing::error!(cause = %Report::new(cause), "request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be processed")
     }
 }
@@ -75,23 +76,5 @@ impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}: {}", self.status, self.title, self.detail)?;
         self.errors.iter().try_for_each(|error| write!(f, "; {}: {}", error.field, error.detail))
-    }
-}
-
-/// An error with all its sources on one line.
-#[derive(Debug)]
-pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'a));
-
-// === impl Chain ===
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
     }
 }

@@ -78,4 +78,14 @@ mod tests {
             assert_eq!(resource(&base.parse().unwrap(), segments).as_str(), expected, "{why}");
         }
     }
+
+    #[test]
+    fn a_host_beyond_ascii_is_refused_by_name() {
+        for url in ["http://b\u{fc}cher.example", "http://b%C3%BCcher.example"] {
+            let error = url.parse::<Url>().unwrap_err().to_string();
+            assert_eq!(error, "invalid international domain name", "{url}: idna is built without Unicode tables");
+        }
+        let ascii = "http://xn--bcher-kva.example/";
+        assert_eq!(ascii.parse::<Url>().unwrap().as_str(), ascii, "the ASCII form of such a host can be used");
+    }
 }

@@ -9,8 +9,8 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch::{self, Receiver};
 
+use crate::atomic;
 use crate::document::Document;
 use crate::problem::FileError;
 use crate::schema::Schema;
@@ -110,21 +111,14 @@ impl Active {
         generation.split('#').next()?.trim().parse().ok()
     }
 
-    /// Replaces the file: whoever reads it sees the old text or the new one, whole. It is on disk on return.
+    /// Replaces the file as [`atomic::replace`] does.
     ///
     /// # Errors
     /// [`WriteError`] when the folder is missing, full or read-only, for example.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
         let write = || {
             let text = toml::to_string(self).map_err(io::Error::other)?;
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            // An ordinary file, not a private one: services may run as another user than the one who writes.
-            let create = |draft: &Path| File::options().write(true).create_new(true).open(draft);
-            let mut draft = tempfile::Builder::new().prefix(".active-").make_in(folder, create)?;
-            draft.write_all(text.as_bytes())?;
-            draft.as_file().sync_all()?;
-            draft.persist(path)?;
-            sync_folder(folder)
+            atomic::replace(path, text.as_bytes())
         };
         write().map_err(|source| WriteError { path: path.to_owned(), source })
     }
@@ -185,15 +179,4 @@ impl Seen {
 
 fn read(path: &Path) -> Content {
     fs::read_to_string(path).map_err(|error| error.kind())
-}
-
-/// Without this the rename itself may be lost with the power.
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
 }

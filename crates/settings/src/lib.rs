@@ -5,13 +5,14 @@
 //! - [`choice!`], [`number!`]: settings with named choices, and whole numbers within a range
 //! - [`live`]: a value that many read and one exchanges
 //! - [`schema`]: which settings each service takes; [`values`]: those that are set
-//! - [`active`]: the one file of active settings, and the watch over it
+//! - [`active`]: the one file of active settings, and the watch over it; [`atomic`]: files that are replaced whole
 //! - [`document`]: a TOML text whose reader collects every problem; [`problem`]: those, by line and column
 //!
 //! It gives no setting a meaning and has no list of them: each crate declares its own, and the one that sees all
 //! services assembles the [`Schema`].
 
 pub mod active;
+pub mod atomic;
 mod choice;
 pub mod document;
 pub mod environment;

@@ -1,5 +1,9 @@
 //! Lists of keys and values in one text.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
 /// What [`pairs`] reads, in words for people.
 pub const PAIRS: &str = "key=value,key=value with percent-encoded values";
 
@@ -22,18 +26,11 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 fn percent_decoded(text: &str) -> Result<String, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-        match (digit(rest.next()), digit(rest.next())) {
-            (Some(high), Some(low)) => bytes.push(u8::try_from(high * 16 + low).unwrap_or_default()),
-            _ => return Err(format!("`{text}` has a `%` without two hex digits")),
-        }
+    let is_escape =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if !text.split('%').skip(1).all(is_escape) {
+        return Err(format!("`{text}` has a `%` without two hex digits"));
     }
-    String::from_utf8(bytes).map_err(|_| format!("`{text}` does not decode to UTF-8"))
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Cow::into_owned).map_err(|_| format!("`{text}` does not decode to UTF-8"))
 }

@@ -3,6 +3,7 @@
 //! This is not OTLP/JSON, which writes ids in hex and enums as numbers.
 //! <https://protobuf.dev/programming-guides/json/>
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
@@ -48,7 +49,7 @@ impl Object {
     }
 
     fn bytes(self, key: &str, bytes: &[u8]) -> Self {
-        self.text(key, &base64(bytes))
+        self.text(key, &BASE64_STANDARD.encode(bytes))
     }
 }
 
@@ -177,7 +178,7 @@ pub(crate) fn any_value_inner(value: &any_value::Value) -> Value {
         any_value::Value::BoolValue(flag) => json!({ "boolValue": flag }),
         any_value::Value::IntValue(number) => json!({ "intValue": number.to_string() }),
         any_value::Value::DoubleValue(number) => json!({ "doubleValue": double(*number) }),
-        any_value::Value::BytesValue(bytes) => json!({ "bytesValue": base64(bytes) }),
+        any_value::Value::BytesValue(bytes) => json!({ "bytesValue": BASE64_STANDARD.encode(bytes) }),
         any_value::Value::ArrayValue(array) => {
             json!({ "arrayValue": Value::from(Object::default().list("values", &array.values, any_value)) })
         }
@@ -196,33 +197,5 @@ fn double(number: f64) -> Value {
         if number > 0.0 { "Infinity".into() } else { "-Infinity".into() }
     } else {
         number.into()
-    }
-}
-
-/// <https://www.rfc-editor.org/rfc/rfc4648#section-4>
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |index: usize| chunk.get(index).map_or(0, |byte| u32::from(*byte));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for (index, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let digit = DIGITS.get((bits >> shift) as usize & 63).filter(|_| index <= chunk.len());
-            text.push(digit.map_or('=', |digit| char::from(*digit)));
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_follows_the_rfc() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64(bytes.as_bytes()), text, "test vector of RFC 4648, section 10");
-        }
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+", "the two digits that are not alphanumeric");
     }
 }

@@ -3,6 +3,7 @@
 //! <https://opentelemetry.io/docs/specs/otlp/>
 
 use std::fmt;
+use std::io::{self, Read};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -12,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -23,7 +25,6 @@ use serde_json::json;
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
-use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::json::Object;
 use crate::store::{Rejected, Store};
@@ -57,8 +58,6 @@ pub fn otlp_http_app(store: Store) -> Router {
         .route("/v1/metrics", any(only_traces))
         .route("/v1/logs", any(only_traces))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
-        // What it cannot decompress is passed on with its header, so that the answer has a body as OTLP wants it.
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .with_state(store)
 }
 
@@ -83,6 +82,8 @@ enum ExportError {
     TooLarge,
     #[error("the body cannot be read: {0}")]
     Body(BytesRejection),
+    #[error("the body cannot be read: {0}")]
+    Compression(#[from] io::Error),
     #[error("the body is no ExportTraceServiceRequest in protobuf: {0}")]
     Protobuf(#[from] prost::DecodeError),
     #[error("the body is no ExportTraceServiceRequest in OTLP/JSON: {0}")]
@@ -157,13 +158,16 @@ fn decode(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<ExportTraceServiceRequest, ExportError> {
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(ExportError::ContentEncoding);
-    }
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => ExportError::TooLarge,
         _ => ExportError::Body(rejection),
     })?;
+    let body = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => body,
+        Some(b"gzip") => decompressed(MultiGzDecoder::new(&*body))?,
+        Some(b"deflate") => decompressed(ZlibDecoder::new(&*body))?,
+        Some(_) => return Err(ExportError::ContentEncoding),
+    };
     match format {
         Format::Protobuf => Ok(ExportTraceServiceRequest::decode(body)?),
         Format::Json => {
@@ -172,6 +176,15 @@ fn decode(
             Ok(ExportTraceServiceRequest { resource_spans: request.resource_spans.unwrap_or_default() })
         }
     }
+}
+
+/// Stops at the limit, however much there is.
+fn decompressed(body: impl Read) -> Result<Bytes, ExportError> {
+    let mut content = Vec::new();
+    if body.take(MAX_REQUEST_BYTES as u64 + 1).read_to_end(&mut content)? > MAX_REQUEST_BYTES {
+        return Err(ExportError::TooLarge);
+    }
+    Ok(content.into())
 }
 
 fn partial_success(rejected: Rejected) -> Option<ExportTracePartialSuccess> {
@@ -219,7 +232,7 @@ impl Format {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument)
             }
             ExportError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
-            ExportError::Body(_) | ExportError::Protobuf(_) | ExportError::Json(_) => {
+            ExportError::Body(_) | ExportError::Compression(_) | ExportError::Protobuf(_) | ExportError::Json(_) => {
                 (StatusCode::BAD_REQUEST, Code::InvalidArgument)
             }
             ExportError::OnlyTraces => (StatusCode::NOT_FOUND, Code::Unimplemented),

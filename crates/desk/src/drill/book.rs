@@ -3,7 +3,6 @@
 //! The file lies beside the active settings, so that a desk that starts again neither loses a drill nor shows what it
 //! hides. While a drill is on, the file of active settings names no scenario.
 
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
@@ -12,6 +11,7 @@ use axum::http::StatusCode;
 use scenario::{Catalogue, Scenario};
 use serde::{Deserialize, Serialize};
 use service::Problem;
+use settings::atomic;
 
 use crate::api::{CurrentDrill, DrillRecord, DrillStatus, EndedDrill, HEALTHY, Hint};
 use crate::clock;
@@ -129,9 +129,7 @@ impl Drills {
         if candidates.is_empty() {
             candidates = set.iter().collect();
         }
-        let random = usize::try_from(RandomState::new().hash_one(self.path.as_path()) >> 33).unwrap_or_default();
-        let chosen = random.checked_rem(candidates.len()).and_then(|at| candidates.get(at));
-        chosen.map(|id| (*id).clone()).ok_or_else(|| {
+        fastrand::choice(candidates).cloned().ok_or_else(|| {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "scenarios must name at least one scenario of the drill set")
         })
     }
@@ -192,11 +190,8 @@ impl Drills {
         let mut book = self.lock();
         let mut edited = book.clone();
         edit(&mut edited);
-        let draft = self.path.with_extension("draft");
         let text = serde_json::to_vec_pretty(&edited).map_err(|error| Problem::internal(&error))?;
-        fs::write(&draft, text)
-            .and_then(|()| fs::rename(&draft, &self.path))
-            .map_err(|error| Problem::internal(&error))?;
+        atomic::replace(&self.path, &text).map_err(|error| Problem::internal(&error))?;
         *book = edited;
         Ok(())
     }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::Service;
+use error_reporter::Report;
 use evidence::Expectation;
 use futures_util::future::join_all;
 use reqwest::{Client, Url};
 use scenario::{Catalogue, Scenario};
 use service::Problem;
 use service::health::Health;
-use service::problem::Chain;
 use settings::{Active, Schema, Settings};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -193,7 +193,7 @@ impl Control {
     fn load(&self, path: &Path) -> Result<Active, Problem> {
         Active::load(path, &self.schema).map_err(|error| {
             // The learner may have edited the file; what is wrong with it is theirs to know.
-            tracing::warn!(error = %Chain(&error), "the active settings cannot be read");
+            tracing::warn!(error = %Report::new(&error), "the active settings cannot be read");
             Problem::new(StatusCode::CONFLICT, format!("the active settings cannot be read: {error}"))
         })
     }

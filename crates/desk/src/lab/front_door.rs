@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use error_reporter::Report;
 use reqwest::{Client, Url};
 use serde_json::json;
-use service::problem::Chain;
 use service::url::resource;
 use service::{Problem, claim_id};
 use tokio::sync::{mpsc, watch};
@@ -143,7 +143,7 @@ impl FrontDoor {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return SentClaim { error: Some(Chain(&error).to_string()), ..SentClaim::default() },
+            Err(error) => return SentClaim { error: Some(Report::new(&error).to_string()), ..SentClaim::default() },
         };
         let status = response.status();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
