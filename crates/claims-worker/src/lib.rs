@@ -16,7 +16,7 @@ use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{FutureExt, Status, TraceContextExt};
 use reqwest::Url;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
-use service::contract::{Finding, FraudCheck, FraudQuestion};
+use service::contract::{FraudCheck, FraudFinding, FraudQuestion};
 use service::url::{Call, resource};
 use service::{ClaimId, claim_id};
 use settings::{ConfigError, Environment, Live};
@@ -218,7 +218,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn ask_partner(&self, question: &FraudQuestion) -> Result<Finding, ProcessError> {
+    async fn ask_partner(&self, question: &FraudQuestion) -> Result<FraudFinding, ProcessError> {
         let whom = "fraud-partner";
         let url = resource(&self.config.fraud_partner, &["checks"]);
         let request = self.outside.post(url).header(claim_id::HEADER, &question.claim_id).json(question);

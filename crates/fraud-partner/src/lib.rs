@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use service::Problem;
 use service::body::Body;
-use service::contract::{Finding, FraudCheck, FraudQuestion};
+use service::contract::{FraudCheck, FraudFinding, FraudQuestion};
 use wire::trace_headers;
 
 /// How many claims are remembered.
@@ -50,7 +50,7 @@ pub fn app() -> Router {
 async fn check(State(memory): Shared, headers: HeaderMap, Body(question): Body<FraudQuestion>) -> Json<FraudCheck> {
     memory.lock().unwrap_or_else(PoisonError::into_inner).remember(question.claim_id.to_string(), &headers);
     let suspicious = question.amount_cents >= SUSPICIOUS_CENTS;
-    Json(FraudCheck { finding: if suspicious { Finding::Suspicious } else { Finding::Clear } })
+    Json(FraudCheck { finding: if suspicious { FraudFinding::Suspicious } else { FraudFinding::Clear } })
 }
 
 async fn record(State(memory): Shared, Path(claim_id): Path<String>) -> Result<Json<Record>, Problem> {

@@ -18,7 +18,7 @@ use scenario::file::Fault;
 use serde::Serialize;
 
 use crate::cli;
-use crate::lab::DeskClient;
+use crate::lab_file::DeskClient;
 
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const DIM: Style = Style::new().dimmed();

@@ -8,7 +8,7 @@ use desk::api::{DrillAnswer, DrillRequest, DrillStatus, Judgement};
 
 use crate::cli;
 use crate::commands::{BAD, BOLD, DIM, GOOD, print_json, print_wrapped, waiting};
-use crate::lab::DeskClient;
+use crate::lab_file::DeskClient;
 
 pub(crate) async fn drill(lab: &cli::Lab, command: cli::Drill) -> anyhow::Result<ExitCode> {
     let desk = DeskClient::find(lab)?;

@@ -19,7 +19,7 @@ mod cli;
 mod commands;
 mod drill;
 mod echo;
-mod lab;
+mod lab_file;
 mod process;
 mod program;
 mod schema;

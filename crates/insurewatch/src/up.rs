@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::cli::Up;
-use crate::lab::{DeskClient, LabFile, ProcessEntry};
+use crate::lab_file::{DeskClient, LabFile, ProcessEntry};
 use crate::process::shutdown_asked;
 use crate::program::Program;
 use crate::serve::{begin, catalogue};

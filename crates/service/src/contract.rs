@@ -39,13 +39,13 @@ pub struct Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FraudCheck {
-    pub finding: Finding,
+    pub finding: FraudFinding,
 }
 
 /// The finding of a fraud check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Finding {
+pub enum FraudFinding {
     /// Nothing speaks against the claim.
     Clear,
     /// A person should look at it.

@@ -30,4 +30,4 @@ pub use export::SpanCounts;
 pub use sdk::Telemetry;
 
 /// The instrumentation scope of the spans that this crate creates.
-pub(crate) const SCOPE: &str = "insurewatch-telemetry";
+pub(crate) use chain::vocabulary::RECORDING_SCOPE as SCOPE;

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 
-use super::{chain, claims, lab, scenarios, whole};
+use super::{chain, claims, lesson, scenarios, whole};
 use crate::api::routes::Shared;
 use crate::lab::Lab;
 
@@ -20,8 +20,8 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
             div.column {
                 section #lab aria-labelledby="lab-title" {
                     h2 #lab-title { "The lab" }
-                    div #part-lab data-part="/parts/lab" data-on="settings drill" { (lab::state(&lab).await) }
-                    (lab::actions())
+                    div #part-lab data-part="/parts/lab" data-on="settings drill" { (lesson::state(&lab).await) }
+                    (lesson::actions())
                 }
                 section #settings aria-labelledby="settings-title" {
                     h2 #settings-title { "Settings" }

@@ -28,8 +28,8 @@ mod chain;
 mod claim;
 mod claims;
 mod home;
-mod lab;
 mod ledger;
+mod lesson;
 mod scenarios;
 mod span;
 mod waterfall;
@@ -43,7 +43,7 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route("/login", login)
         .route("/claims/{id}", get(claim::page))
         .route("/parts/chain", get(chain::part))
-        .route("/parts/lab", get(lab::part))
+        .route("/parts/lab", get(lesson::part))
         .route("/parts/claims", get(claims::part))
         .route("/parts/scoreboard", get(claims::scoreboard))
         .route("/parts/scenarios", get(scenarios::part))
@@ -51,14 +51,14 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route("/parts/claims/{id}", get(claim::part))
         .route("/parts/rows/{id}/{trace}", get(claim::rows))
         .route("/parts/spans/{trace}/{span}", get(span::part))
-        .route("/parts/check", post(lab::check))
-        .route("/parts/diagnosis", post(lab::diagnose))
-        .route("/parts/diagnosis/{id}", post(lab::diagnose_claim))
-        .route("/parts/hint", post(lab::hint))
-        .route("/parts/reveal", post(lab::reveal))
+        .route("/parts/check", post(lesson::check))
+        .route("/parts/diagnosis", post(lesson::diagnose))
+        .route("/parts/diagnosis/{id}", post(lesson::diagnose_claim))
+        .route("/parts/hint", post(lesson::hint))
+        .route("/parts/reveal", post(lesson::reveal))
         .route(
             "/parts/answer",
-            post(async |lab: Shared, Body(answer): Body<DrillAnswer>| lab::answer(lab, answer).await),
+            post(async |lab: Shared, Body(answer): Body<DrillAnswer>| lesson::answer(lab, answer).await),
         )
         .route("/assets/desk.css", get(async || asset("text/css; charset=utf-8", stylesheet())))
         .route("/assets/desk.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/desk.js"))))
