@@ -278,7 +278,7 @@ fn not_injected(reading: &Reading<'_>, row: &HopRow, receiver: &Span) -> Option<
     let mut contexts = headers.contexts().peekable();
     let other = contexts.peek().is_some() && !contexts.any(|(_, context)| sent.is_named_by(context));
     let formats = headers.identities();
-    (other && !sender_names_parent(row, receiver)).then_some(Cause::OtherSpanInjected { hop, formats })
+    (other && !sender_names_lost_parent(reading, row, receiver)).then_some(Cause::OtherSpanInjected { hop, formats })
 }
 
 /// Whether what is on record names the parent that a span names, sampled.
@@ -287,11 +287,12 @@ pub(crate) fn names_parent(side: &Side, span: &Span) -> bool {
     side.headers.contexts().any(|(_, context)| context.sampled == Some(true) && named(context))
 }
 
-/// Whether the sender, in the receiver's trace, sent the parent that the receiver names: then it may only not have been
-/// exported.
-pub(crate) fn sender_names_parent(row: &HopRow, receiver: &Span) -> bool {
+/// Whether the sender, in the receiver's trace, sent the parent that the receiver names and that was not received: then
+/// it may only not have been exported.
+pub(crate) fn sender_names_lost_parent(reading: &Reading<'_>, row: &HopRow, receiver: &Span) -> bool {
+    let parent = receiver.parent_span_id.and_then(|parent| reading.evidence().span(receiver.trace_id, parent));
     let same_trace = row.sent.span.is_some_and(|sender| sender.trace_id == receiver.trace_id);
-    same_trace && names_parent(&row.sent, receiver)
+    parent.is_none() && same_trace && names_parent(&row.sent, receiver)
 }
 
 /// Step 2.

@@ -7,7 +7,7 @@
 use chain::{Hop, Place, Service};
 use serde::{Deserialize, Serialize};
 
-use crate::cause::{self, Cause, names_parent, sender_names_parent};
+use crate::cause::{self, Cause, names_parent, sender_names_lost_parent};
 use crate::expect::{Part, holds};
 use crate::expectation::Expectation;
 use crate::reading::{NotReceived, Reading};
@@ -224,7 +224,7 @@ fn without_parent(reading: &Reading<'_>, span: &Span) -> Option<NotABreak> {
     }
     let row = reading.row_of_receiver(span)?;
     let agreed = match row.sent.recorded() {
-        Some(_) => sender_names_parent(row, span),
+        Some(_) => sender_names_lost_parent(reading, row, span),
         // Without the sender's span, its other spans and the front door's answer are the witnesses that the trace was
         // not begun anew in between.
         None => {

@@ -469,6 +469,11 @@ mod tests {
         uninstrumented.retain(|span| span.span_id != span_id(CALL_POLICY));
         let mut foreign_id = split_at(POLICY, |span| span.header("traceparent", traceparent(TRACE_A, CLAIMS, 1)));
         foreign_id[3] = foreign_id[3].clone().header("traceparent", traceparent(TRACE_A, CLAIMS, 1));
+        let ids_above = traceparent(TRACE_A, CLAIMS, 1);
+        let mut span_above = chain_with(CALL_POLICY, |span| span.header("traceparent", ids_above.clone()));
+        change(&mut span_above, POLICY, |span| {
+            Span { parent_span_id: Some(span_id(CLAIMS)), ..span }.header("traceparent", ids_above.clone())
+        });
         let mut unread = chain_with(POLICY, |span| span.without("tenant.id"));
         let long = format!("tenant.id=acme,notes={}", "x".repeat(MAX_BAGGAGE_BYTES));
         for span in unread.iter_mut().filter(|span| [CALL_POLICY, POLICY].map(span_id).contains(&span.span_id)) {
@@ -491,6 +496,12 @@ mod tests {
             ),
             (
                 foreign_id,
+                "java-claims -> node-policy-store",
+                Step::Inject,
+                "tracecontext left java-claims, but names no span of this call.",
+            ),
+            (
+                span_above,
                 "java-claims -> node-policy-store",
                 Step::Inject,
                 "tracecontext left java-claims, but names no span of this call.",
