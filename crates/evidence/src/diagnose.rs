@@ -354,14 +354,16 @@ impl Conclusion<'_> {
     fn inside(&self, service: Service) -> InsideDiagnosis {
         let place = Place::Service(service);
         let seen = self.reading.evidence().spans().any(|span| span.service == service.name());
-        let reason = match (self.cause_at(place), self.suspected_at(place)) {
-            (Some(cause), _) => CellReason::Failed(cause),
-            (None, Some(cause)) => CellReason::Suspected(cause),
-            (None, None) if seen => CellReason::Connected,
-            (None, None) => CellReason::NoSpans,
+        let found = self.cause_at(place);
+        let reason = match found.or(self.suspected_at(place)).map(|cause| (cause, cause.step())) {
+            Some((cause, Some(Step::Use))) if found.is_some() => CellReason::Failed(cause),
+            Some((cause, Some(Step::Use))) => CellReason::Suspected(cause),
+            Some((_, Some(earlier))) => CellReason::EarlierStepFailed(earlier),
+            Some((_, None)) => CellReason::NotTold,
+            None if seen => CellReason::Connected,
+            None => CellReason::NoSpans,
         };
-        let finding = self.cause_at(place).map(Finding::from);
-        InsideDiagnosis { service, used: reason.cell(&TraceHeaders::default()), finding }
+        InsideDiagnosis { service, used: reason.cell(&TraceHeaders::default()), finding: found.map(Finding::from) }
     }
 }
 

@@ -214,6 +214,25 @@ fn nobody_is_blamed_where_the_evidence_does_not_reach() {
 }
 
 #[test]
+fn what_is_lost_inside_at_another_step_does_not_fail_use() {
+    use CellStatus::{Failed, NotApplicable, Unknown};
+    let stray = span(0x50, None, "java-claims", SpanKind::Server, "GET /else", (3, 4));
+    let unread = |span: Span| span.header("baggage", "tenant.id=acme").without("tenant.id");
+    let mut alone = whole_chain();
+    split(&mut alone, NOTIFY, TRACE_B);
+    let cases = [
+        (alone, Service::JavaClaims, Failed, "a root inside: the context was not used"),
+        ([whole_chain(), vec![stray]].concat(), Service::JavaClaims, Unknown, "nothing says why it is a root"),
+        (chain_with(FRONT, unread), Service::PythonApi, NotApplicable, "the baggage was not extracted"),
+    ];
+    for (spans, service, status, why) in cases {
+        let diagnosis = of(spans);
+        let inside = diagnosis.inside(service).unwrap();
+        assert_eq!((inside.used.status, inside.finding.is_some()), (status, true), "{why}: {inside:?}");
+    }
+}
+
+#[test]
 fn a_leak_fails_no_step() {
     let record = [("baggage".to_owned(), vec!["user.session_token=x".to_owned()])].into_iter().collect();
     let collected = collected(whole_chain());
