@@ -242,7 +242,8 @@ fn without_parent(reading: &Reading<'_>, span: &Span) -> Option<NotABreak> {
 /// Adds a cause for every departure from a healthy chain that neither a cause nor a reason explains.
 fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
     let excused = |span: &Span| span.parent_span_id.is_some() && without_parent(reading, span).is_some();
-    let service_of = |span: &Span| Service::named(&span.service);
+    // A service without an SDK has no place of its own: what bears its name is a stranger's.
+    let service_of = |span: &Span| Service::named(&span.service).filter(|service| service.has_sdk());
     let has = |causes: &[Cause], place| causes.iter().any(|cause| !cause.is_leak() && cause.place() == Some(place));
     let mut more = Vec::new();
 

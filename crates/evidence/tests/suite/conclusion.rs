@@ -85,6 +85,7 @@ fn a_break_beside_silence_says_what_it_may_be() {
 fn every_departure_is_accounted_for() {
     let stray = span(0x50, None, "java-claims", chain::SpanKind::Server, "GET /else", (3, 4));
     let foreign = span(0x51, None, "billing", chain::SpanKind::Server, "POST /bills", (3, 4));
+    let proxy = span(0x55, None, "gateway", chain::SpanKind::Server, "POST /api/claims", (3, 4));
     let lost = stray.clone().below(0x98);
     let ring = |id, parent| span(id, Some(parent), "java-claims", chain::SpanKind::Internal, "work", (3, 4));
     let again = span(0x52, None, "python-api", chain::SpanKind::Server, "POST /claims", (30, 31));
@@ -92,6 +93,7 @@ fn every_departure_is_accounted_for() {
     let cases = [
         (with(vec![stray]), Outcome::Broken, Some("java-claims"), "a root that no hop accounts for"),
         (with(vec![foreign]), Outcome::Broken, None, "the same in a service that is not of the chain"),
+        (with(vec![proxy]), Outcome::Broken, None, "the same in a service that has no place of its own"),
         (with(vec![lost]), Outcome::Broken, Some("java-claims"), "a receiver of no hop without its parent"),
         (with(vec![ring(0x53, 0x54), ring(0x54, 0x53)]), Outcome::Broken, None, "a cycle"),
         (with(vec![again.in_trace(TRACE_B)]), Outcome::NotAPropagationBreak, None, "a repeated submission"),
@@ -100,6 +102,8 @@ fn every_departure_is_accounted_for() {
         read(evidence(spans), |reading| {
             let conclusion = reading.conclude();
             assert_eq!(conclusion.outcome(), outcome, "{why}: {:?}", conclusion.causes());
+            let found = conclusion.diagnosis().findings().count();
+            assert_eq!(found, conclusion.causes().len(), "{why}: each cause is found");
             let places: Vec<_> = conclusion.causes().iter().map(Cause::place).collect();
             let expected = if outcome == Outcome::Broken { vec![place.map(|it| it.parse().unwrap())] } else { vec![] };
             assert_eq!(places, expected, "{why}");
