@@ -2,6 +2,7 @@
 
 use chain::Step;
 use evidence::diagnose::CellStatus;
+use evidence::span::CLAIM_ID;
 use evidence::{Cause, Outcome, Span};
 
 use crate::support::*;
@@ -86,6 +87,8 @@ fn every_departure_is_accounted_for() {
     let stray = span(0x50, None, "java-claims", chain::SpanKind::Server, "GET /else", (3, 4));
     let foreign = span(0x51, None, "billing", chain::SpanKind::Server, "POST /bills", (3, 4));
     let proxy = span(0x55, None, "gateway", chain::SpanKind::Server, "POST /api/claims", (3, 4));
+    let third = span(0x56, None, "fraud-partner", chain::SpanKind::Server, "POST /checks", (15, 16));
+    let third = third.in_trace(TRACE_B).with(CLAIM_ID, CLAIM);
     let lost = stray.clone().below(0x98);
     let ring = |id, parent| span(id, Some(parent), "java-claims", chain::SpanKind::Internal, "work", (3, 4));
     let again = span(0x52, None, "python-api", chain::SpanKind::Server, "POST /claims", (30, 31));
@@ -94,6 +97,7 @@ fn every_departure_is_accounted_for() {
         (with(vec![stray]), Outcome::Broken, Some("java-claims"), "a root that no hop accounts for"),
         (with(vec![foreign]), Outcome::Broken, None, "the same in a service that is not of the chain"),
         (with(vec![proxy]), Outcome::Broken, None, "the same in a service that has no place of its own"),
+        (with(vec![third]), Outcome::Broken, None, "no hop accounts for what a third party records"),
         (with(vec![lost]), Outcome::Broken, Some("java-claims"), "a receiver of no hop without its parent"),
         (with(vec![ring(0x53, 0x54), ring(0x54, 0x53)]), Outcome::Broken, None, "a cycle"),
         (with(vec![again.in_trace(TRACE_B)]), Outcome::NotAPropagationBreak, None, "a repeated submission"),
