@@ -106,8 +106,8 @@ fn fits_fragment(shape: &FragmentShape, fragment: &Fragment) -> bool {
         (Some(shape), Some(root)) => fits_span(shape, root) && roots.next().is_none(),
         _ => false,
     };
-    // What is no service of the chain cannot be asked for.
-    let services = fragment.services.iter().filter_map(|name| Service::named(name));
+    // What has no spans to show cannot be asked for.
+    let services = fragment.services.iter().filter_map(|name| Service::named(name)).filter(|it| it.has_sdk());
     root && as_set(&shape.services) == services.collect()
 }
 

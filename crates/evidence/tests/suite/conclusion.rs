@@ -1,9 +1,9 @@
 //! Every departure from a healthy chain is accounted for, and silence is none.
 
-use chain::Step;
+use chain::{Step, Topology};
 use evidence::diagnose::CellStatus;
 use evidence::span::CLAIM_ID;
-use evidence::{Cause, Outcome, Span};
+use evidence::{Cause, Expectation, Outcome, Span, holds};
 
 use crate::support::*;
 
@@ -113,4 +113,13 @@ fn every_departure_is_accounted_for() {
             assert_eq!(places, expected, "{why}");
         });
     }
+}
+
+#[test]
+fn a_proxy_with_spans_of_its_own_is_healthy() {
+    let seen = span(0x50, Some(CALL_CLAIMS), "gateway", chain::SpanKind::Internal, "route", (1, 2));
+    read(evidence([whole_chain(), vec![seen]].concat()), |reading| {
+        assert_eq!(reading.conclude().outcome(), Outcome::Healthy, "nothing is lost");
+        assert_eq!(holds(&Expectation::healthy(Topology::LAB), reading), [], "and that is what healthy says");
+    });
 }
