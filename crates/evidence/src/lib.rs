@@ -27,13 +27,6 @@ pub mod span;
 pub mod verdict;
 pub mod waterfall;
 
-#[cfg(test)]
-mod foreign;
-#[cfg(test)]
-mod simulation;
-#[cfg(test)]
-mod testing;
-
 pub use cause::Cause;
 pub use claim::{ClaimEvidence, Collected, Fragment, Patience, collect};
 pub use conclusion::{Conclusion, NotABreak, Outcome, Unknown};

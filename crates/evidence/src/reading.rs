@@ -84,9 +84,9 @@ impl<'a> Reading<'a> {
         self.rows.iter().filter(move |row| row.hop.from == service)
     }
 
-    /// The row whose receiver this span is.
+    /// The row whose receiver this span is; no hop accounts for the spans of a third party.
     pub(crate) fn row_of_receiver(&self, span: &Span) -> Option<&HopRow> {
-        self.rows.iter().find(|row| {
+        self.inner_rows().find(|row| {
             row.received.span.is_some_and(|side| (side.trace_id, side.span_id) == (span.trace_id, span.span_id))
         })
     }

@@ -78,11 +78,11 @@ impl Answer {
         let at_hops = at_hops.flat_map(|hop| against_hop(hop, step));
         let sentences: Vec<_> = match diagnosis.inside(service) {
             Some(inside) if matches!(step, None | Some(Step::Use)) => vec![match inside.used.status {
-                CellStatus::Ok => format!("Inside {service}: {}.", reason(&inside.used)),
-                CellStatus::Failed => {
+                _ if inside.finding.is_some() => {
                     format!("Something does get lost inside {service}, but not at that step, or not there first.")
                 }
-                CellStatus::Unknown | CellStatus::NotApplicable => {
+                CellStatus::Ok => format!("Inside {service}: {}.", reason(&inside.used)),
+                CellStatus::Failed | CellStatus::Unknown | CellStatus::NotApplicable => {
                     format!("The spans of {service} show nothing that speaks for it.")
                 }
             }],

@@ -1,19 +1,13 @@
-//! Builders of spans for tests.
+//! Builders of spans, and ways to read them.
 
-use chain::SpanKind;
+use chain::{SpanKind, Topology};
+use evidence::span::{Attributes, CLAIM_ID, Link, Status};
+use evidence::{ClaimEvidence, Collected, HopRow, Reading, Span};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1 as otlp;
 use prost::Message;
 use serde_json::{Value, json};
-
-use chain::Topology;
-
-use crate::claim::{ClaimEvidence, Collected};
-use crate::ledger::HopRow;
-use crate::otlp::TracesData;
-use crate::reading::Reading;
-use crate::span::{Attributes, CLAIM_ID, Link, Span, Status};
 use wire::{SpanId, TraceHeaders, TraceId};
 
 pub(crate) const CLAIM: &str = "c-1";
@@ -22,6 +16,10 @@ pub(crate) const LOOKUP: &str = "java-claims -> node-policy-store";
 pub(crate) const QUEUE: &str = "java-claims -> claims-worker";
 pub(crate) const PARTNER: &str = "claims-worker -> fraud-partner";
 pub(crate) const REPORTING: &str = "claims-worker -> java-claims";
+/// What the application reads from baggage wherever a claim goes.
+pub(crate) const TENANT: &str = "tenant.id";
+/// A receiver drops a longer `baggage` header whole (<https://www.w3.org/TR/baggage/#limits>).
+pub(crate) const MAX_BAGGAGE_BYTES: usize = 8192;
 pub(crate) const TRACE_A: u128 = 0xa1;
 pub(crate) const TRACE_B: u128 = 0xb2;
 /// 2026-11-01, in nanoseconds.
@@ -39,6 +37,70 @@ pub(crate) const REPORT: u64 = 9;
 pub(crate) const REPORTED: u64 = 10;
 pub(crate) const AUDIT: u64 = 11;
 pub(crate) const NOTIFY: u64 = 12;
+
+/// `tempopb.TraceByIDResponse`; on the wire a message is bytes, so that its trace may be anything.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TraceByIdResponse {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) trace: Vec<u8>,
+}
+
+/// What can be changed about a span.
+pub(crate) trait SpanExt: Sized {
+    fn with(self, key: &str, value: impl Into<Value>) -> Self;
+    /// The header, as it is recorded on this kind of span.
+    fn header(self, name: &str, value: impl Into<String>) -> Self;
+    fn without_headers(self) -> Self;
+    /// Without the attributes whose keys hold `part`.
+    fn without(self, part: &str) -> Self;
+    fn orphan(self) -> Self;
+    fn below(self, parent: u64) -> Self;
+    fn in_trace(self, trace: u128) -> Self;
+    fn link(self, trace: u128, span: u64) -> Self;
+}
+
+// === impl Span ===
+
+impl SpanExt for Span {
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.attributes.insert(key.to_owned(), value.into());
+        self
+    }
+
+    fn header(self, name: &str, value: impl Into<String>) -> Self {
+        let carrier = match self.kind {
+            SpanKind::Producer | SpanKind::Consumer => "messaging.header",
+            _ => "http.request.header",
+        };
+        self.with(&format!("{carrier}.{name}"), json!([value.into()]))
+    }
+
+    fn without_headers(self) -> Self {
+        self.without(".header.")
+    }
+
+    fn without(mut self, part: &str) -> Self {
+        self.attributes.retain(|key, _| !key.contains(part));
+        self
+    }
+
+    fn orphan(self) -> Self {
+        Self { parent_span_id: None, ..self }
+    }
+
+    fn below(self, parent: u64) -> Self {
+        Self { parent_span_id: Some(span_id(parent)), ..self }
+    }
+
+    fn in_trace(self, trace: u128) -> Self {
+        Self { trace_id: trace_id(trace), ..self }
+    }
+
+    fn link(mut self, trace: u128, span: u64) -> Self {
+        self.links.push(Link { trace_id: trace_id(trace), span_id: span_id(span), attributes: Attributes::new() });
+        self
+    }
+}
 
 pub(crate) fn trace_id(id: u128) -> TraceId {
     format!("{id:x}").parse().unwrap()
@@ -76,45 +138,6 @@ pub(crate) fn span(
         attributes: Attributes::new(),
         events: Vec::new(),
         links: Vec::new(),
-    }
-}
-
-impl Span {
-    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.attributes.insert(key.to_owned(), value.into());
-        self
-    }
-
-    /// The header, as it is recorded on this kind of span.
-    pub(crate) fn header(self, name: &str, value: impl Into<String>) -> Self {
-        let carrier = match self.kind {
-            SpanKind::Producer | SpanKind::Consumer => "messaging.header",
-            _ => "http.request.header",
-        };
-        self.with(&format!("{carrier}.{name}"), json!([value.into()]))
-    }
-
-    pub(crate) fn without_headers(self) -> Self {
-        self.without(".header.")
-    }
-
-    /// Without the attributes whose keys hold `part`.
-    pub(crate) fn without(mut self, part: &str) -> Self {
-        self.attributes.retain(|key, _| !key.contains(part));
-        self
-    }
-
-    pub(crate) fn orphan(self) -> Self {
-        Self { parent_span_id: None, ..self }
-    }
-
-    pub(crate) fn in_trace(self, trace: u128) -> Self {
-        Self { trace_id: trace_id(trace), ..self }
-    }
-
-    pub(crate) fn link(mut self, trace: u128, span: u64) -> Self {
-        self.links.push(Link { trace_id: trace_id(trace), span_id: span_id(span), attributes: Attributes::new() });
-        self
     }
 }
 
@@ -172,6 +195,11 @@ pub(crate) fn chain_with(id: u64, change: impl FnOnce(Span) -> Span) -> Vec<Span
     spans
 }
 
+/// The span of this id.
+pub(crate) fn find(spans: &[Span], id: u64) -> Span {
+    spans.iter().find(|span| span.span_id == span_id(id)).unwrap().clone()
+}
+
 /// Changes one span.
 pub(crate) fn change(spans: &mut [Span], id: u64, change: impl FnOnce(Span) -> Span) {
     let span = spans.iter_mut().find(|span| span.span_id == span_id(id)).unwrap();
@@ -216,6 +244,10 @@ pub(crate) fn lab_1() -> Vec<Span> {
     spans.into_iter().map(with_b3).map(tenant_of).collect()
 }
 
+pub(crate) fn collected(spans: Vec<Span>) -> Collected {
+    Collected { evidence: evidence(spans), ..Collected::default() }
+}
+
 pub(crate) fn evidence(spans: Vec<Span>) -> ClaimEvidence {
     ClaimEvidence::from_spans(CLAIM, spans)
 }
@@ -235,10 +267,9 @@ pub(crate) fn row(spans: Vec<Span>, hop: &str) -> HopRow {
     rows(spans).into_iter().find(|row| row.hop.to_string() == hop).unwrap()
 }
 
-/// Writes spans as an SDK would, and reads the bytes.
-pub(crate) fn to_otlp(spans: &[Span]) -> TracesData {
-    let written = otlp::TracesData { resource_spans: spans.iter().map(resource_spans).collect() };
-    TracesData::decode(written.encode_to_vec().as_slice()).unwrap()
+/// Writes spans as an SDK would.
+pub(crate) fn to_otlp(spans: &[Span]) -> Vec<u8> {
+    otlp::TracesData { resource_spans: spans.iter().map(resource_spans).collect() }.encode_to_vec()
 }
 
 fn resource_spans(span: &Span) -> otlp::ResourceSpans {

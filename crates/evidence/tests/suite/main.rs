@@ -1,0 +1,29 @@
+//! The crate from outside, in one binary for the sake of link time.
+//!
+//! - `support`: builders of spans
+//! - `simulation`: a chain of pure functions, and a model of where its claims break
+//! - `foreign`: odd bytes and odd spans
+//! - the rest: one module of the crate each
+
+#[cfg(test)]
+mod claim;
+#[cfg(test)]
+mod conclusion;
+#[cfg(test)]
+mod diagnose;
+#[cfg(test)]
+mod expect;
+#[cfg(test)]
+mod foreign;
+#[cfg(test)]
+mod ledger;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod source;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod verdict;
+#[cfg(test)]
+mod waterfall;

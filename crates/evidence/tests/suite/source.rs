@@ -1,0 +1,169 @@
+//! How a trace store is asked, and waited for.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use evidence::{Patience, Span, TraceSource, collect};
+use prost::Message;
+use serde_json::{Value, json};
+use wire::TraceId;
+
+use crate::support::*;
+
+/// A trace store to which each span comes at some look: looks are counted by searches.
+#[derive(Default)]
+struct Stub {
+    looks: usize,
+    spans: Vec<(usize, Span)>,
+    queries: Vec<HashMap<String, String>>,
+    failing_looks: usize,
+    /// Traces that a search finds and nobody can fetch.
+    announced: Vec<TraceId>,
+    garbage: bool,
+}
+
+type Shared = Arc<Mutex<Stub>>;
+
+async fn search(
+    State(stub): State<Shared>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<Value>, (StatusCode, &'static str)> {
+    let mut stub = stub.lock().unwrap();
+    stub.looks += 1;
+    stub.queries.push(query);
+    if stub.looks <= stub.failing_looks {
+        return Err((StatusCode::SERVICE_UNAVAILABLE, "starting\u{7}"));
+    }
+    let arrived = stub.spans.iter().filter(|it| it.0 <= stub.looks).map(|it| it.1.trace_id);
+    let ids: BTreeSet<_> = arrived.chain(stub.announced.iter().copied()).collect();
+    let traces: Vec<_> = ids.iter().map(|id| json!({"traceID": id.to_string().trim_start_matches('0')})).collect();
+    Ok(Json(json!({"traces": traces, "metrics": {}})))
+}
+
+async fn by_id(State(stub): State<Shared>, Path(id): Path<String>) -> Result<Vec<u8>, StatusCode> {
+    let stub = stub.lock().unwrap();
+    if stub.garbage {
+        return Ok(b"<html>not protobuf</html>".to_vec());
+    }
+    let spans: Vec<_> = stub
+        .spans
+        .iter()
+        .filter(|(look, span)| *look <= stub.looks && span.trace_id.to_string() == id)
+        .map(|(_, span)| span.clone())
+        .collect();
+    if spans.is_empty() {
+        return Err(StatusCode::NOT_FOUND);
+    }
+    Ok(TraceByIdResponse { trace: to_otlp(&spans) }.encode_to_vec())
+}
+
+async fn serve(stub: Stub) -> (TraceSource, Shared) {
+    let stub = Arc::new(Mutex::new(stub));
+    let app = Router::new()
+        .route("/api/search", get(search))
+        .route("/api/v2/traces/{id}", get(by_id))
+        .with_state(Arc::clone(&stub));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (TraceSource::new(format!("http://{address}/"), client()), stub)
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+fn patience(deadline: Duration) -> Patience {
+    Patience { deadline, settle: Duration::from_millis(30), poll: Duration::from_millis(5) }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(60);
+
+fn at_looks(spans: Vec<Span>, look: impl Fn(&Span) -> usize) -> Vec<(usize, Span)> {
+    spans.into_iter().map(|span| (look(&span), span)).collect()
+}
+
+#[tokio::test]
+async fn waits_until_late_spans_have_arrived() {
+    // Every second look brings one more, the front door's span last.
+    let spans: Vec<_> = (1..).map(|number| 2 * number).zip(lab_1().into_iter().rev()).collect();
+    let (source, stub) = serve(Stub { spans, failing_looks: 1, ..Stub::default() }).await;
+    let collected = collect(&source, chain::Topology::LAB, CLAIM, 1_000, &patience(LONG)).await;
+    assert!(collected.complete && !collected.source_down, "the evidence became whole: {collected:?}");
+    assert_eq!(collected.evidence.spans().count(), 12, "every span was waited for");
+    assert_eq!(collected.evidence.fragments.len(), 2, "both traces were found by the claim's id");
+    let [error] = collected.source_errors.as_slice() else { panic!("one error, not {:?}", collected.source_errors) };
+    assert!(error.ends_with("answered 503: starting "), "the first look failed: {error}");
+
+    let stub = stub.lock().unwrap();
+    assert!(stub.looks > 24, "nothing is whole before the twenty-fourth look");
+    let query = &stub.queries[0];
+    assert_eq!(query["q"], r#"{ span.insurewatch.claim.id = "c-1" }"#, "asked by the claim's id");
+    assert_eq!(query["start"], "940", "a minute before the claim");
+    assert!(query["end"].parse::<u64>().unwrap() > 1_000, "a little in the future");
+}
+
+#[tokio::test]
+async fn whole_evidence_must_settle() {
+    let mut spans = at_looks(whole_chain(), |_| 1);
+    let stray = span(9, None, "python-api", chain::SpanKind::Internal, "audit", (5, 6));
+    spans.push((2, Span { trace_id: trace_id(TRACE_B), ..stray }));
+    let (source, _) = serve(Stub { spans, ..Stub::default() }).await;
+    let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience(LONG)).await;
+    assert!(collected.complete, "it settled in the end: {collected:?}");
+    assert_eq!(collected.evidence.fragments.len(), 2, "a root that came after the chain was whole is not overlooked");
+}
+
+#[tokio::test]
+async fn what_never_arrives_is_absent_after_the_deadline() {
+    let spans = at_looks(whole_chain(), |span| if span.span_id == span_id(FRONT) { usize::MAX } else { 1 });
+    let (source, _) = serve(Stub { spans, ..Stub::default() }).await;
+    let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience(SHORT)).await;
+    assert!(!collected.complete && !collected.source_down, "the deadline passed: {collected:?}");
+    assert_eq!(collected.evidence.missing_parents().count(), 2, "the call and the audit name a root that never came");
+    assert!(u128::from(collected.waited_millis) >= SHORT.as_millis(), "nothing is absent before the deadline");
+}
+
+#[tokio::test]
+async fn a_trace_that_was_found_must_be_fetched() {
+    let spans = at_looks(whole_chain(), |_| 1);
+    let (source, _) = serve(Stub { spans, announced: vec![trace_id(TRACE_B)], ..Stub::default() }).await;
+    let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience(SHORT)).await;
+    assert!(!collected.complete, "a fragment that the search knows of is not here yet: {collected:?}");
+    assert_eq!(collected.evidence.fragments.len(), 1, "what could be fetched is kept");
+}
+
+#[tokio::test]
+async fn a_source_that_fails_is_an_error_and_not_absence() {
+    let spans = at_looks(whole_chain(), |_| 1);
+    let (garbage, _) = serve(Stub { spans, garbage: true, ..Stub::default() }).await;
+    let (refusing, _) = serve(Stub { failing_looks: usize::MAX, ..Stub::default() }).await;
+    let unbound = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let cases = [
+        (garbage, "not readably", "what is no protobuf cannot be read"),
+        (refusing, "503", "the status is shown"),
+        (TraceSource::new(format!("http://{unbound}"), client()), "failed", "nobody listens there"),
+        (TraceSource::new("no url", client()), "failed", "that is no address"),
+    ];
+    for (source, part, why) in cases {
+        let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience(SHORT)).await;
+        assert!(collected.source_down && !collected.complete, "{why}: {collected:?}");
+        assert!(collected.source_errors.iter().any(|error| error.contains(part)), "{why}: {collected:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_id_cannot_leave_its_string() {
+    let (source, stub) = serve(Stub::default()).await;
+    let found = source.traces_of_claim("x\" } || { true }\\\n&q=1", 0).await.unwrap();
+    assert!(found.is_empty(), "nothing has this id");
+    let query = stub.lock().unwrap().queries[0]["q"].clone();
+    assert_eq!(query, r#"{ span.insurewatch.claim.id = "x\" } || { true }\\\n&q=1" }"#, "quotes are escaped");
+    assert_eq!(source.trace(trace_id(TRACE_A)).await.unwrap(), None, "404 means not found yet");
+}
