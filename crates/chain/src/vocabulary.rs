@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 /// baggage. A span of another scope may leave any of it out, so that its silence says nothing.
 pub const RECORDING_SCOPE: &str = "insurewatch-telemetry";
 
+/// The span attribute by which application code marks every receiver and root span of a claim.
+pub const CLAIM_ID: &str = "insurewatch.claim.id";
+
+/// Whose claim it is: what the application reads from baggage wherever a claim goes, and records on the receiving span.
+pub const TENANT: &str = "tenant.id";
+
 /// OpenTelemetry's span kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -97,6 +97,8 @@ pub enum Cause {
     NotJoined { hop: &'static Hop, parent: Option<SpanId>, sent: SideState, received: SideState },
     /// A span names a parent that was not received, and nothing shows that it was meant to.
     ParentNotReceived { service: Option<Service>, span: String, parent: SpanId },
+    /// The claim is in several traces, and the spans at which they part were not received.
+    Split { hop: Option<&'static Hop>, traces: usize },
     /// A root that no hop and no service accounts for.
     StrayRoot { service: Option<Service>, span: String },
     /// A trace of the claim also holds another claim's spans.
@@ -152,6 +154,7 @@ impl Cause {
             | Self::RootInside { service, .. }
             | Self::StaleContext { service, .. } => Some(Place::Service(*service)),
             Self::ParentNotReceived { service, .. } | Self::StrayRoot { service, .. } => service.map(Place::Service),
+            Self::Split { hop, .. } => hop.map(Place::Hop),
             Self::SharedTrace { .. } | Self::Cycle { .. } | Self::Unmet(_) | Self::UnmetLeak(_) => None,
         }
     }
@@ -192,6 +195,7 @@ impl Cause {
             | Self::StaleContext { .. } => Some(Step::Use),
             Self::NotJoined { .. }
             | Self::ParentNotReceived { .. }
+            | Self::Split { .. }
             | Self::StrayRoot { .. }
             | Self::SharedTrace { .. }
             | Self::Cycle { .. }
@@ -211,7 +215,7 @@ impl Cause {
     #[must_use]
     pub fn alternatives(&self) -> Vec<Self> {
         match self {
-            Self::NothingArrived { hop, .. } => vec![Self::LostInTransit { hop }],
+            Self::NothingArrived { hop, .. } | Self::CallWithoutSpan { hop } => vec![Self::LostInTransit { hop }],
             Self::MessageWithoutAttributes { hop } => {
                 vec![Self::ProducerWithoutInjection { hop }, Self::OutboxWithoutAttributes { service: hop.from }]
             }
@@ -220,14 +224,47 @@ impl Cause {
             }
             Self::NotExtracted { hop, .. } => vec![Self::ExtractedNotUsed { hop }],
             Self::BaggageNotExtracted { hop } => vec![Self::BaggageNotLookedAt { hop }],
-            _ => Vec::new(),
+            Self::NothingSent { .. }
+            | Self::ProducerWithoutInjection { .. }
+            | Self::OutboxWithoutAttributes { .. }
+            | Self::OtherSpanInjected { .. }
+            | Self::BaggageNotSent { .. }
+            | Self::HeadersLost { .. }
+            | Self::TraceReplaced { .. }
+            | Self::SpanReplaced { .. }
+            | Self::HeadersAltered { .. }
+            | Self::OtherTraceArrived { .. }
+            | Self::LostInTransit { .. }
+            | Self::Invalid { .. }
+            | Self::FormatMismatch { .. }
+            | Self::NoPropagator { .. }
+            | Self::OtherFormatWon { .. }
+            | Self::BaggageTooLong { .. }
+            | Self::NoBaggagePropagator { .. }
+            | Self::CallersBaggageUnread { .. }
+            | Self::ParentNotUsed { .. }
+            | Self::ExtractedNotUsed { .. }
+            | Self::BaggageNotLookedAt { .. }
+            | Self::SamplingNotFollowed { .. }
+            | Self::RootInside { .. }
+            | Self::StaleContext { .. }
+            | Self::NotJoined { .. }
+            | Self::ParentNotReceived { .. }
+            | Self::Split { .. }
+            | Self::StrayRoot { .. }
+            | Self::SharedTrace { .. }
+            | Self::Cycle { .. }
+            | Self::Unmet(_)
+            | Self::Leak { .. }
+            | Self::UnmetLeak(_) => Vec::new(),
         }
     }
 
     /// Whether it is only the likeliest of several causes.
     #[must_use]
     pub fn is_inferred(&self) -> bool {
-        matches!(self, Self::OtherTraceArrived { .. } | Self::NotJoined { .. }) || !self.alternatives().is_empty()
+        let told = !matches!(self, Self::OtherTraceArrived { .. } | Self::NotJoined { .. } | Self::Split { .. });
+        !told || !self.alternatives().is_empty()
     }
 }
 
@@ -418,6 +455,12 @@ fn inside(reading: &Reading<'_>, service: Service) -> Option<Cause> {
     }
     let door = reading.tenant_unread_at_the_door().filter(|door| door.service == service.name());
     door.map(|_| Cause::CallersBaggageUnread { service })
+}
+
+/// The cause of a hop that another of its receivers shows to be not joined.
+pub(crate) fn not_joined_again(row: &HopRow, receiver: &Span) -> Cause {
+    let Cause::NotJoined { hop, sent, .. } = not_joined(row) else { return not_joined(row) };
+    Cause::NotJoined { hop, parent: receiver.parent_span_id, sent, received: SideState::NotOnRecord }
 }
 
 /// The cause of a hop that is not joined, where nothing says more.

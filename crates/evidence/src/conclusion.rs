@@ -4,10 +4,11 @@
 //! Healthy is what the topology demands: one trace of this claim alone, rooted at the front door, every receiver the child
 //! of its sender, nothing missing, nothing lost or changed on the way, and no secret outside.
 
-use chain::{Hop, Place, Service};
+use chain::{Hop, ParentUsed, Place, Service};
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{self, Cause, names_parent, sender_names_lost_parent};
+use crate::claim::Fragment;
 use crate::expect::{Part, holds};
 use crate::expectation::Expectation;
 use crate::reading::{NotReceived, Reading};
@@ -40,8 +41,10 @@ pub enum NotABreak {
     NotSampled { traceresponse: String },
     /// A parent was not received, though a sampled header or its own process names it.
     NotExported { span: String, parent: SpanId, within_process: bool },
-    /// The front door's parent is its caller's, which is no part of the chain.
-    CallerElsewhere { span: String, parent: SpanId },
+    /// The front door's parent is its caller's span, which is no part of the chain; it may be here all the same.
+    Called { span: String, parent: SpanId, received: bool },
+    /// The front door refused the claim, so that what was not reached is not missing.
+    Refused { status: u64 },
     /// The claim was submitted more than once, and each submission begins a trace.
     SubmittedAgain { times: usize },
 }
@@ -58,6 +61,10 @@ pub enum Unknown {
     NothingReceived { waited_millis: u64, malformed: usize, traceresponse: Option<String> },
     /// Something that every claim leaves was not received.
     NotReceived(NotReceived),
+    /// A receiver names a parent that was not received, and nothing shows who wrote it.
+    ParentNotTold { span: String, parent: SpanId },
+    /// The trace belongs to no submission.
+    NotASubmission,
 }
 
 /// What a reading comes to. It lives as long as the reading; every view of a claim is made from one.
@@ -133,20 +140,24 @@ impl<'a> Conclusion<'a> {
             let not_breaks = not_sampled.map(|traceresponse| NotABreak::NotSampled { traceresponse });
             return Self { not_breaks: not_breaks.into_iter().collect(), unknown: vec![unknown], ..nothing(outcome) };
         }
-        let not_breaks = not_breaks(reading);
+        if evidence.claim_id.is_empty() {
+            return Self { unknown: vec![Unknown::NotASubmission], ..nothing(Outcome::CannotTell) };
+        }
+        let (not_breaks, untold) = explained(reading);
         let mut causes = cause::find(reading);
         account(reading, &mut causes);
         if evidence.partial {
             let unknown = vec![Unknown::Partial];
             return Self { suspected: causes, not_breaks, unknown, ..nothing(Outcome::CannotTell) };
         }
-        let unknown: Vec<_> = reading.not_received().map(Unknown::NotReceived).collect();
+        let told = untold.is_empty();
+        let unknown: Vec<_> = untold.into_iter().chain(reading.not_received().map(Unknown::NotReceived)).collect();
         // What is no break, or not all there, need not look as an expectation has it; a leak counts all the same.
         let asked = !causes.is_empty() || (not_breaks.is_empty() && unknown.is_empty());
         causes.extend(unmet(reading, extra).filter(|cause| asked || cause.is_leak()));
         let lost = |it: &NotABreak| matches!(it, NotABreak::NotExported { .. });
         let outcome = match causes.as_slice() {
-            [] if not_breaks.iter().any(lost) => Outcome::NotAPropagationBreak,
+            [] if told && not_breaks.iter().any(lost) => Outcome::NotAPropagationBreak,
             [] if !unknown.is_empty() => Outcome::CannotTell,
             [] if not_breaks.is_empty() => Outcome::Healthy,
             [] => Outcome::NotAPropagationBreak,
@@ -174,6 +185,12 @@ impl<'a> Conclusion<'a> {
         &self.causes
     }
 
+    /// The first thing that went wrong, in the order of the chain; a leak only if nothing was lost.
+    #[must_use]
+    pub fn first(&self) -> Option<&Cause> {
+        self.causes.iter().find(|cause| !cause.is_leak()).or(self.causes.first())
+    }
+
     /// The first cause at a place.
     #[must_use]
     pub fn cause_at(&self, place: Place) -> Option<&Cause> {
@@ -198,50 +215,80 @@ impl<'a> Conclusion<'a> {
     }
 }
 
-fn not_breaks(reading: &Reading<'_>) -> Vec<NotABreak> {
-    let parents = reading.evidence().missing_parents().filter_map(|span| without_parent(reading, span));
-    let linked = reading.inner_rows().filter(|row| row.linked && row.parent != Some(chain::ParentUsed::Sender));
-    let linked = linked.map(|row| NotABreak::LinkedByDesign { hop: row.hop });
-    let again = Some(reading.entries()).filter(|times| *times > 1).map(|times| NotABreak::SubmittedAgain { times });
-    parents.chain(linked).chain(again).collect()
+/// Why a parent that a span names was not received.
+enum Absence {
+    NoBreak(NotABreak),
+    /// Nothing shows whether the sender wrote it, or somebody in between.
+    NotTold(Unknown),
+}
+
+/// What looks like a break and is none, and what nothing on record tells.
+fn explained(reading: &Reading<'_>) -> (Vec<NotABreak>, Vec<Unknown>) {
+    let (mut not_breaks, mut untold) = (Vec::new(), Vec::new());
+    for absence in reading.evidence().missing_parents().filter_map(|span| absence(reading, span)) {
+        match absence {
+            Absence::NoBreak(reason) => not_breaks.push(reason),
+            Absence::NotTold(unknown) => untold.push(unknown),
+        }
+    }
+    let linked = reading.inner_rows().filter(|row| row.linked && row.parent != Some(ParentUsed::Sender));
+    not_breaks.extend(linked.map(|row| NotABreak::LinkedByDesign { hop: row.hop }));
+    not_breaks.extend(reading.front().zip(reading.caller()).map(|(front, caller)| NotABreak::Called {
+        span: front.describe(),
+        parent: caller.span_id,
+        received: true,
+    }));
+    let times = reading.entries();
+    not_breaks.extend((times > 1).then_some(NotABreak::SubmittedAgain { times }));
+    not_breaks.extend(reading.refused().map(|status| NotABreak::Refused { status }));
+    (not_breaks, untold)
 }
 
 /// Why the parent that a span names was not received, if that is no break. A parent within the process travels in no
 /// header; another is the one that a sampled header names, and nothing shows that somebody in between wrote that header.
-fn without_parent(reading: &Reading<'_>, span: &Span) -> Option<NotABreak> {
+fn absence(reading: &Reading<'_>, span: &Span) -> Option<Absence> {
     let parent = span.parent_span_id?;
     let described = span.describe();
     if reading.has_caller(span) {
-        return Some(NotABreak::CallerElsewhere { span: described, parent });
+        return Some(Absence::NoBreak(NotABreak::Called { span: described, parent, received: false }));
+    }
+    if !span.receives() {
+        let reason = NotABreak::NotExported { span: described, parent, within_process: true };
+        return Some(Absence::NoBreak(reason));
     }
     let evidence = reading.evidence();
     let response = evidence.response_context();
     if response.and_then(|context| context.sampled) == Some(false) {
         return None;
     }
-    if !span.receives() {
-        return Some(NotABreak::NotExported { span: described, parent, within_process: true });
-    }
     let row = reading.row_of_receiver(span)?;
-    let agreed = match row.sent.recorded() {
-        Some(_) => sender_names_lost_parent(reading, row, span),
-        // Without the sender's span, its other spans and the front door's answer are the witnesses that the trace was
-        // not begun anew in between.
-        None => {
-            let own = |other: &Span| other.service == row.hop.from.name();
-            let beside = evidence.spans().any(|other| own(other) && other.trace_id == span.trace_id);
-            let answered = response.filter(|_| row.hop.from == reading.topology.front_door);
-            let same = answered.is_none_or(|context| context.trace_id.matches(span.trace_id));
-            same && (beside || !evidence.spans().any(own))
-        }
-    };
-    let named = names_parent(&row.received, span);
-    (named && agreed).then_some(NotABreak::NotExported { span: described, parent, within_process: false })
+    let named = row.received.recorded().map(|_| names_parent(&row.received, span));
+    let not_exported = NotABreak::NotExported { span: described.clone(), parent, within_process: false };
+    if row.sent.recorded().is_some() {
+        let agreed = named != Some(false) && sender_names_lost_parent(reading, row, span);
+        return agreed.then_some(Absence::NoBreak(not_exported));
+    }
+    // Without the sender's record, its other spans and the front door's answer are the witnesses that the trace was not
+    // begun anew in between.
+    let own = |other: &Span| other.service == row.hop.from.name();
+    let beside = evidence.spans().any(|other| own(other) && other.trace_id == span.trace_id);
+    let elsewhere = !beside && evidence.spans().any(own);
+    let answered = response.filter(|_| row.hop.from == reading.topology.front_door);
+    let same = answered.map(|context| context.trace_id.matches(span.trace_id));
+    match (named, same) {
+        (Some(false), _) | (_, Some(false)) => None,
+        _ if elsewhere => None,
+        // The sender's span is there and is not the parent: that is for the hop to say.
+        (Some(true), _) if row.sent.is_seen() => None,
+        (_, Some(true)) => Some(Absence::NoBreak(not_exported)),
+        (_, None) if beside => Some(Absence::NoBreak(not_exported)),
+        (_, None) => Some(Absence::NotTold(Unknown::ParentNotTold { span: described, parent })),
+    }
 }
 
 /// Adds a cause for every departure from a healthy chain that neither a cause nor a reason explains.
 fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
-    let excused = |span: &Span| span.parent_span_id.is_some() && without_parent(reading, span).is_some();
+    let excused = |span: &Span| absence(reading, span).is_some();
     // A service without an SDK has no place of its own: what bears its name is a stranger's.
     let service_of = |span: &Span| Service::named(&span.service).filter(|service| service.has_sdk());
     let has = |causes: &[Cause], place| causes.iter().any(|cause| !cause.is_leak() && cause.place() == Some(place));
@@ -253,27 +300,34 @@ fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
             more.push(cause::not_joined(row));
         }
     }
-    // What a receiver's hop accounts for is said of the hop.
+    // A hop is told by its first receiver; what another receiver of it shows is said of the hop too.
     let at_hop = |span: &Span| reading.row_of_receiver(span).is_some();
-    for span in reading.evidence().missing_parents().filter(|span| !at_hop(span) && !excused(span)) {
-        let place = service_of(span).map(Place::Service);
-        if let Some(parent) = span.parent_span_id
-            && !place.is_some_and(|place| has(causes, place) || has(&more, place))
-        {
-            more.push(Cause::ParentNotReceived { service: service_of(span), span: span.describe(), parent });
+    let ours = |span: &&Span| span.claim_id().is_none_or(|_| reading.evidence().owns(span));
+    let lost = reading.evidence().missing_parents().filter(|span| !excused(span));
+    for span in lost.chain(reading.stray_roots()).filter(|span| !at_hop(span)).filter(ours) {
+        let again =
+            reading.inner_rows().find(|row| row.hop.is_received_by(&span.service, &span.name) && span.receives());
+        let place = match again {
+            Some(row) => Some(Place::Hop(row.hop)),
+            // What receives is never lost inside a service.
+            None => service_of(span).filter(|_| !span.receives()).map(Place::Service),
+        };
+        if place.is_some_and(|place| has(causes, place) || has(&more, place)) {
+            continue;
         }
-    }
-    let tops = linked_tops(reading);
-    for root in reading.stray_roots().filter(|root| !at_hop(root) && !tops.contains(root)) {
-        let place = service_of(root).map(Place::Service);
-        if !place.is_some_and(|place| has(causes, place) || has(&more, place)) {
-            more.push(Cause::StrayRoot { service: service_of(root), span: root.describe() });
-        }
+        let service = service_of(span).filter(|_| !span.receives());
+        more.push(match (again, span.parent_span_id) {
+            (Some(row), _) => cause::not_joined_again(row, span),
+            (None, Some(parent)) => Cause::ParentNotReceived { service, span: span.describe(), parent },
+            (None, None) => Cause::StrayRoot { service, span: span.describe() },
+        });
     }
     causes.extend(more);
     if causes.iter().all(Cause::is_leak) {
-        let beside = |trace| tops.iter().any(|top| top.trace_id == trace);
-        let shared = reading.mixed().filter(|fragment| !beside(fragment.trace_id));
+        causes.extend(split(reading));
+    }
+    if causes.iter().all(Cause::is_leak) {
+        let shared = reading.mixed().filter(|fragment| reading.mixes(fragment));
         causes.extend(shared.map(|fragment| Cause::SharedTrace {
             trace_id: fragment.trace_id,
             other_claims: fragment.other_claims.clone(),
@@ -285,21 +339,34 @@ fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
     causes.sort_by_key(|cause| rank(cause).unwrap_or(usize::MAX));
 }
 
-fn is_missing(reading: &Reading<'_>, span: &Span) -> bool {
-    reading.evidence().missing_parents().any(|it| std::ptr::eq(it, span))
+/// The claim is in traces that nothing ties together, though each of them explains itself: the spans at which they part
+/// were not received.
+fn split(reading: &Reading<'_>) -> Option<Cause> {
+    let evidence = reading.evidence();
+    let tied = reading.tied_roots();
+    let is_front = |fragment: &Fragment| fragment.spans().any(|span| reading.is_front_door(span));
+    let is_tied = |fragment: &Fragment| tied.iter().any(|root| root.trace_id == fragment.trace_id);
+    let fronts = evidence.fragments.iter().filter(|fragment| is_front(fragment)).count();
+    let loose = evidence.fragments.iter().filter(|fragment| !is_front(fragment) && !is_tied(fragment)).count();
+    let mut gaps = reading.inner_rows().filter(|row| !row.received.is_seen());
+    let hop = gaps.next().filter(|_| gaps.next().is_none()).map(|row| row.hop);
+    (loose + fronts.min(1) > 1).then_some(Cause::Split { hop, traces: evidence.fragments.len() })
 }
 
-/// The spans at the top of whatever is tied to its sender by a link: a batch begins a trace by design, and may hold
-/// messages of several claims.
-fn linked_tops<'a>(reading: &Reading<'a>) -> Vec<&'a Span> {
-    let linked = reading.inner_rows().filter(|row| row.linked && row.parent != Some(chain::ParentUsed::Sender));
-    linked.filter_map(|row| reading.evidence().lineage(reading.receiver(row)?).last()).collect()
+fn is_missing(reading: &Reading<'_>, span: &Span) -> bool {
+    reading.evidence().missing_parents().any(|it| std::ptr::eq(it, span))
 }
 
 fn unmet(reading: &Reading<'_>, extra: Option<&Expectation>) -> impl Iterator<Item = Cause> {
     let mismatches = extra.map(|extra| holds(extra, reading)).unwrap_or_default();
     mismatches.into_iter().map(|mismatch| match mismatch.part {
         Part::BaggageLeak => Cause::UnmetLeak(mismatch),
-        _ => Cause::Unmet(mismatch),
+        Part::Fragments
+        | Part::Hop
+        | Part::MissingParents
+        | Part::Link
+        | Part::Baggage
+        | Part::Sampled
+        | Part::OtherClaims => Cause::Unmet(mismatch),
     })
 }

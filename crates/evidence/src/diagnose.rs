@@ -139,6 +139,8 @@ pub(crate) enum CellReason<'a> {
     ReceivedNotOnRecord,
     NeitherEnd,
     AsSent(&'a [Format]),
+    /// The claim was refused before it came here.
+    NotReached,
     /// Asked more than once, a third party remembers one call, and we may look at another.
     AnotherCall,
     NoSender,
@@ -240,7 +242,9 @@ impl CellReason<'_> {
     const fn status(&self) -> CellStatus {
         match self {
             Self::Failed(_) => CellStatus::Failed,
-            Self::EarlierStepFailed(_) | Self::NotOwed | Self::ThirdParty => CellStatus::NotApplicable,
+            Self::EarlierStepFailed(_) | Self::NotOwed | Self::NotReached | Self::ThirdParty => {
+                CellStatus::NotApplicable
+            }
             Self::Left(_)
             | Self::LeftUnseen { .. }
             | Self::ParentShows
@@ -277,11 +281,12 @@ impl Conclusion<'_> {
     pub fn diagnosis(&self) -> Diagnosis {
         let hops: Vec<_> = self.reading.rows().iter().map(|row| self.at_hop(row)).collect();
         let inside: Vec<_> = self.reading.topology.instrumented().map(|service| self.inside(service)).collect();
-        let late = self.unknown().iter().filter(|it| matches!(it, Unknown::NotReceived(NotReceived::Late(_))));
+        let told = |it: &&Unknown| !matches!(it, Unknown::NotReceived(NotReceived::Receiver(_)));
+        let late = self.unknown().iter().filter(told);
         let unseen =
             hops.iter().filter_map(HopDiagnosis::unknown).chain(inside.iter().filter_map(InsideDiagnosis::unknown));
         let undecided: Vec<_> = unseen.chain(late.flat_map(prose::unknown)).collect();
-        let first = self.causes().first().map(Finding::from);
+        let first = self.first().map(Finding::from);
         let sentence = match &first {
             Some(Finding { place: Some(place), step: Some(step), sentence, .. }) => {
                 format!("The first break is at {place}, step {step}: {sentence}")
@@ -334,6 +339,9 @@ impl Conclusion<'_> {
         if !row.hop.to.has_sdk() {
             return outside(row, step);
         }
+        if !row.received.is_seen() && self.reading.refused().is_some() {
+            return CellReason::NotReached;
+        }
         if row.is_unseen() {
             return if step == Step::Inject { CellReason::NeitherEnd } else { CellReason::NoReceiver };
         }
@@ -361,6 +369,7 @@ impl Conclusion<'_> {
             Some((_, Some(earlier))) => CellReason::EarlierStepFailed(earlier),
             Some((_, None)) => CellReason::NotTold,
             None if seen => CellReason::Connected,
+            None if self.reading.refused().is_some() => CellReason::NotReached,
             None => CellReason::NoSpans,
         };
         InsideDiagnosis { service, used: reason.cell(&TraceHeaders::default()), finding: found.map(Finding::from) }

@@ -1,9 +1,9 @@
 //! What each hop sent and received.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chain::vocabulary::RECORDING_SCOPE;
-use chain::{CarrierKind, Hop, ParentUsed, Transit, route};
+use chain::{CarrierKind, Hop, ParentUsed, Service, Transit, route};
 use serde::{Deserialize, Serialize};
 
 use crate::claim::ClaimEvidence;
@@ -38,6 +38,8 @@ pub struct HopRow {
 pub struct Side {
     /// What is known of its headers.
     pub state: SideState,
+    /// Whether a header that is not on record was not there: the lab's own spans and the third party record every one.
+    pub complete: bool,
     /// Its span; a third party has none.
     pub span: Option<SideSpan>,
     /// The trace headers on record, raw.
@@ -78,21 +80,22 @@ impl HopRow {
     pub(crate) fn new(evidence: &ClaimEvidence, hop: &'static Hop) -> Self {
         let receiver = evidence
             .receivers(hop.to.name())
-            .filter(|span| span.name == hop.receiver_span)
+            .filter(|span| hop.is_received_by(&span.service, &span.name))
             .min_by_key(|span| span.start_unix_nano);
-        let parent = receiver.and_then(|span| evidence.span(span.trace_id, span.parent_span_id?));
-        let parent_sender = parent.filter(|parent| parent.sends() && parent.service == hop.from.name());
-        let sender = parent_sender.or_else(|| find_sender(evidence, hop, receiver));
+        let call = find_sender(evidence, hop, receiver);
+        let parent_sender = receiver.and_then(|span| calling_parent(evidence, hop, span, call.is_some()));
+        let sender = parent_sender.or(call);
 
         let received = match (receiver, &evidence.third_party) {
             (Some(span), _) => Side::of_span(span),
-            (None, Some(record)) if !hop.to.has_sdk() => Side::new(SideState::Recorded, None, record.clone()),
+            (None, Some(record)) if !hop.to.has_sdk() => Side::of_record(record.clone()),
             (None, _) => Side::absent(),
         };
         let sent = sender.map_or_else(Side::absent, |span| Side::of_span(span).unless_contradicted_by(&received));
+        let complete = sent.complete && received.complete;
         let transit = |baggage| {
             let (sent, received) = (sent.recorded()?, received.recorded()?);
-            compare(&sent.joined(baggage), &received.joined(baggage))
+            compare(sent.joined(baggage), received.joined(baggage), complete)
         };
         Self {
             hop,
@@ -120,10 +123,15 @@ impl HopRow {
     #[must_use]
     pub fn changed_headers(&self) -> Vec<&str> {
         let (Some(sent), Some(received)) = (self.sent.recorded(), self.received.recorded()) else { return Vec::new() };
+        let complete = self.received.complete;
         let changed = |baggage| {
             let received = received.joined(baggage);
             let sent = sent.joined(baggage).into_iter();
-            sent.filter(move |(name, value)| received.get(name) != Some(value)).map(|(name, _)| name)
+            let differs = move |name: &str, value: &str| match received.get(name) {
+                None => complete,
+                Some(arrived) => !keeps(name, value, arrived),
+            };
+            sent.filter(move |(name, value)| differs(name, value)).map(|(name, _)| name)
         };
         changed(false).chain(changed(true)).collect()
     }
@@ -141,26 +149,33 @@ impl Side {
     fn of_span(span: &Span) -> Self {
         let Span { trace_id, span_id, parent_span_id, .. } = *span;
         let headers = recorded(&span.attributes);
-        let recorded = span.records_everything() || headers.iter().next().is_some();
+        let complete = span.records_everything();
+        let recorded = complete || !headers.identities().is_empty();
         let state = if recorded { SideState::Recorded } else { SideState::NotOnRecord };
-        Self::new(state, Some(SideSpan { trace_id, span_id, parent_span_id }), headers)
+        Self::new(state, complete, Some(SideSpan { trace_id, span_id, parent_span_id }), headers)
     }
 
-    fn new(state: SideState, span: Option<SideSpan>, headers: TraceHeaders) -> Self {
-        Self { state, span, formats: headers.formats(), baggage: headers.baggage(), headers }
+    fn of_record(headers: TraceHeaders) -> Self {
+        Self::new(SideState::Recorded, true, None, headers)
+    }
+
+    fn new(state: SideState, complete: bool, span: Option<SideSpan>, headers: TraceHeaders) -> Self {
+        Self { state, complete, span, formats: headers.formats(), baggage: headers.baggage(), headers }
     }
 
     fn absent() -> Self {
-        Self::new(SideState::NoSpan, None, TraceHeaders::default())
+        Self::new(SideState::NoSpan, false, None, TraceHeaders::default())
     }
 
-    /// If what arrived names this very span, this span sent it, whatever its record shows: some clients write down their
-    /// headers before the context is injected, and then show none, or the ids of the span above.
+    /// Some clients write down their headers before the context is injected, and then show none, or the ids of the span
+    /// above. So a record that does not name its own span proves nothing if what arrived does name it, or if the span is
+    /// not of the lab's own instrumentation.
     fn unless_contradicted_by(self, received: &Self) -> Self {
         let arrived = received.headers.contexts().any(|(_, context)| self.is_named_by(context));
         let recorded = self.headers.contexts().any(|(_, context)| self.is_named_by(context));
-        match arrived && !recorded && !self.headers.identities().is_empty() {
-            true => Self::new(SideState::NotOnRecord, self.span, TraceHeaders::default()),
+        let misrecorded = !recorded && !self.headers.identities().is_empty();
+        match misrecorded && (arrived || !self.complete) {
+            true => Self::new(SideState::NotOnRecord, false, self.span, TraceHeaders::default()),
             false => self,
         }
     }
@@ -199,13 +214,39 @@ fn links(evidence: &ClaimEvidence, receiver: &Span, sender: &Span) -> bool {
     own.flat_map(|span| &span.links).any(|link| (link.trace_id, link.span_id) == (sender.trace_id, sender.span_id))
 }
 
-fn compare(sent: &BTreeMap<&str, String>, received: &BTreeMap<&str, String>) -> Option<Transit> {
+/// Where a side leaves headers out, only those count that both have.
+fn compare<'a>(
+    mut sent: BTreeMap<&'a str, String>,
+    mut received: BTreeMap<&'a str, String>,
+    complete: bool,
+) -> Option<Transit> {
+    if !complete {
+        sent.retain(|name, _| received.contains_key(name));
+        received.retain(|name, _| sent.contains_key(name));
+    }
     match (sent.is_empty(), received.is_empty()) {
         (true, true) => None,
         (false, true) => Some(Transit::Lost),
         _ if sent == received => Some(Transit::Intact),
         _ => Some(Transit::Altered),
     }
+}
+
+/// Whether a header arrived with all that was sent. A receiver in between may add members to `tracestate` and `baggage`
+/// (<https://www.w3.org/TR/trace-context-2/#mutating-the-tracestate-field>), and move those of the first.
+fn keeps(name: &str, sent: &str, received: &str) -> bool {
+    let members = |list: &str| list.split(',').map(|member| member.trim().to_owned()).collect::<BTreeSet<_>>();
+    sent == received || (matches!(name, "tracestate" | "baggage") && members(sent).is_subset(&members(received)))
+}
+
+/// The sender's span above a receiver: its parent, or the first ancestor beyond spans of whoever passes calls on. Where no
+/// call of the sender fits the receiver, its context may have been injected without a CLIENT span: then any span of the
+/// sender will do.
+fn calling_parent<'a>(evidence: &'a ClaimEvidence, hop: &Hop, receiver: &'a Span, has_call: bool) -> Option<&'a Span> {
+    let passes_on = |span: &&Span| Service::named(&span.service).is_none_or(|service| !service.has_sdk());
+    let above = evidence.lineage(receiver).skip(1).find(|span| !passes_on(span))?;
+    let injects = above.sends() || !has_call;
+    (above.service == hop.from.name() && injects && !std::ptr::eq(above, receiver)).then_some(above)
 }
 
 /// The sender's span of a hop whose receiver does not name it: the call or message that fits the receiver, not known to
@@ -238,8 +279,11 @@ fn fits_receiver(span: &Span, hop: &Hop, claim_id: &str) -> bool {
         return span.kind == hop.carrier.sender_kind() && there && ours;
     }
     let Some((method, route)) = hop.receiver_span.split_once(' ') else { return false };
-    let Some(path) = text("url.path").or_else(|| text("url.full").map(path_of)) else { return false };
-    text("http.request.method") == Some(method) && route::fits(path, route)
+    // The second of each is what the conventions called it before they were stable.
+    let full = text("url.full").or_else(|| text("http.url"));
+    let path = text("url.path").or_else(|| text("http.target")).or(full).map(path_of);
+    let asked = text("http.request.method").or_else(|| text("http.method"));
+    asked == Some(method) && path.is_some_and(|path| route::fits(path, route))
 }
 
 fn path_of(url: &str) -> &str {

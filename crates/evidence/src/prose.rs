@@ -132,6 +132,10 @@ pub fn cause(cause: &Cause) -> String {
         Cause::ParentNotReceived { span, parent, .. } => {
             format!("{span} names the parent {parent}, which was not received.")
         }
+        Cause::Split { traces, .. } => format!(
+            "The claim was split into {traces} traces, and the spans at which they part were not received: which step \
+             failed there is not on record."
+        ),
         Cause::StrayRoot { span, .. } => format!("{span} is a root; only the front door's may be."),
         Cause::SharedTrace { trace_id, other_claims } => {
             format!("Trace {trace_id} also holds spans of the claims {}.", other_claims.join(", "))
@@ -156,10 +160,11 @@ pub fn not_a_break(reason: &NotABreak) -> String {
         NotABreak::NotExported { span, parent, within_process: false } => format!(
             "{span} names the parent {parent}, as the sampled header that it received does; that span was not received."
         ),
-        NotABreak::CallerElsewhere { span, parent } => {
-            format!(
-                "{span} names the parent {parent}, as its caller's header does; the caller is no part of the chain."
-            )
+        NotABreak::Called { span, parent, .. } => {
+            format!("{span} is below {parent}, a span of its caller, which is no part of the chain.")
+        }
+        NotABreak::Refused { status } => {
+            format!("The front door refused the claim with status {status}; what was not reached is not missing.")
         }
         NotABreak::SubmittedAgain { times } => {
             format!("The front door received the claim {times} times; each submission begins a trace.")
@@ -185,6 +190,10 @@ pub fn unknown(unknown: &Unknown) -> Vec<String> {
             sentences
         }
         Unknown::NotReceived(what) => vec![not_received(*what)],
+        Unknown::ParentNotTold { span, parent } => vec![format!(
+            "{span} names the parent {parent}, which was not received; nothing on record shows who wrote it."
+        )],
+        Unknown::NotASubmission => vec!["No span of this trace carries a claim's id.".to_owned()],
     }
 }
 
@@ -212,12 +221,16 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
                 NotABreak::LinkedByDesign { .. } => {
                     (1, format!("the traces of claim {claim} are joined by links, by design"))
                 }
-                NotABreak::CallerElsewhere { .. } => (
-                    2,
+                NotABreak::Refused { status } => (2, format!("claim {claim} was refused with status {status}")),
+                NotABreak::Called { received: false, .. } => (
+                    3,
                     format!("the context of claim {claim} arrived and was used, but its caller's spans are not here"),
                 ),
+                NotABreak::Called { received: true, .. } => {
+                    (3, format!("the trace of claim {claim} is complete, below spans of its caller"))
+                }
                 NotABreak::SubmittedAgain { times } => {
-                    (3, format!("claim {claim} was submitted {times} times, and each submission begins a trace"))
+                    (4, format!("claim {claim} was submitted {times} times, and each submission begins a trace"))
                 }
             });
             let why = why.min().map(|(_, why)| why).unwrap_or_default();
@@ -230,7 +243,8 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
                 }
                 Some(Unknown::Partial) => format!("the trace source left out spans of claim {claim}"),
                 Some(Unknown::NothingReceived { .. }) => format!("no span of claim {claim} was received"),
-                Some(Unknown::NotReceived(_)) | None => {
+                Some(Unknown::NotASubmission) => "the trace belongs to no submission of a claim".to_owned(),
+                Some(Unknown::NotReceived(_) | Unknown::ParentNotTold { .. }) | None => {
                     format!("what was received of claim {claim} is connected, but not all of it was received")
                 }
             };
@@ -242,23 +256,29 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
                 1 => "is in one trace".to_owned(),
                 count => format!("was split into {count} traces"),
             };
-            let first = conclusion.causes().iter().find(|cause| !cause.is_leak());
-            let place = first.map(|first| broken_at(conclusion.reading, first)).unwrap_or_default();
+            let place = conclusion.first().map(|first| broken_at(conclusion.reading, first)).unwrap_or_default();
             format!("Broken: claim {claim} {traces}; {place}.")
         }
     }
 }
 
 fn broken_at(reading: &Reading<'_>, cause: &Cause) -> String {
-    match (cause.place(), cause) {
-        (Some(Place::Hop(hop)), _) if reading.row(hop).is_some_and(HopRow::is_joined) => {
-            format!("not everything that was sent arrived, first at {hop}")
-        }
-        (Some(Place::Hop(hop)), _) => format!("the first hop whose parent is not its sender is {hop}"),
-        (Some(Place::Service(service)), _) => format!("the context was lost inside {service}"),
-        (None, Cause::Unmet(_)) => "it does not carry what it must".to_owned(),
-        (None, Cause::SharedTrace { .. }) => "it shares a trace with another claim".to_owned(),
-        (None, _) => "its spans are not connected".to_owned(),
+    let joined = |hop: &Hop| reading.row(hop).is_some_and(HopRow::is_joined);
+    match (cause, cause.place()) {
+        (Cause::BaggageNotSent { hop }, _) => format!("baggage was not sent on, first at {hop}"),
+        (
+            Cause::BaggageTooLong { hop, .. } | Cause::NoBaggagePropagator { hop } | Cause::BaggageNotExtracted { hop },
+            _,
+        ) => format!("baggage arrived and could not be read, first at {hop}"),
+        (Cause::CallersBaggageUnread { service }, _) => format!("the caller's baggage was not read by {service}"),
+        (Cause::SamplingNotFollowed { hop }, _) => format!("the sampling decision was not followed, first at {hop}"),
+        (Cause::Split { hop: Some(hop), .. }, _) => format!("they part at {hop}, of which no receiver was received"),
+        (Cause::Unmet(_), _) => "it does not carry what it must".to_owned(),
+        (Cause::SharedTrace { .. }, _) => "it shares a trace with another claim".to_owned(),
+        (_, Some(Place::Hop(hop))) if joined(hop) => format!("not everything that was sent arrived, first at {hop}"),
+        (_, Some(Place::Hop(hop))) => format!("the first hop whose parent is not its sender is {hop}"),
+        (_, Some(Place::Service(service))) => format!("the context was lost inside {service}"),
+        (_, None) => "its spans are not connected".to_owned(),
     }
 }
 
@@ -332,6 +352,7 @@ pub(crate) fn cell(reason: &CellReason<'_>) -> String {
         CellReason::Suspected(found) => format!("it seems that {}", cause(found)),
         CellReason::EarlierStepFailed(step) => format!("step {step} failed"),
         CellReason::NotOwed => "no trace header is owed to a third party".to_owned(),
+        CellReason::NotReached => "the claim was refused before it came here".to_owned(),
         CellReason::ThirdParty => "a third party creates no spans of this trace".to_owned(),
         CellReason::Left(formats) => format!("{} left the sender", names(formats)),
         CellReason::LeftUnseen { arrived, sent: SideState::NotOnRecord } => {

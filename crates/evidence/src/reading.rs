@@ -1,6 +1,6 @@
 //! What the spans of one claim show, read once against the topology: facts, and no opinion on them yet.
 
-use chain::{Hop, InsideSpan, Service, SpanKind, Topology};
+use chain::{Hop, InsideSpan, ParentUsed, Service, SpanKind, Topology};
 
 use crate::claim::{ClaimEvidence, Collected, Fragment, Position};
 use crate::headers::recorded;
@@ -8,8 +8,7 @@ use crate::ledger::HopRow;
 use crate::span::Span;
 use wire::{Context, Format};
 
-/// What the application reads from baggage wherever a claim goes, and records on the receiving span.
-pub(crate) const TENANT: &str = "tenant.id";
+pub(crate) use chain::vocabulary::TENANT;
 
 /// One claim, read against the topology.
 ///
@@ -112,30 +111,60 @@ impl<'a> Reading<'a> {
         self.evidence().receivers(self.topology.front_door.name()).find(|span| self.is_front_door(span))
     }
 
-    /// Every root other than the front door's.
+    /// Every root other than the front door's, and those that are accounted for: a caller's, which is no part of the
+    /// chain, and those that are tied to the claim by a link.
     pub(crate) fn stray_roots(&self) -> impl Iterator<Item = &'a Span> {
-        self.evidence().roots().filter(|root| !self.is_front_door(root))
+        let callers = self.caller().map(|caller| self.evidence().lineage(caller).collect()).unwrap_or_else(Vec::new);
+        let tied = self.tied_roots();
+        let accounted = move |root: &&Span| callers.contains(root) || tied.contains(root);
+        self.evidence().roots().filter(|root| !self.is_front_door(root)).filter(move |root| !accounted(root))
+    }
+
+    /// The span above the front door's, if it was received.
+    pub(crate) fn caller(&self) -> Option<&'a Span> {
+        self.front().and_then(|front| self.evidence().lineage(front).nth(1))
+    }
+
+    /// The roots that are tied to the claim by a link of their own or of a receiver below them: a batch begins a trace by
+    /// design, and may hold messages of several claims.
+    pub(crate) fn tied_roots(&self) -> Vec<&'a Span> {
+        let evidence = self.evidence();
+        let linked = self.inner_rows().filter(|row| row.linked && row.parent != Some(ParentUsed::Sender));
+        let above = linked.filter_map(|row| evidence.lineage(self.receiver(row)?).last());
+        let links = |root: &&Span| root.links.iter().any(|link| evidence.span(link.trace_id, link.span_id).is_some());
+        above.chain(evidence.roots().filter(links)).collect()
     }
 
     /// How often the claim came in at the front door as a new trace.
     pub(crate) fn entries(&self) -> usize {
-        self.evidence().roots().filter(|root| self.is_front_door(root)).count()
+        let not_anothers = |span: &Span| span.claim_id().is_none_or(|_| self.evidence().owns(span));
+        let ours = |root: &&Span| self.is_front_door(root) && not_anothers(root);
+        self.evidence().roots().filter(ours).count()
     }
 
-    /// Whether this is the front door's span below a caller of its own, which is no part of the chain.
+    /// Whether this is the front door's span below a caller of its own, which is no part of the chain. A front door that
+    /// records its headers says so; another's parent can only be a caller.
     pub(crate) fn has_caller(&self, span: &Span) -> bool {
         let caller =
             |(_, context): (_, Context)| span.parent_span_id.is_some_and(|it| context.names(span.trace_id, it));
-        self.is_front_door(span) && recorded(&span.attributes).contexts().any(caller)
+        let named = recorded(&span.attributes).contexts().any(caller);
+        self.is_front_door(span) && span.parent_span_id.is_some() && (named || !span.records_everything())
+    }
+
+    /// The status with which the front door refused the claim: then what was not reached is not missing.
+    pub(crate) fn refused(&self) -> Option<u64> {
+        self.front()?.response_status().filter(|status| *status >= 400)
     }
 
     /// What every claim leaves and was not received of this one. Spans inside a service are asked only of services whose
     /// instrumentation is the lab's own: others name their work as they like.
+    /// Nothing is missing of a claim that was refused.
     pub fn not_received(&self) -> impl Iterator<Item = NotReceived> {
+        let owed = self.refused().is_none();
         let receivers = self.inner_rows().filter(|row| !row.received.is_seen());
         let receivers = receivers.map(|row| NotReceived::Receiver(row.hop));
         let late = self.topology.late_spans.iter().filter(|late| self.expects(late) && !self.has_late(late));
-        receivers.chain(late.map(NotReceived::Late))
+        receivers.chain(late.map(NotReceived::Late)).filter(move |_| owed)
     }
 
     fn expects(&self, late: &InsideSpan) -> bool {
@@ -168,13 +197,14 @@ impl<'a> Reading<'a> {
         let identity_alone = |format: &Format| format.is_identity() && *format != Format::TraceContext;
         let has_place = formats.is_empty() || !formats.iter().all(identity_alone);
         let lost = row.is_joined() && known && has_place && !read_tenant(receiver);
-        (lost && receiver.records_everything()).then_some(receiver)
+        (lost && receiver.records_everything() && receiver.succeeded()).then_some(receiver)
     }
 
     /// The front door's span, if the caller sent the tenant and the application could not read it.
     pub(crate) fn tenant_unread_at_the_door(&self) -> Option<&'a Span> {
         let sent = |span: &&Span| recorded(&span.attributes).baggage().contains_key(TENANT);
-        self.front().filter(|front| front.records_everything() && !read_tenant(front)).filter(sent)
+        let reads = |front: &&Span| front.records_everything() && front.succeeded();
+        self.front().filter(reads).filter(|front| !read_tenant(front)).filter(sent)
     }
 
     /// Baggage that left the company and by its key is a secret; the third party's record counts, without one what was
@@ -190,7 +220,9 @@ impl<'a> Reading<'a> {
     pub(crate) fn roots_inside(&self, service: Service) -> impl Iterator<Item = &'a Span> {
         let evidence = self.evidence();
         let ours = |span: &&Span| span.claim_id().is_none_or(|_| evidence.owns(span));
-        evidence.roots().filter(move |span| span.service == service.name() && !span.receives()).filter(ours)
+        let tied = self.tied_roots();
+        let roots = evidence.roots().filter(move |span| span.service == service.name() && !span.receives());
+        roots.filter(ours).filter(move |root| !tied.contains(root))
     }
 
     /// The first span of a service that stands below a span of another claim, or the other way round, within the
@@ -213,6 +245,16 @@ impl<'a> Reading<'a> {
             below = above;
         }
         None
+    }
+
+    /// Whether a span of one claim is below a span of another in this fragment. Claims beside each other, below a caller
+    /// or in a batch, do not mix.
+    pub(crate) fn mixes(&self, fragment: &Fragment) -> bool {
+        let above = |span: &Span, claim: &str| {
+            let mut claims = self.evidence().lineage(span).skip(1).filter_map(Span::claim_id);
+            claims.next().is_some_and(|other| other != claim)
+        };
+        fragment.spans().any(|span| span.claim_id().is_some_and(|claim| above(span, claim)))
     }
 
     /// The fragments that also hold spans of other claims.

@@ -9,8 +9,7 @@ use wire::{SpanId, TraceId};
 
 use crate::otlp::{self, Any, AnyValue, KeyValue, TracesData};
 
-/// The span attribute by which application code marks every receiver and root span of a claim.
-pub const CLAIM_ID: &str = "insurewatch.claim.id";
+pub use chain::vocabulary::CLAIM_ID;
 
 /// Attributes by key. Bytes are shown in hex; a number that JSON cannot say is null.
 pub type Attributes = BTreeMap<String, Value>;
@@ -119,6 +118,18 @@ impl Span {
     #[must_use]
     pub fn receives(&self) -> bool {
         self.kind.receives()
+    }
+
+    /// The status of an HTTP response that it sent or received.
+    #[must_use]
+    pub fn response_status(&self) -> Option<u64> {
+        let stable = self.attributes.get("http.response.status_code");
+        stable.or_else(|| self.attributes.get("http.status_code"))?.as_u64()
+    }
+
+    /// Whether no response of it says otherwise.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.response_status().is_none_or(|status| status < 400)
     }
 
     /// Its service, name and kind, in words.

@@ -6,8 +6,7 @@ use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry::{Context, KeyValue};
 
-/// Whose claim it is.
-pub const TENANT: &str = "tenant.id";
+pub use chain::vocabulary::TENANT;
 /// What is being tried out.
 pub const FEATURE_FLAGS: &str = "feature.flags";
 

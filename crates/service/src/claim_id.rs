@@ -19,7 +19,7 @@ use crate::Problem;
 /// The header that carries the key.
 pub const HEADER: &str = "x-claim-id";
 /// The span attribute that carries the key.
-pub const ATTRIBUTE: &str = "insurewatch.claim.id";
+pub use chain::vocabulary::CLAIM_ID as ATTRIBUTE;
 
 /// A claim's id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

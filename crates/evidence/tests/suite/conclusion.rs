@@ -93,12 +93,12 @@ fn every_departure_is_accounted_for() {
     let ring = |id, parent| span(id, Some(parent), "java-claims", chain::SpanKind::Internal, "work", (3, 4));
     let again = span(0x52, None, "python-api", chain::SpanKind::Server, "POST /claims", (30, 31));
     let with = |more: Vec<Span>| whole_chain().into_iter().chain(more).collect::<Vec<_>>();
-    let cases = [
-        (with(vec![stray]), Outcome::Broken, Some("java-claims"), "a root that no hop accounts for"),
+    let cases: [(_, _, Option<&str>, _); 7] = [
+        (with(vec![stray]), Outcome::Broken, None, "a root that no hop accounts for"),
         (with(vec![foreign]), Outcome::Broken, None, "the same in a service that is not of the chain"),
         (with(vec![proxy]), Outcome::Broken, None, "the same in a service that has no place of its own"),
         (with(vec![third]), Outcome::Broken, None, "no hop accounts for what a third party records"),
-        (with(vec![lost]), Outcome::Broken, Some("java-claims"), "a receiver of no hop without its parent"),
+        (with(vec![lost]), Outcome::Broken, None, "a receiver of no hop without its parent"),
         (with(vec![ring(0x53, 0x54), ring(0x54, 0x53)]), Outcome::Broken, None, "a cycle"),
         (with(vec![again.in_trace(TRACE_B)]), Outcome::NotAPropagationBreak, None, "a repeated submission"),
     ];

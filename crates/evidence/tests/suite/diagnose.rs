@@ -213,7 +213,15 @@ fn nobody_is_blamed_where_the_evidence_does_not_reach() {
     let said = "java-claims -> node-policy-store: the receiver's span was not received.";
     assert_eq!(unseen.undecided[0], said, "the hop is named");
 
-    let lost = of(chain_without(&[FRONT, CALL_CLAIMS, AUDIT]));
+    let exporter_down = || chain_without(&[FRONT, CALL_CLAIMS, AUDIT]);
+    let unwitnessed = of(exporter_down());
+    assert_eq!(
+        (unwitnessed.outcome, unwitnessed.first),
+        (Outcome::CannotTell, None),
+        "nobody says who wrote the parent"
+    );
+    let answered = collected(exporter_down()).with_traceresponse(Some(traceparent(TRACE_A, FRONT, 1)));
+    let lost = diagnose(&answered);
     assert_eq!((lost.outcome, &lost.first), (Outcome::NotAPropagationBreak, &None), "export is no matter of context");
     assert_eq!(hop(&lost, GATEWAY).survived.status, Unknown, "what left was not seen");
     assert_eq!(hop(&lost, GATEWAY).used.status, CellStatus::Ok, "the parent that is named is the sampled header's");
@@ -221,14 +229,12 @@ fn nobody_is_blamed_where_the_evidence_does_not_reach() {
 
 #[test]
 fn what_is_lost_inside_at_another_step_does_not_fail_use() {
-    use CellStatus::{Failed, NotApplicable, Unknown};
-    let stray = span(0x50, None, "java-claims", SpanKind::Server, "GET /else", (3, 4));
+    use CellStatus::{Failed, NotApplicable};
     let unread = |span: Span| span.header("baggage", "tenant.id=acme").without("tenant.id");
     let mut alone = whole_chain();
     split(&mut alone, NOTIFY, TRACE_B);
     let cases = [
         (alone, Service::JavaClaims, Failed, "a root inside: the context was not used"),
-        ([whole_chain(), vec![stray]].concat(), Service::JavaClaims, Unknown, "nothing says why it is a root"),
         (chain_with(FRONT, unread), Service::PythonApi, NotApplicable, "the baggage was not extracted"),
     ];
     for (spans, service, status, why) in cases {

@@ -3,6 +3,7 @@
 //! - `support`: builders of spans
 //! - `simulation`: a chain of pure functions, and a model of where its claims break
 //! - `foreign`: odd bytes and odd spans
+//! - `fairness`: claims as real systems leave them
 //! - the rest: one module of the crate each
 
 #[cfg(test)]
@@ -13,6 +14,8 @@ mod conclusion;
 mod diagnose;
 #[cfg(test)]
 mod expect;
+#[cfg(test)]
+mod fairness;
 #[cfg(test)]
 mod foreign;
 #[cfg(test)]

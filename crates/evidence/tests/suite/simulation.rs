@@ -214,11 +214,12 @@ impl World {
         if self.has(Fault::BareReport) {
             return Some(("claims-worker", Some(Use)));
         }
-        if self.has(Fault::Leak) && known && carries(worker) {
-            return Some((PARTNER, None));
-        }
         // Who understood the message is understood in turn: the lists are the same.
-        self.has(Fault::PlainReport).then_some((REPORTING, Some(Inject)))
+        if self.has(Fault::PlainReport) {
+            return Some((REPORTING, Some(Inject)));
+        }
+        // What was lost goes before what leaked.
+        (self.has(Fault::Leak) && known && carries(worker)).then_some((PARTNER, None))
     }
 
     fn legacy_wins(&self) -> bool {
@@ -229,7 +230,7 @@ impl World {
 
     fn outcome(&self) -> Outcome {
         match self.model() {
-            Some((_, None)) if !self.has(Fault::PlainReport) => Outcome::Leaking,
+            Some((_, None)) => Outcome::Leaking,
             Some(_) => Outcome::Broken,
             None if self.has(Fault::FrontDoorLost) || self.has(Fault::BatchLinks) => Outcome::NotAPropagationBreak,
             None => Outcome::Healthy,
