@@ -3,8 +3,11 @@
 //! - `support`: builders of spans
 //! - `simulation`: a chain of pure functions, and a model of where its claims break
 //! - `foreign`: odd bytes and odd spans
+//! - `agreement`: no two views of a claim contradict each other
 //! - the rest: one module of the crate each
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod claim;
 #[cfg(test)]
