@@ -344,7 +344,7 @@ fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
 fn split(reading: &Reading<'_>) -> Option<Cause> {
     let evidence = reading.evidence();
     let tied = reading.tied_roots();
-    let is_front = |fragment: &Fragment| fragment.spans().any(|span| reading.is_front_door(span));
+    let is_front = |fragment: &Fragment| fragment.spans().any(|span| reading.is_entry(span));
     let is_tied = |fragment: &Fragment| tied.iter().any(|root| root.trace_id == fragment.trace_id);
     let fronts = evidence.fragments.iter().filter(|fragment| is_front(fragment)).count();
     let loose = evidence.fragments.iter().filter(|fragment| !is_front(fragment) && !is_tied(fragment)).count();

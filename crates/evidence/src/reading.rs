@@ -135,11 +135,14 @@ impl<'a> Reading<'a> {
         above.chain(evidence.roots().filter(links)).collect()
     }
 
+    /// Whether the claim came in by this span: the front door's, and not known to be another claim's.
+    pub(crate) fn is_entry(&self, span: &Span) -> bool {
+        self.is_front_door(span) && span.claim_id().is_none_or(|_| self.evidence().owns(span))
+    }
+
     /// How often the claim came in at the front door as a new trace.
     pub(crate) fn entries(&self) -> usize {
-        let not_anothers = |span: &Span| span.claim_id().is_none_or(|_| self.evidence().owns(span));
-        let ours = |root: &&Span| self.is_front_door(root) && not_anothers(root);
-        self.evidence().roots().filter(ours).count()
+        self.evidence().roots().filter(|root| self.is_entry(root)).count()
     }
 
     /// Whether this is the front door's span below a caller of its own, which is no part of the chain. A front door that

@@ -20,8 +20,8 @@ pub(super) fn table(reading: &Reading<'_>) -> Markup {
                                 @match row.parent {
                                     _ if row.linked => span.good { "linked" },
                                     Some(ParentUsed::Sender) => span.good { "the sender" },
-                                    Some(ParentUsed::Nobody) => span.bad { "nobody" },
-                                    Some(ParentUsed::Other) => span.bad { "another span" },
+                                    Some(ParentUsed::Nobody) => strong { "nobody" },
+                                    Some(ParentUsed::Other) => strong { "another span" },
                                     None => span.quiet { "not seen" },
                                 }
                                 @if let Some(sampled) = row.sampled { br; @if sampled { "sampled" } @else { "not sampled" } }
@@ -52,8 +52,8 @@ fn transit(what: &str, transit: Option<Transit>) -> Markup {
         @match transit {
             None => {},
             Some(Transit::Intact) => div.good { (what) " intact" },
-            Some(Transit::Altered) => div.bad { (what) " altered" },
-            Some(Transit::Lost) => div.bad { (what) " lost" },
+            Some(Transit::Altered) => div { strong { (what) " altered" } },
+            Some(Transit::Lost) => div { strong { (what) " lost" } },
         }
     }
 }

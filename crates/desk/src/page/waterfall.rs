@@ -49,7 +49,7 @@ fn fragment(lab: &Lab, evidence: &ClaimEvidence, fragment: &Fragment) -> Markup 
                 span.quiet { (fragment.nodes.len()) " spans: " (fragment.services.join(", ")) }
             }
             @if fragment.roots().next().is_none() { p.unsure { "It has no root." } }
-            @if !fragment.other_claims.is_empty() { p.bad { "It also holds spans of claim " (fragment.other_claims.join(", ")) "." } }
+            @if !fragment.other_claims.is_empty() { p { "It also holds spans of claim " (fragment.other_claims.join(", ")) "." } }
             ol.rows { (rows(evidence, fragment, 0)) }
         }
     }

@@ -4,8 +4,11 @@
 //! - `simulation`: a chain of pure functions, and a model of where its claims break
 //! - `foreign`: odd bytes and odd spans
 //! - `fairness`: claims as real systems leave them
+//! - `agreement`: no two views of a claim contradict each other
 //! - the rest: one module of the crate each
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod claim;
 #[cfg(test)]

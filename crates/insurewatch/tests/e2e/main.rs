@@ -2,6 +2,7 @@
 //!
 //! - `lab`: starts a lab of its own for each test, runs the command line against it, and ends it
 //! - `scenarios`: every file of `scenarios/`, broken, diagnosed and healed
+//! - `agreement`: list, picture, check, diagnose and grading say the same of a claim
 //! - `silence`: no telemetry gives the answer away
 //! - `lessons`: hints, and the answer
 //! - `walk`: Lab 1 as a learner does it, while claims stream
@@ -16,6 +17,8 @@
 //!
 //! A lab starts in some 50 ms and ends in less, so that tests share none: nothing needs to be reset.
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod caller;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use evidence::{ClaimEvidence, Diagnosis, Expectation, Finding, Mismatch};
 use scenario::Scenario;
 use scenario::file::{Cause, Fault, Fix};
 
+use crate::agreement::{assert_checked_alike, assert_diagnosed_alike, assert_graded_alike};
 use crate::lab::{Lab, mismatches, one_trace, shapes};
 use crate::silence::Telling;
 
@@ -76,7 +77,12 @@ fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> R
         telling.assert_untold_by(evidence.spans(), id);
     }
     telling.assert_untold_at_the_door(lab, id);
-    let diagnosed = diagnosed(lab, cause, control).map_err(|wrong| format!("{id}: {wrong}"));
+    assert_checked_alike(lab, &report, healed, &format!("{id}, broken"));
+    let answer = lab.cli(&["diagnose", "--json"]);
+    let diagnosis: Diagnosis = answer.json();
+    assert_diagnosed_alike(lab, &diagnosis, id);
+    let diagnosed = diagnosed(&diagnosis, answer.code, cause, control).map_err(|wrong| format!("{id}: {wrong}"));
+    assert_graded_alike(lab, id, cause, &diagnosis);
 
     for Fix { text, settings } in fixes {
         lab.cli(&["scenario", "use", id]).ended(0, "each fix is complete by itself, so it starts from the fault");
@@ -89,19 +95,19 @@ fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> R
             assert_holds(healed, evidence, &format!("{id}, mended by `{text}`"));
             assert!(!mismatches(broken, evidence).is_empty(), "{id}, mended by `{text}`: the fault is seen still");
         }
+        assert_checked_alike(lab, &report, healed, &format!("{id}, mended by `{text}`"));
     }
     diagnosed
 }
 
 /// Whether `diagnose` says the cause: first of all, or, where it says that it infers, as another cause of the same
 /// evidence. What only looks broken is nobody's fault.
-fn diagnosed(lab: &Lab, cause: &Cause, control: bool) -> Result<(), String> {
-    let answer = lab.cli(&["diagnose", "--json"]);
-    let Diagnosis { first, sentence, outcome, .. } = answer.json();
+fn diagnosed(diagnosis: &Diagnosis, code: i32, cause: &Cause, control: bool) -> Result<(), String> {
+    let Diagnosis { first, sentence, outcome, .. } = diagnosis;
     let expected = (Some(cause.place), cause.step);
-    let right = match &first {
-        None => control && answer.code == 0,
-        Some(finding) => !control && answer.code == 1 && says(finding, &expected),
+    let right = match first {
+        None => control && code == 0,
+        Some(finding) => !control && code == 1 && says(finding, &expected),
     };
     if right { Ok(()) } else { Err(format!("not {expected:?} but {outcome:?}: {sentence} {first:#?}")) }
 }
@@ -127,6 +133,7 @@ impl Healthy {
         lab.cli(&["scenario", "use", HEALTHY]).ended(0, "every service follows");
         let (code, report, probes) = lab.check(Some(HEALTHY));
         assert_eq!(code, 0, "the healthy chain is healthy: {report:#?}");
+        assert_checked_alike(lab, &report, &expectation, HEALTHY);
         for evidence in &probes {
             assert_holds(&expectation, evidence, "the healthy chain");
             assert_eq!(shapes(evidence), [one_trace()], "one claim, one trace");

@@ -1,0 +1,90 @@
+//! Whether all that the desk says of a claim is one truth: the list, the picture, check, diagnose, and the grading of
+//! drills.
+
+use chain::{Place, Topology};
+use desk::api::{CheckReport, ClaimRow, Judgement};
+use evidence::{Diagnosis, Expectation, Outcome, Reading};
+use scenario::file::Cause;
+use serde_json::json;
+
+use crate::lab::Lab;
+
+/// Every claim of a check is in the list and in its picture what the verdict says.
+pub(crate) fn assert_checked_alike(lab: &Lab, report: &CheckReport, healed: &Expectation, what: &str) {
+    for claim in &report.verdict.claims {
+        if claim.traces.is_empty() {
+            assert_ne!(claim.outcome, Outcome::Healthy, "{what}: there is nothing to look at");
+            continue;
+        }
+        let collected = lab.look(&claim.claim_id).collected;
+        let reading = Reading::new(Topology::LAB, &collected);
+        let (outcome, judged) = (reading.conclude().outcome(), reading.conclude_with(Some(healed)).outcome());
+        assert_eq!(judged, claim.outcome, "{what}: check comes to what its claim's spans show");
+        assert_eq!(outcome == Outcome::Healthy, is_whole(lab, &claim.claim_id), "{what}: {outcome:?} in the list");
+        assert_drawn_alike(lab, &reading.conclude().diagnosis(), what);
+    }
+}
+
+/// What was diagnosed is what the claim's spans show, and what its picture does.
+pub(crate) fn assert_diagnosed_alike(lab: &Lab, diagnosis: &Diagnosis, what: &str) {
+    // There may be no span to look at.
+    if diagnosis.findings().next().is_some() {
+        let collected = lab.look(&diagnosis.claim_id).collected;
+        let again = Reading::new(Topology::LAB, &collected).conclude().diagnosis();
+        assert_eq!(&again, diagnosis, "{what}: diagnose says what its claim's spans show");
+        assert_drawn_alike(lab, diagnosis, what);
+    }
+}
+
+/// The page of a claim shows red where something was found, and nowhere else.
+fn assert_drawn_alike(lab: &Lab, diagnosis: &Diagnosis, what: &str) {
+    let url = format!("{}claims/{}", lab.file.desk, diagnosis.claim_id);
+    let page = lab.client.get(url).send().unwrap().error_for_status().unwrap().text().unwrap();
+    let (_, chain) = page.split_once("<svg class=\"chain\"").expect("the page has a picture");
+    let (chain, rest) = chain.split_once("</svg>").expect("the picture ends");
+    let (beside, _) = rest.split_once("</section>").expect("the hops end");
+    let count = |text: &str, parts: &[&str]| parts.iter().map(|part| text.matches(part).count()).sum::<usize>();
+    let found = |in_chain| diagnosis.findings().filter(|finding| finding.place.is_some() == in_chain).count();
+    let shown = count(chain, &[" torn\"", " leaking\"", " lost\""]);
+    assert_eq!(shown, found(true), "{what}: {chain}\n{diagnosis:#?}");
+    assert_eq!(count(beside, &["<p class=\"bad\">"]), found(false), "{what}: {beside}\n{diagnosis:#?}");
+    let red = count(&page, &["class=\"bad\""]);
+    assert!(red == 0 || diagnosis.findings().next().is_some(), "{what}: facts are not red by themselves: {page}");
+}
+
+fn is_whole(lab: &Lab, claim_id: &str) -> bool {
+    let rows: Vec<ClaimRow> = lab.get("api/claims");
+    let row = rows.into_iter().find(|row| row.claim.claim_id.as_deref() == Some(claim_id));
+    row.and_then(|row| row.seen).is_some_and(|seen| seen.whole)
+}
+
+/// The cause is right, and so are the service that does its step and what diagnose found first; a bystander is wrong.
+pub(crate) fn assert_graded_alike(lab: &Lab, id: &str, cause: &Cause, diagnosis: &Diagnosis) {
+    let Cause { place, step, .. } = *cause;
+    let (touched, alias) = match place {
+        Place::Hop(hop) => (vec![Some(hop.from), hop.via, Some(hop.to)], step.and_then(|step| hop.done_by(step))),
+        Place::Service(service) => (vec![Some(service)], None),
+    };
+    let bystander = Topology::LAB.instrumented().filter(|service| !touched.contains(&Some(*service))).last();
+    let answer = |place: Place, step| {
+        let answer = json!({ "place": place.to_string(), "step": step });
+        lab.post("api/drill/answer", &answer).json::<Judgement>().unwrap()
+    };
+    let first = diagnosis.first.as_ref().and_then(|first| Some((first.place?, first.step)));
+    let right = [Some((place, step)), alias.map(|service| (Place::Service(service), step)), first];
+    let mut tried = Vec::new();
+    for (place, step) in right.into_iter().flatten() {
+        if tried.contains(&(place, step)) {
+            continue;
+        }
+        lab.post("api/drill", &json!({ "scenarios": [id] }));
+        if tried.is_empty() {
+            let bystander = Place::Service(bystander.expect("no cause touches every service"));
+            let judged = answer(bystander, step);
+            assert!(!judged.right, "{id}: {bystander} has nothing to do with it: {judged:#?}");
+        }
+        let judged = answer(place, step);
+        assert!(judged.right, "{id}: {place} {step:?} is the cause, by one of its names: {judged:#?}");
+        tried.push((place, step));
+    }
+}
