@@ -37,6 +37,8 @@ pub enum Outcome {
 pub enum NotABreak {
     /// The receiver links to the sender, as consumers do.
     LinkedByDesign { hop: &'static Hop },
+    /// A receiving root links to a span of the claim, though its hop cannot be told.
+    LinkedRoot { span: String },
     /// The front door decided against sampling and said so.
     NotSampled { traceresponse: String },
     /// A parent was not received, though a sampled header or its own process names it.
@@ -232,7 +234,11 @@ fn explained(reading: &Reading<'_>) -> (Vec<NotABreak>, Vec<Unknown>) {
         }
     }
     let linked = reading.inner_rows().filter(|row| row.linked && row.parent != Some(ParentUsed::Sender));
-    not_breaks.extend(linked.map(|row| NotABreak::LinkedByDesign { hop: row.hop }));
+    let hops: Vec<_> = linked.map(|row| NotABreak::LinkedByDesign { hop: row.hop }).collect();
+    if hops.is_empty() {
+        not_breaks.extend(reading.linking_roots().map(|root| NotABreak::LinkedRoot { span: root.describe() }));
+    }
+    not_breaks.extend(hops);
     not_breaks.extend(reading.front().zip(reading.caller()).map(|(front, caller)| NotABreak::Called {
         span: front.describe(),
         parent: caller.span_id,
@@ -327,7 +333,13 @@ fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
         causes.extend(split(reading));
     }
     if causes.iter().all(Cause::is_leak) {
-        let shared = reading.mixed().filter(|fragment| reading.mixes(fragment));
+        let tied = reading.tied_roots();
+        let front = reading.front().filter(|front| front.parent_span_id.is_some());
+        // A batch, or a caller that sends several claims.
+        let by_design = |fragment: &&Fragment| {
+            tied.iter().copied().chain(front).any(|span| span.trace_id == fragment.trace_id) && !reading.mixes(fragment)
+        };
+        let shared = reading.mixed().filter(|fragment| !by_design(fragment));
         causes.extend(shared.map(|fragment| Cause::SharedTrace {
             trace_id: fragment.trace_id,
             other_claims: fragment.other_claims.clone(),

@@ -151,6 +151,7 @@ pub fn cause(cause: &Cause) -> String {
 pub fn not_a_break(reason: &NotABreak) -> String {
     match reason {
         NotABreak::LinkedByDesign { hop } => format!("{hop}: joined by a link to the sender's span, by design."),
+        NotABreak::LinkedRoot { span } => format!("{span} links to a span of the claim, by design."),
         NotABreak::NotSampled { traceresponse } => {
             format!("The front door answered `traceresponse: {traceresponse}`: the sampled bit is clear.")
         }
@@ -218,7 +219,7 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
                     (0, format!("the context of claim {claim} arrived and was used, but spans were not received"))
                 }
                 NotABreak::NotSampled { .. } => (0, format!("claim {claim} has no spans by a sampling decision")),
-                NotABreak::LinkedByDesign { .. } => {
+                NotABreak::LinkedByDesign { .. } | NotABreak::LinkedRoot { .. } => {
                     (1, format!("the traces of claim {claim} are joined by links, by design"))
                 }
                 NotABreak::Refused { status } => (2, format!("claim {claim} was refused with status {status}")),

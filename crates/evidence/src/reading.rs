@@ -131,8 +131,14 @@ impl<'a> Reading<'a> {
         let evidence = self.evidence();
         let linked = self.inner_rows().filter(|row| row.linked && row.parent != Some(ParentUsed::Sender));
         let above = linked.filter_map(|row| evidence.lineage(self.receiver(row)?).last());
-        let links = |root: &&Span| root.links.iter().any(|link| evidence.span(link.trace_id, link.span_id).is_some());
-        above.chain(evidence.roots().filter(links)).collect()
+        above.chain(self.linking_roots()).collect()
+    }
+
+    /// The receiving roots that link to a span of the claim themselves.
+    pub(crate) fn linking_roots(&self) -> impl Iterator<Item = &'a Span> {
+        let evidence = self.evidence();
+        let links = |root: &Span| root.links.iter().any(|link| evidence.span(link.trace_id, link.span_id).is_some());
+        evidence.roots().filter(move |root| root.receives() && !self.is_front_door(root) && links(root))
     }
 
     /// Whether the claim came in by this span: the front door's, and not known to be another claim's.
