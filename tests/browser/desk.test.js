@@ -106,7 +106,7 @@ test("Lab 1, wholly through the page", async () => {
   page.expectsRefusal = false;
   await page.locator("#set-assignment").fill("OTEL_PROPAGATORS=tracecontext,baggage");
   await button(page, "Set").click();
-  await page.getByText("Set: every service was told.").waitFor();
+  await page.getByText("The setting was sent to every service.").waitFor();
   assert.equal((await sendClaim(page)).cells[1], "1", "the fixed claim is one trace");
   assert.equal(await check(page), "HEALTHY", "check says so by evidence");
   await picture(page, "lab-1-fixed");

@@ -218,7 +218,7 @@ impl Control {
             let url = url.join("healthz").ok()?;
             self.client.get(url).send().await.ok()?.json::<Health>().await.ok()
         };
-        // Whoever else listens on that port is not this service.
+        // Anything else that listens on that port is not this service.
         let health = ask.await.filter(|health| health.service == service.name());
         ServiceStatus {
             service: service.name().to_owned(),
