@@ -46,7 +46,7 @@ async function check(page) {
   return page.locator("#lab-result .outcome").textContent();
 }
 
-/** Sends a claim and waits until the list tells whether it is whole. */
+/** Sends a claim and waits until the list tells whether it is complete. */
 async function sendClaim(page) {
   const known = await page.locator("table.claims tbody tr").count() && await page.locator("table.claims tbody th a").first().getAttribute("href");
   await button(page, "Send a claim").click();
@@ -64,11 +64,11 @@ test("Lab 1, wholly through the page", async () => {
   assert.equal((await sendClaim(page)).cells[1], "1", "a healthy claim is one trace");
 
   await page.locator(`#use-${LAB_1}`).click();
-  await page.getByText(`${LAB_1} holds.`).waitFor();
+  await page.getByText(`${LAB_1} is active.`).waitFor();
   await page.locator("#part-lab").getByText("Two traces for one claim").waitFor();
   const broken = await sendClaim(page);
-  assert.equal(broken.cells[1], "2", "the broken claim fell into two traces");
-  assert.equal(broken.cells[2], "no", "and is not whole");
+  assert.equal(broken.cells[1], "2", "the broken claim was split into two traces");
+  assert.equal(broken.cells[2], "no", "and is not complete");
   await picture(page, "lab-1-broken");
   assert.equal(await check(page), "BROKEN", "check says so by evidence");
 
@@ -84,7 +84,7 @@ test("Lab 1, wholly through the page", async () => {
   await page.keyboard.press("Escape");
   await page.locator("#compare").click();
   await page.locator(".pair").waitFor();
-  assert.equal(await page.locator(".pair .fragment").count(), 3, "two fragments beside a whole trace");
+  assert.equal(await page.locator(".pair .fragment").count(), 3, "two fragments beside a complete trace");
   await picture(page, "lab-1-compare");
   await button(page, "Diagnose this claim").click();
   await page.locator("#diagnosis-result").getByText(/step 3 \(extract\)/).waitFor();
@@ -106,19 +106,19 @@ test("Lab 1, wholly through the page", async () => {
   page.expectsRefusal = false;
   await page.locator("#set-assignment").fill("OTEL_PROPAGATORS=tracecontext,baggage");
   await button(page, "Set").click();
-  await page.getByText("Set: every service was told.").waitFor();
-  assert.equal((await sendClaim(page)).cells[1], "1", "the mended claim is one trace");
+  await page.getByText("The setting was sent to every service.").waitFor();
+  assert.equal((await sendClaim(page)).cells[1], "1", "the fixed claim is one trace");
   assert.equal(await check(page), "HEALTHY", "check says so by evidence");
-  await picture(page, "lab-1-mended");
+  await picture(page, "lab-1-fixed");
 });
 
-test("a drill, answered wrongly, then rightly", async () => {
+test("a drill, answered wrongly, then correctly", async () => {
   const page = await desk();
   await button(page, "Start a drill").click();
   await page.getByRole("heading", { name: "A drill is on" }).waitFor();
   for (const path of ["api/settings", "api/lab", "api/drill", "parts/lab", "parts/settings", "parts/scenarios"]) {
     const { text } = await api(lab, path);
-    assert.doesNotMatch(text, /"scenario":"|OTEL_PROPAGATORS|aria-pressed="true"|– holds/, `${path} hides the scenario`);
+    assert.doesNotMatch(text, /"scenario":"|OTEL_PROPAGATORS|aria-pressed="true"|– active/, `${path} hides the scenario`);
   }
   const status = JSON.parse((await api(lab, "api/settings")).text);
   assert.deepEqual([status.scenario, status.settings, status.masked], [null, {}, true], "settings read as masked");
@@ -131,13 +131,13 @@ test("a drill, answered wrongly, then rightly", async () => {
     await page.locator("#drill-place").selectOption(place);
     await page.locator("#drill-step").selectOption(step);
     await button(page, "Answer").click();
-    await page.locator("#lab-result").getByText(/RIGHT|NOT SO/).waitFor({ timeout: 30_000 });
+    await page.locator("#lab-result").getByText(/Correct|Incorrect/).waitFor({ timeout: 30_000 });
     return page.locator("#lab-result").textContent();
   };
-  assert.match(await answer(HOP_1, "transit"), /NOT SO.*arrived, as it was sent/, "a wrong answer meets its evidence");
+  assert.match(await answer(HOP_1, "transit"), /Incorrect.*arrived, as it was sent/, "a wrong answer meets its evidence");
   await page.getByText("Wrong answers: 1").waitFor();
   await picture(page, "drill-wrong");
-  assert.match(await answer(HOP_1, "extract"), /RIGHT.*lab-1-b3-vs-w3c.*score 80/, "the score counts the wrong answer");
+  assert.match(await answer(HOP_1, "extract"), /Correct.*lab-1-b3-vs-w3c.*score 80/, "the score counts the wrong answer");
   await page.getByText("Solved 1, not solved 0, score 80, streak 1").waitFor();
   await picture(page, "drill-right");
 });
@@ -182,7 +182,7 @@ test("by keyboard alone", async () => {
   await page.locator("#claims-result").getByText("1 accepted, 0 failed", { exact: true }).waitFor();
   await tabTo("the scenario", (at) => at.id === `use-${LAB_1}`);
   await page.keyboard.press("Enter");
-  await page.getByText(`${LAB_1} holds.`).waitFor();
+  await page.getByText(`${LAB_1} is active.`).waitFor();
   await until("focus is where it was, though the list was drawn again", async () => (await focused()).id === `use-${LAB_1}`);
   await page.goto(new URL("claims/last", lab.desk).href);
   await page.locator(".rows .span").first().waitFor();

@@ -16,7 +16,7 @@ pub struct Hop {
     pub from: Service,
     /// Who is called.
     pub to: Service,
-    /// What passes the call on without a span of its own.
+    /// What passes the call on without creating a span.
     pub via: Option<Service>,
     /// How the call travels.
     pub carrier: CarrierKind,
@@ -46,7 +46,7 @@ pub enum CarrierKind {
 pub struct Arrow {
     /// The path, as SVG writes it.
     pub path: &'static str,
-    /// The left edge of the card that tells of the hop.
+    /// The left edge of the card that describes the hop.
     pub card_left: i32,
     /// The top edge of that card.
     pub card_top: i32,

@@ -1,4 +1,4 @@
-//! The chain that a claim passes through, as data: its services, its hops, and the words in which evidence speaks of them.
+//! The chain that a claim passes through, as data: its services, its hops, and the words of evidence about them.
 //!
 //! - [`service`]: one row per service: name, port, variable, colours, place in the picture
 //! - [`hop`]: one row per hop: who calls whom, by way of what, and its arrow in the picture

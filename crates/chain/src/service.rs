@@ -20,7 +20,7 @@ pub struct ServiceRow {
     pub url_variable: &'static str,
     /// Whether it carries an OpenTelemetry SDK and so has spans to show.
     pub has_sdk: bool,
-    /// How the framework that it stands in for writes routes; `None` if it has no SERVER spans of its own.
+    /// How the framework that it stands in for writes routes; `None` if it has no SERVER spans.
     pub routes: Option<RouteSyntax>,
     /// Its colour, the same in every drawing. Its name always stands beside it.
     pub colour: Colour,

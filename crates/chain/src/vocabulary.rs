@@ -1,4 +1,4 @@
-//! The words in which evidence speaks of spans and hops, written alike in scenario files, JSON and the CLI.
+//! The words of evidence about spans and hops, written alike in scenario files, JSON and the CLI.
 
 use serde::{Deserialize, Serialize};
 

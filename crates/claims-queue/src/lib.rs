@@ -4,7 +4,7 @@
 //! - [`Message`]: what travels; its attributes are the carrier of trace context
 //! - `sqlite`: a table in a file that several processes share; `nats`: JetStream, with the cargo feature `nats`
 //!
-//! It writes nothing into attributes and reads nothing from them: that is for the propagators of its users. It makes no
+//! It writes nothing into attributes and reads nothing from them: that is for the propagators of its users. It creates no
 //! spans, retries nothing by itself, and promises no exactly-once processing.
 //!
 //! # What every adapter promises

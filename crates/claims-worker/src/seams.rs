@@ -9,7 +9,7 @@ choice! {
         Extract = "extract",
         /// Nobody looks at it.
         Ignore = "ignore",
-        /// Messages are processed in a batch, which is linked to whoever sent them.
+        /// Messages are processed in a batch, which is linked to their senders.
         LinkBatch = "link-batch",
     }
 }

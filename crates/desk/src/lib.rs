@@ -1,13 +1,13 @@
-//! The control desk of the lab, web page and JSON API in one: choose a scenario, drive claims, see into which traces
-//! each fell, and be told by evidence whether the chain is whole.
+//! The control desk of the lab, web page and JSON API in one: choose a scenario, send claims, see which traces each
+//! was split into, and read what the evidence says of the chain.
 //!
 //! - [`api`]: what goes in and out, as JSON: values, routes, their OpenAPI document, events
 //! - `page`: the same for people, rendered here
 //! - [`guard`]: who may ask, and how much
 //! - `lab`: what can be asked, and what answers it: settings, front door, claims seen, evidence, check
-//! - `drill`: a hidden scenario, its score, whether an answer is right, and the type of what a drill hides
+//! - `drill`: a hidden scenario, its score, whether an answer is correct, and the type of what a drill hides
 //!
-//! The desk makes no spans. What it says of a claim rests on spans and the answer's `traceresponse` header, never on
+//! The desk creates no spans. What it says of a claim rests on spans and the answer's `traceresponse` header, never on
 //! settings.
 
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ pub struct Config {
     pub schema: Arc<Schema>,
     /// Hosts that may be asked for, beside those of loopback.
     pub allowed_hosts: Vec<String>,
-    /// What has to be shown by whoever asks; see [`check_exposure`](guard::token::check_exposure).
+    /// What every request has to show; see [`check_exposure`](guard::token::check_exposure).
     pub token: Option<Token>,
     /// Whether the answers of scenarios stay hidden.
     pub lock_reveal: bool,

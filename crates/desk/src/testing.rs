@@ -38,7 +38,7 @@ where = "python-api -> java-claims"
 step = "extract"
 text = "It is B3."
 [[fixes]]
-text = "Mend it."
+text = "Fix it."
 settings.python-api.OTEL_PROPAGATORS = "tracecontext,baggage"
 [broken]
 missing_parents = []

@@ -1,7 +1,7 @@
 //! A third party that checks claims for fraud. It exports nothing; it only remembers which trace headers and baggage it
 //! was sent, as any company that is called could.
 //!
-//! `POST /checks` checks a claim, `GET /checks/{claim id}` tells what came with it. It keeps the newest claims in memory.
+//! `POST /checks` checks a claim, `GET /checks/{claim id}` answers what came with it. It keeps the newest claims in memory.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};

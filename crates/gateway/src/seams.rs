@@ -14,9 +14,9 @@ choice! {
     TraceContext = "TRACE_CONTEXT" {
         /// It passes.
         Pass = "pass",
-        /// The gateway sends one of its own, as `proxy_set_header traceparent "00-$request_id-…"` would.
+        /// The gateway sends its own, as `proxy_set_header traceparent "00-$request_id-…"` would.
         Own = "own",
-        /// The gateway continues the trace with a span of its own, which nobody exports: a mesh without a backend.
+        /// The gateway continues the trace with a span that is not exported: a mesh without a backend.
         Continue = "continue",
     }
 }

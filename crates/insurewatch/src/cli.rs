@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::program::Program;
 
-/// A lab in which distributed traces break, and where one learns why.
+/// A lab in which distributed traces break, and where you learn why
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -30,7 +30,7 @@ pub(crate) struct Lab {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the whole lab on this machine; Ctrl-C ends it
+    /// Run the whole lab on this machine; Ctrl-C stops it
     Up(Up),
     /// Run one service
     Serve(Serve),
@@ -41,9 +41,9 @@ pub(crate) enum Command {
     Claim(Claim),
     /// Draw the traces of one claim on one clock
     Trace(Trace),
-    /// Send probe claims and judge by their traces whether the chain is whole
+    /// Send probe claims and judge by their traces whether the chain is healthy
     ///
-    /// Exit code 0: whole, or not a propagation break. 1: broken or leaking. 2: cannot tell.
+    /// Exit code 0: healthy, or not a propagation break. 1: broken or leaking. 2: cannot tell.
     Check(Check),
     /// Walk through the four steps for every hop: injected, survived transit, extracted, used
     ///
@@ -52,9 +52,9 @@ pub(crate) enum Command {
     /// A hidden random scenario, with the clock running
     #[command(subcommand)]
     Drill(Drill),
-    /// The next hint for the scenario that holds
+    /// The next hint for the active scenario
     Hint(Json),
-    /// The whole answer of the scenario that holds
+    /// The whole answer of the active scenario
     Reveal(Json),
     /// Ask a service's /healthz; exit code 0 if it answers
     #[command(hide = true)]
@@ -112,14 +112,14 @@ pub(crate) enum Scenario {
         #[command(flatten)]
         json: Json,
     },
-    /// Switch to a scenario; returns when every service follows it
+    /// Switch to a scenario; returns when all services have applied it
     Use {
         /// The scenario
         id: String,
         #[command(flatten)]
         json: Json,
     },
-    /// Change one setting of one service; returns when every service follows it
+    /// Change one setting of one service; returns when all services have applied it
     Set {
         /// The service, such as python-api
         service: String,
@@ -131,7 +131,7 @@ pub(crate) enum Scenario {
     },
     /// Switch to the healthy scenario
     Reset(Json),
-    /// What is set, and who follows it
+    /// What is set, and which services have applied it
     Status(Json),
 }
 
@@ -198,7 +198,7 @@ pub(crate) enum Drill {
         #[command(flatten)]
         json: Json,
     },
-    /// Say where the first step fails; exit code 0 if that is right, 1 if not
+    /// Say where the first step fails; exit code 0 if the answer is correct, 1 if not
     Answer {
         /// A hop, such as 'python-api -> java-claims', or a service
         place: String,

@@ -205,7 +205,7 @@ pub(crate) fn draw(report: &ClaimReport) -> String {
     let mut text = evidence::render(&Reading::new(Topology::LAB, &report.collected), &style);
     if !report.collected.complete {
         text.push_str(&format!(
-            "after {:.1} s some spans of the chain were not there\n",
+            "after {:.1} s some spans of the chain were not received yet\n",
             seconds(report.collected.waited_millis)
         ));
     }
@@ -242,7 +242,7 @@ fn print_report(report: &CheckReport) {
         anstream::println!("{DIM}{}  {traces}{DIM:#}", claim.claim_id);
     }
     anstream::println!(
-        "{DIM}waited {:.1} s; a span that is not there after {:.0} s counts as absent{DIM:#}",
+        "{DIM}waited {:.1} s; a span that has not arrived after {:.0} s counts as not received{DIM:#}",
         seconds(report.waited_ms),
         seconds(report.deadline_ms)
     );
@@ -316,13 +316,13 @@ fn print_switched(status: &Status, json: cli::Json) -> anyhow::Result<ExitCode> 
         return print_status(status, json);
     }
     anstream::println!(
-        "{BOLD}{}{BOLD:#} holds, and every service follows it",
+        "{BOLD}{}{BOLD:#} is active; all services have applied it",
         status.scenario.as_deref().unwrap_or("-")
     );
     Ok(ExitCode::SUCCESS)
 }
 
-/// Exit code 1 if a service does not follow.
+/// Exit code 1 if a service has not applied it.
 fn print_status(status: &Status, json: cli::Json) -> anyhow::Result<ExitCode> {
     if json.json {
         print_json(status)?;
@@ -354,11 +354,11 @@ impl ServiceLine {
     fn of(service: &desk::api::ServiceStatus, newest: u64) -> Self {
         match (service.generation, &service.refused) {
             (None, _) => Self { style: BAD, text: "does not answer".to_owned() },
-            (Some(_), Some(refused)) => Self { style: BAD, text: format!("refuses the settings: {refused}") },
+            (Some(_), Some(refused)) => Self { style: BAD, text: format!("rejects the settings: {refused}") },
             (Some(generation), None) if generation < newest => {
-                Self { style: UNSURE, text: format!("still follows generation {generation}") }
+                Self { style: UNSURE, text: format!("still at generation {generation}") }
             }
-            (Some(_), None) => Self { style: DIM, text: "follows".to_owned() },
+            (Some(_), None) => Self { style: DIM, text: "applied".to_owned() },
         }
     }
 }
@@ -382,7 +382,7 @@ pub(crate) fn print_wrapped(bullet: &str, text: &str) {
 }
 
 async fn switching<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    waiting("waiting until every service follows", work).await
+    waiting("waiting until all services have applied it", work).await
 }
 
 pub(crate) async fn waiting<T>(what: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

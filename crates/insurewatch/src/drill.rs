@@ -39,7 +39,7 @@ fn spaced(place: &str) -> String {
 }
 
 fn print_judgement(judgement: &Judgement) {
-    let (style, word) = if judgement.right { (GOOD, "RIGHT") } else { (BAD, "NOT SO") };
+    let (style, word) = if judgement.right { (GOOD, "Correct") } else { (BAD, "Incorrect") };
     anstream::println!("{style}{word}{style:#}");
     for sentence in &judgement.evidence {
         print_wrapped("- ", sentence);

@@ -91,7 +91,7 @@ impl Process {
             result = work(&self.health) => result.map(|()| ExitCode::SUCCESS),
             ended = self.follower => {
                 let cause = ended.err().map_or_else(|| "its watch ended".to_owned(), |error| error.to_string());
-                tracing::error!(cause, "settings are no longer followed: the service ends, to be started again");
+                tracing::error!(cause, "the settings can no longer be watched: the service ends, to be started again");
                 Ok(ExitCode::FAILURE)
             }
         };
@@ -181,11 +181,11 @@ fn follow(
             match applied {
                 Ok(()) => {
                     // What was set is not logged: a learner could read the answer there.
-                    tracing::info!(generation = active.generation, "settings are followed");
+                    tracing::info!(generation = active.generation, "settings applied");
                     sender.send_replace(Following { generation: active.generation, refused: None });
                 }
                 Err(error) => {
-                    tracing::warn!(error, "new settings are refused, the last good ones stay");
+                    tracing::warn!(error, "new settings rejected, the last valid ones stay active");
                     sender.send_modify(|following| following.refused = Some(error));
                 }
             }

@@ -110,7 +110,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
         Some(service) = misconfigured.recv() => Err(last_words(&data_dir, service)),
         () = &mut shutdown => Ok(()),
     };
-    anstream::eprintln!("ending: what is under way is finished, what waits is exported");
+    anstream::eprintln!("shutting down: draining requests, flushing spans");
     stop(kept).await;
     let _ = std::fs::remove_file(LabFile::path(&data_dir));
     result.map(|()| ExitCode::SUCCESS)
@@ -356,7 +356,7 @@ async fn show_first_claim(desk: &DeskClient) {
         let report: ClaimReport = desk.get(&format!("api/claims/{id}?wait_ms=10000")).await?;
         anstream::print!("\n{}", commands::draw(&report));
         anstream::println!(
-            "the first claim's traces were there after {:.1} s; Ctrl-C ends the lab",
+            "the first claim's traces were received after {:.1} s; Ctrl-C stops the lab",
             began.elapsed().as_secs_f64()
         );
         anyhow::Ok(())

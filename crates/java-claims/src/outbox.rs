@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
-/// Whoever asks for health does not wait for a queue that is gone.
+/// A question about health does not wait for a queue that is gone.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A message about a claim, with the PRODUCER span that sends it: made only once it is certain that it is sent.

@@ -1,4 +1,4 @@
-//! An old tracing library, still in the call path, that knows nothing of the SDK and sends B3 ids of its own making.
+//! An old tracing library, still in the call path, that knows nothing of the SDK and sends B3 ids that it makes up.
 
 use async_trait::async_trait;
 use http::{Extensions, HeaderValue};

@@ -7,7 +7,7 @@ choice! {
     ClaimsClient = "CLAIMS_CLIENT" {
         /// By the instrumented client.
         Traced = "traced",
-        /// By the same client, on top of an old library that still sends B3 ids of its own making.
+        /// By the same client, on top of an old library that still sends B3 ids that it makes up.
         WithLegacyB3 = "with-legacy-b3",
     }
 }

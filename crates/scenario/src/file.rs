@@ -34,7 +34,7 @@ pub struct Scenario {
     /// What is broken; absent means healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
-    /// What must be seen when it is mended; absent: what the healthy chain demands.
+    /// What must be seen once it is fixed, beyond what the topology demands; absent: what `healthy` demands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healed: Option<Expectation>,
 }
@@ -44,7 +44,7 @@ pub struct Scenario {
 pub struct Fault {
     /// Where and why.
     pub cause: Cause,
-    /// Ways to mend it, each complete by itself. Only a control may have none.
+    /// Ways to fix it, each complete by itself. Only a control may have none.
     pub fixes: Vec<Fix>,
     /// What must be seen while it is broken.
     pub broken: Expectation,
@@ -65,7 +65,7 @@ pub struct Cause {
     pub text: String,
 }
 
-/// One way to mend it.
+/// One way to fix it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fix {
     /// What is done, in words.

@@ -31,7 +31,7 @@ insurewatch scenario use lab-1-b3-vs-w3c   # switch it on, live
 insurewatch claim && insurewatch trace --last
 insurewatch diagnose                       # the four steps, hop by hop
 insurewatch scenario set python-api OTEL_PROPAGATORS=tracecontext,baggage
-insurewatch check lab-1-b3-vs-w3c          # is it mended?
+insurewatch check lab-1-b3-vs-w3c          # is it fixed?
 ```
 
 The four steps of every diagnosis: 1. does the sender **inject**? 2. does the header survive **transit**? 3. does the \

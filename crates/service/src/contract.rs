@@ -46,7 +46,7 @@ pub struct FraudCheck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FraudFinding {
-    /// Nothing speaks against the claim.
+    /// Nothing is suspicious about the claim.
     Clear,
     /// A person should look at it.
     Suspicious,

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::{Problem, claim_id};
 
-/// How long requests under way may take after the end was asked for.
+/// How long running requests may take after shutdown was asked for.
 const DRAIN_FOR: Duration = Duration::from_secs(5);
 /// The largest request body, in bytes: far above any claim.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -28,7 +28,7 @@ pub fn instrumented(routes: Router, server: Server) -> Router {
         .layer(from_fn_with_state(server, telemetry::server::trace))
 }
 
-/// Serves until `shutdown` resolves, then lets requests under way end, within some seconds.
+/// Serves until `shutdown` resolves, then drains running requests, within some seconds.
 ///
 /// # Errors
 /// The listener fails.
@@ -53,7 +53,7 @@ pub async fn run(
     tokio::select! {
         result = server => result,
         () = overdue => {
-            tracing::warn!(waited_s = DRAIN_FOR.as_secs(), "requests were still under way at the end");
+            tracing::warn!(waited_s = DRAIN_FOR.as_secs(), "requests were still running at shutdown");
             Ok(())
         }
     }

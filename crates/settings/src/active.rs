@@ -26,7 +26,7 @@ use crate::schema::Schema;
 use crate::values::Settings;
 use chain::Service;
 
-/// The settings that hold now. The default, generation 0 with no settings, is what an absent file means.
+/// The active settings. The default, generation 0 with no settings, is what an absent file means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Active {
     /// Grows with every change, so that one can tell who has seen it.

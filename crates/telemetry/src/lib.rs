@@ -7,6 +7,7 @@
 //! - [`server`], [`client`], [`db`]: spans at the edges of a process, by the stable semantic conventions
 //! - [`messaging`]: messages as carrier
 //! - [`sdk`]: provider, sampler and exporter; changes prepared, then put in place; flush at the end
+//! - `sampler`, `export`: those two, each with a part that can be exchanged while spans are created
 //! - [`logs`]: JSON lines with trace and span id
 //!
 //! It exports no metrics and no logs, has no faults, and knows no scenario: a scenario only sets what an operator could. A

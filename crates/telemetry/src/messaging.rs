@@ -1,7 +1,7 @@
 //! PRODUCER and CONSUMER spans, by the [messaging conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/)
 //! (still in development; pinned by the version of the conventions' crate).
 //!
-//! A message has no headers of its own: its attributes, names with string values, are the carrier.
+//! A message has no headers: its attributes, names with string values, are the carrier.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ pub fn consume(operation: Operation, message_id: &str, attributes: &Attributes, 
     cx
 }
 
-/// Starts a CONSUMER span for a batch, a root that is linked to whoever sent each message.
+/// Starts a CONSUMER span for a batch, a root that is linked to the sender of each message.
 #[must_use]
 pub fn consume_batch(operation: Operation, senders: Vec<SpanContext>, messages: usize) -> Context {
     let count = i64::try_from(messages).unwrap_or(i64::MAX);

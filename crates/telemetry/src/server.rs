@@ -18,7 +18,7 @@ use crate::SCOPE;
 use crate::carrier::{HeaderExtractor, recorded_headers};
 use crate::propagation::traceparent;
 
-/// Tells the caller which trace its request became, whichever format the services speak among themselves. No level of
+/// Tells the caller which trace its request became, whichever format the services propagate among themselves. No level of
 /// Trace Context has it as a standard: it comes from an [editor's draft], which later moved to `Server-Timing`.
 ///
 /// [editor's draft]: https://github.com/w3c/trace-context/blob/3f51f68/spec/21-http_response_header_format.md

@@ -46,13 +46,13 @@ pub struct LabStatus {
     pub traffic: Traffic,
 }
 
-/// A service as its `/healthz` tells it.
+/// A service as its `/healthz` reports it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStatus {
     pub service: String,
     /// Where it answers.
     pub url: String,
-    /// The generation of settings that it follows; absent if it does not answer.
+    /// The generation of settings that it has applied; absent if it does not answer.
     pub generation: Option<u64>,
     /// Why it refuses newer settings, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,7 +89,7 @@ pub struct Status {
     /// Whether scenario and settings are hidden, because a drill is on.
     #[serde(default)]
     pub masked: bool,
-    /// Whether every service follows the newest generation.
+    /// Whether all services have applied the newest generation.
     pub settled: bool,
     pub services: Vec<ServiceStatus>,
 }
@@ -179,7 +179,7 @@ pub struct ClaimReport {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {
-    /// A scenario whose healed expectation must hold too.
+    /// A scenario whose healed expectation must be met too.
     #[serde(default)]
     pub id: Option<String>,
 }
@@ -199,7 +199,7 @@ pub struct CheckReport {
     pub verdict: Verdict,
     /// The claims that were sent for it.
     pub probes: Vec<SentClaim>,
-    /// After how many milliseconds an unseen span counts as absent.
+    /// After how many milliseconds a span counts as not received.
     pub deadline_ms: u64,
     /// How many milliseconds the evidence was waited for.
     pub waited_ms: u64,
@@ -250,7 +250,7 @@ pub struct ClaimRow {
 /// What was seen of a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Seen {
-    /// Into how many traces it fell.
+    /// How many traces it was split into.
     pub traces: usize,
     /// Who has spans in them.
     pub services: Vec<String>,
@@ -258,22 +258,22 @@ pub struct Seen {
     pub roots: Vec<String>,
     /// How many spans they have.
     pub spans: usize,
-    /// Whether it is one whole trace, in which every hop's parent is its sender.
+    /// Whether it is one complete trace, in which every hop's parent is its sender.
     pub whole: bool,
-    /// Whether all is said: the evidence is complete and stayed as it was, or what is not there counts as absent.
+    /// Whether its evidence is settled: complete and unchanged for a while, or what is missing counts as not received.
     pub settled: bool,
 }
 
-/// `GET /api/scoreboard`: the claims of the last minutes that are whole, or will not be.
+/// `GET /api/scoreboard`: the claims of the last minutes whose evidence is settled.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Scoreboard {
     /// How far it looks back, in seconds.
     pub window_s: u64,
     /// How many claims these are.
     pub claims: usize,
-    /// How many of them are whole.
+    /// How many of them are complete.
     pub whole: usize,
-    /// How many claims fell into each number of traces.
+    /// How many claims were split into each number of traces.
     #[schema(value_type = HashMap<String, usize>)]
     pub by_traces: BTreeMap<usize, usize>,
     /// How many spans without a parent each service has.
@@ -330,7 +330,7 @@ pub struct DrillStatus {
     pub scenarios: Vec<String>,
 }
 
-/// A drill that is on. Which scenario it is, nobody is told.
+/// A drill that is on, without its scenario.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CurrentDrill {
     /// When it began, in milliseconds since the Unix epoch.
@@ -343,7 +343,7 @@ pub struct CurrentDrill {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EndedDrill {
     pub scenario: String,
-    /// Whether it was answered rightly.
+    /// Whether it was answered correctly.
     pub solved: bool,
     /// How it ended, in a sentence.
     pub ending: String,
@@ -376,7 +376,7 @@ pub struct DrillRecord {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Judgement {
     pub right: bool,
-    /// What speaks for or against it, one sentence each.
+    /// What supports or contradicts it, one sentence each.
     pub evidence: Vec<String>,
     /// Where the drill stands now.
     pub drill: DrillStatus,

@@ -10,7 +10,7 @@ use utoipa::{OpenApi, ToSchema};
 #[openapi(
     info(
         title = "InsureWatch desk",
-        description = "Choose a scenario, drive claims, see into which traces each fell, and be told by evidence whether the chain is whole. Bound beyond loopback it wants a bearer token.",
+        description = "Choose a scenario, send claims, see which traces each was split into, and read what the evidence says of the chain. Beyond loopback it requires a bearer token.",
     ),
     components(schemas(Problem))
 )]
@@ -46,7 +46,7 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("401", "The bearer token is missing or wrong."),
     ("403", "A page of another site asked, or the answers are locked."),
     ("404", "There is no such thing."),
-    ("409", "It does not fit what holds now: a drill is on or is not, or the file of active settings is wrong."),
+    ("409", "It does not fit the present state: a drill is on or is not, or the file of active settings is wrong."),
     ("503", "A part of the lab that is needed does not answer."),
 ];
 const WITH_BODY: &[(&str, &str)] = &[

@@ -82,19 +82,19 @@ async fn answer(State(lab): Shared, InPath(id): InPath<String>) -> Answer<Scenar
     lab.answer(&id).map(Json)
 }
 
-/// What is set, and who follows it.
+/// What is set, and which services have applied it.
 #[utoipa::path(get, path = "/api/settings", responses((status = 200, body = Status)))]
 async fn status(State(lab): Shared) -> Answer<Status> {
     lab.status().await.map(Json)
 }
 
-/// Switches to a scenario; answers when every service follows it. It ends a drill.
+/// Switches to a scenario; answers when all services have applied it. It ends a drill.
 #[utoipa::path(post, path = "/api/settings/use", request_body = UseRequest, responses((status = 200, body = Status)))]
 async fn use_scenario(State(lab): Shared, Body(request): Body<UseRequest>) -> Answer<Status> {
     lab.use_scenario(&request.id).await.map(Json)
 }
 
-/// Changes one setting of one service; answers when every service follows it.
+/// Changes one setting of one service; answers when all services have applied it.
 #[utoipa::path(post, path = "/api/settings/set", request_body = SetRequest, responses((status = 200, body = Status)))]
 async fn set(State(lab): Shared, Body(request): Body<SetRequest>) -> Answer<Status> {
     lab.set(&request).await.map(Json)
@@ -153,13 +153,13 @@ async fn scoreboard(State(lab): Shared) -> Json<Scoreboard> {
     Json(lab.scoreboard())
 }
 
-/// The next hint for the scenario that holds; in a drill every hint but the last.
+/// The next hint for the active scenario; in a drill every hint but the last.
 #[utoipa::path(post, path = "/api/hint", responses((status = 200, body = Hint)))]
 async fn hint(State(lab): Shared) -> Answer<Hint> {
     lab.hint().await.map(Json)
 }
 
-/// The whole answer of the scenario that holds. It ends a drill.
+/// The whole answer of the active scenario. It ends a drill.
 #[utoipa::path(post, path = "/api/reveal", responses((status = 200, body = Object)))]
 async fn reveal(State(lab): Shared) -> Answer<Scenario> {
     lab.reveal().await.map(Json)
@@ -196,7 +196,7 @@ async fn drill(State(lab): Shared) -> Json<DrillStatus> {
     Json(lab.drill())
 }
 
-/// Starts a drill: a scenario that nobody is told, and the clock.
+/// Starts a drill: a scenario that is kept secret, and the clock.
 #[utoipa::path(post, path = "/api/drill", request_body = DrillRequest, responses((status = 200, body = DrillStatus)))]
 async fn start_drill(State(lab): Shared, Body(request): Body<DrillRequest>) -> Answer<DrillStatus> {
     lab.start_drill(&request).await.map(Json)

@@ -238,7 +238,7 @@ impl Book {
 impl Ending {
     const fn sentence(self) -> &'static str {
         match self {
-            Self::Solved => "Answered rightly.",
+            Self::Solved => "Answered correctly.",
             Self::Diagnosed => "Ended by a diagnosis.",
             Self::Revealed => "Ended by revealing the answer.",
             Self::Abandoned => "Ended by switching to another scenario.",

@@ -1,4 +1,4 @@
-//! Whether the answer to a drill is right, and what speaks against it.
+//! Whether the answer to a drill is correct, and what contradicts it.
 
 use chain::{Hop, Place, Service, Step, Topology};
 use evidence::diagnose::{Cell, CellStatus, HopDiagnosis};
@@ -26,7 +26,7 @@ pub(crate) enum Grade {
         /// The text of the cause.
         cause: String,
     },
-    /// These sentences speak against it.
+    /// These sentences contradict it.
     Against(Vec<String>),
 }
 
@@ -42,7 +42,7 @@ impl Answer {
         self.means(Some(cause.place), cause.step).then(|| Grade::Cause(cause.text.clone()))
     }
 
-    /// Whether it names this place and step: a step at a hop is also a step of whoever does it there.
+    /// Whether it names this place and step: a step at a hop is also a step of the service that does it.
     fn means(self, place: Option<Place>, step: Option<Step>) -> bool {
         let done_by = |hop: &Hop| step.and_then(|step| hop.done_by(step)).map(Place::Service);
         let at = |place| self.place == place || matches!(place, Place::Hop(hop) if done_by(hop) == Some(self.place));
@@ -83,7 +83,7 @@ impl Answer {
                 }
                 CellStatus::Ok => format!("Inside {service}: {}.", reason(&inside.used)),
                 CellStatus::Failed | CellStatus::Unknown | CellStatus::NotApplicable => {
-                    format!("The spans of {service} show nothing that speaks for it.")
+                    format!("The spans of {service} show nothing that supports it.")
                 }
             }],
             Some(_) => at_hops.collect(),
@@ -110,7 +110,7 @@ impl Grade {
         }
     }
 
-    /// What speaks for or against the answer.
+    /// What supports or contradicts the answer.
     pub(crate) fn into_sentences(self) -> Vec<String> {
         match self {
             Self::Cause(text) => vec![text],

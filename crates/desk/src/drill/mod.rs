@@ -1,7 +1,7 @@
 //! Drills: a hidden scenario, to be found by its evidence.
 //!
 //! - `book`: which scenario is hidden, the clock, the score, and the file that keeps them
-//! - `grading`: whether an answer is right, and what speaks against it
+//! - `grading`: whether an answer is correct, and what contradicts it
 //! - `spoiler`: the type of what a drill hides
 
 mod book;

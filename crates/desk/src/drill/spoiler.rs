@@ -6,7 +6,7 @@ use crate::drill::Drills;
 
 /// A value that would give a drill's answer away: a scenario, settings, a verdict, a diagnosis.
 ///
-/// Whatever makes such a value wraps it at once, and nothing outside `drill` can reach into it. So whoever shows one has
+/// Whatever makes such a value wraps it at once, and nothing outside `drill` can reach into it. So code that shows one has
 /// to go through [`Drills::open`], which has nothing to give while a drill is on, [`Drills::show`], which masks it then, or
 /// [`Spoiler::after`], which takes proof that the drill was ended. Forgetting to mask does not compile. Open it last, after
 /// everything that waits: a drill may begin in between. Spans and headers are no spoilers: they are what a learner has to

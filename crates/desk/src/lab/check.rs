@@ -17,7 +17,7 @@ const PROBES: usize = 3;
 /// Every probe carries this baggage: whether the application could read it tells extraction from use.
 const PROBE_BAGGAGE: &str = "tenant.id=acme-corp";
 
-/// Sends probes and judges all of them; `healed` must hold too, if there is one.
+/// Sends probes and judges all of them; `healed` must be met too, if there is one.
 pub(super) async fn report(
     front_door: &FrontDoor,
     reader: &EvidenceReader,

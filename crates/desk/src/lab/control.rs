@@ -1,4 +1,4 @@
-//! Switches settings, and waits until every service follows them.
+//! Switches settings, and waits until all services have applied them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,14 +112,14 @@ impl Control {
         self.switch(self.get(id)?, None).await
     }
 
-    /// Says which scenario holds, and changes nothing else.
+    /// Says which scenario is active, and changes nothing else.
     pub(crate) async fn name_scenario(&self, id: &str) -> Result<Spoiler<Status>, Problem> {
         self.change(|active| active.scenario = Some(id.to_owned())).await
     }
 
     async fn switch(&self, scenario: &Scenario, name: Option<String>) -> Result<Spoiler<Status>, Problem> {
         let path = self.active.lock().await;
-        // The old settings are not needed, so a file that was spoilt by hand is mended by this.
+        // The old settings are not needed, so a file that was spoilt by hand is repaired by this.
         let generation = match Active::generation_in(&path) {
             Some(generation) => generation,
             None => self.healths().await.iter().filter_map(|service| service.generation).max().unwrap_or_default(),
@@ -140,7 +140,7 @@ impl Control {
         self.change(|active| active.settings.merge(&change)).await
     }
 
-    /// The scenario that holds.
+    /// The active scenario.
     pub(crate) async fn current(&self) -> Result<Spoiler<&Scenario>, Problem> {
         let path = self.active.lock().await;
         let active = self.load(&path)?;
@@ -176,7 +176,7 @@ impl Control {
         self.publish(&path, active).await
     }
 
-    /// Writes a new generation and waits until it is followed. What follows is told, not assumed.
+    /// Writes a new generation and waits until it is applied; which services have is asked, not assumed.
     async fn publish(&self, path: &Path, mut active: Active) -> Result<Spoiler<Status>, Problem> {
         active.generation = active.generation.saturating_add(1);
         active.write(path).map_err(|error| Problem::internal(&error))?;
@@ -218,7 +218,7 @@ impl Control {
             let url = url.join("healthz").ok()?;
             self.client.get(url).send().await.ok()?.json::<Health>().await.ok()
         };
-        // Whoever else listens on that port is not this service.
+        // Anything else that listens on that port is not this service.
         let health = ask.await.filter(|health| health.service == service.name());
         ServiceStatus {
             service: service.name().to_owned(),

@@ -19,7 +19,7 @@ use crate::lab::observer::Observer;
 
 /// How long an answer may take; longer than the services wait for each other.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// At the most so many claims are under way at once; the rate suffers before the lab does.
+/// At most so many claims are in flight at once; the rate suffers before the lab does.
 const MAX_UNDER_WAY: usize = 256;
 /// The time between two claims of the slowest traffic; rates close to 0 would ask for more than a clock can hold.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
@@ -41,7 +41,7 @@ struct Inner {
     failed: AtomicU64,
 }
 
-/// The headers of a caller who has a context of their own.
+/// The headers of a caller who has their own context.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller {
     pub(crate) traceparent: Option<String>,

@@ -196,7 +196,7 @@ impl Seen {
         }
     }
 
-    /// Before its deadline a claim may be called whole, but not broken.
+    /// Before its deadline a claim may be called complete, but not broken.
     pub(crate) fn is_decided(&self) -> bool {
         self.whole || self.settled
     }
@@ -232,7 +232,7 @@ mod tests {
         assert!(!entry.note(seen(3, false), false, at(9_000)), "nothing new");
         assert!(!entry.row.seen.as_ref().unwrap().is_decided(), "not even now");
         assert_eq!(entry.due, Some(at(10_000)), "the last look is at the deadline, however long the pause before");
-        assert!(entry.note(seen(3, false), false, at(10_000)), "now it counts as absent");
+        assert!(entry.note(seen(3, false), false, at(10_000)), "now it counts as not received");
         assert!(entry.row.seen.as_ref().unwrap().is_decided(), "so all is said");
         assert_eq!(entry.due, None, "and nobody looks again");
     }

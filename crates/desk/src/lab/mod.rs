@@ -1,7 +1,7 @@
 //! What can be asked of the desk, by the API and by the pages alike.
 //!
 //! - here: [`Lab`], the only thing that routes and pages know
-//! - `control`: switches settings and waits until every service follows them
+//! - `control`: switches settings and waits until all services have applied them
 //! - `front_door`: sends claims through the front door, singly or as traffic
 //! - `observer`, `log`: looks once at each claim, and remembers the newest
 //! - `reader`: gathers the evidence of a claim: its spans, and what the third party remembers
@@ -154,7 +154,7 @@ impl Lab {
         self.control.brief(id)
     }
 
-    /// The scenario that holds; none while a drill is on.
+    /// The active scenario; none while a drill is on.
     pub(crate) async fn current(&self) -> Result<Option<ScenarioBrief>, Problem> {
         let current = self.control.current().await?;
         Ok(self.drills.open(current).map(ScenarioBrief::from))

@@ -57,7 +57,7 @@ pub(super) fn list(lab: &Lab, all: bool) -> Markup {
         @if claims.is_empty() { p { "No claim was sent yet." } } @else {
             div.scroll role="region" aria-label="Newest claims" tabindex="0" {
                 table.claims {
-                    thead { tr { th scope="col" { "Claim" } th scope="col" { "Status" } th scope="col" { "Traces" } th scope="col" { "Whole" } th scope="col" { "Services reached" } } }
+                    thead { tr { th scope="col" { "Claim" } th scope="col" { "Status" } th scope="col" { "Traces" } th scope="col" { "Complete" } th scope="col" { "Services reached" } } }
                     tbody { @for row in claims.iter().take(shown) { (claim(row)) } }
                 }
             }
@@ -83,7 +83,7 @@ fn claim(row: &ClaimRow) -> Markup {
                 Some(seen) => {
                     td { (seen.traces) }
                     td { @if seen.whole { span.good { "yes" } } @else if seen.settled { span.bad { "no" } } @else { "…" } }
-                    td { @if seen.services.is_empty() { "no span arrived" } @else { (seen.services.join(", ")) } }
+                    td { @if seen.services.is_empty() { "no span received" } @else { (seen.services.join(", ")) } }
                 },
             }
         }
@@ -96,11 +96,11 @@ pub(super) fn board(lab: &Lab) -> Markup {
     html! {
         @if let Some(share) = share {
             dl.board aria-label=(format!("The last {} minutes", board.window_s / 60)) {
-                div { dt { "Whole claims" } dd { strong { (share) " %" } " of " (board.claims) } }
+                div { dt { "Complete claims" } dd { strong { (share) " %" } " of " (board.claims) } }
                 div { dt { "Traces per claim" } dd { @for (traces, claims) in &board.by_traces { span.nowrap { (traces) ": " (claims) "×" } " " } } }
                 div { dt { "Root spans" } dd { @for (service, roots) in &board.roots { span.nowrap { (service) ": " (roots) } " " } } }
             }
-            p.quiet { "Of the last " (board.window_s / 60) " minutes, as far as all is said of claims." }
+            p.quiet { "Of the last " (board.window_s / 60) " minutes, settled claims only." }
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
 fn settings_form(lab: &Lab) -> Markup {
     let schema = lab.schema();
     html! {
-        form.row data-post="/api/settings/set" data-into="settings-result" data-say="Set: every service was told." data-wait="Waiting until every service follows" {
+        form.row data-post="/api/settings/set" data-into="settings-result" data-say="The setting was sent to every service." data-wait="Waiting until all services have applied it" {
             div {
                 label for="set-service" { "Service" }
                 select #set-service name="service" {
@@ -65,7 +65,7 @@ fn settings_form(lab: &Lab) -> Markup {
             @for key in keys(lab) { option value=(format!("{key}=")) {} }
         }
         p #settings-result.result aria-live="polite" {}
-        form data-post="/api/settings/reset" data-into="settings-result" data-say="The healthy scenario holds." data-wait="Waiting until every service follows" {
+        form data-post="/api/settings/reset" data-into="settings-result" data-say="The healthy scenario is active." data-wait="Waiting until all services have applied it" {
             button.quiet { "Reset to healthy" }
         }
         details #details-schema {

@@ -19,7 +19,7 @@ pub(super) async fn part(State(lab): Shared) -> Html<String> {
     as_part(state(&lab).await)
 }
 
-/// What is known of the scenario that holds, or of the drill.
+/// What is known of the active scenario, or of the drill.
 pub(super) async fn state(lab: &Lab) -> Markup {
     let drills = lab.drill();
     html! {
@@ -122,7 +122,7 @@ fn verdict(report: &CheckReport) -> Markup {
             @for id in report.probes.iter().filter_map(|probe| probe.claim_id.as_deref()) {
                 a href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } } " "
             }
-            "Waited " (report.waited_ms) " ms; what is not there after " (report.deadline_ms / 1000) " s counts as absent."
+            "Waited " (report.waited_ms) " ms; a span that has not arrived after " (report.deadline_ms / 1000) " s counts as not received."
         }
     }
 }
@@ -217,10 +217,10 @@ fn outcome(outcome: Outcome) -> Markup {
 pub(super) async fn answer(State(lab): Shared, answer: DrillAnswer) -> Result<Html<String>, Problem> {
     let judgement = lab.answer_drill(&answer).await?;
     Ok(as_part(html! {
-        p { @if judgement.right { strong.outcome.good { "RIGHT" } } @else { strong.outcome.bad { "NOT SO" } } }
+        p { @if judgement.right { strong.outcome.good { "Correct" } } @else { strong.outcome.bad { "Incorrect" } } }
         @for sentence in &judgement.evidence { p { (sentence) } }
         @if judgement.right && let Some(last) = &judgement.drill.last {
-            p { "It was " code { (last.scenario) } ": score " (last.score) " in " (minutes(last.duration_ms / 1000)) ". It still holds: now mend it." }
+            p { "It was " code { (last.scenario) } ": score " (last.score) " in " (minutes(last.duration_ms / 1000)) ". It is still active: now fix it." }
         }
     }))
 }

@@ -1,4 +1,4 @@
-//! The scenarios by group, and the settings that hold.
+//! The scenarios by group, and the active settings.
 
 use axum::extract::State;
 use axum::response::Html;
@@ -34,14 +34,14 @@ pub(super) async fn list(lab: &Lab) -> Markup {
 }
 
 fn row(scenario: &ScenarioBrief, current: Option<&str>) -> Markup {
-    let holds = current == Some(scenario.id.as_str());
+    let active = current == Some(scenario.id.as_str());
     html! {
-        li.holds[holds] {
-            form data-post="/api/settings/use" data-into="scenario-result" data-say=(format!("{} holds.", scenario.id)) data-wait="Waiting until every service follows" {
+        li.active[active] {
+            form data-post="/api/settings/use" data-into="scenario-result" data-say=(format!("{} is active.", scenario.id)) data-wait="Waiting until all services have applied it" {
                 input type="hidden" name="id" value=(scenario.id);
-                button #(format!("use-{}", scenario.id)) aria-pressed=(holds) {
+                button #(format!("use-{}", scenario.id)) aria-pressed=(active) {
                     span { (scenario.title) }
-                    span.quiet { (scenario.id) @if holds { " – holds" } }
+                    span.quiet { (scenario.id) @if active { " – active" } }
                 }
             }
         }
@@ -60,7 +60,7 @@ pub(super) async fn table(lab: &Lab) -> Markup {
         }
         div.scroll role="region" aria-label="Settings of each service" tabindex="0" {
             table {
-                thead { tr { th scope="col" { "Service" } th scope="col" { "Set" } th scope="col" { "Follows" } } }
+                thead { tr { th scope="col" { "Service" } th scope="col" { "Set" } th scope="col" { "Applied" } } }
                 tbody {
                     @for service in &status.services {
                         tr {
@@ -72,7 +72,7 @@ pub(super) async fn table(lab: &Lab) -> Markup {
                                     }
                                 }
                             }
-                            td { (follows(service, status.generation)) }
+                            td { (applied(service, status.generation)) }
                         }
                     }
                 }
@@ -81,7 +81,7 @@ pub(super) async fn table(lab: &Lab) -> Markup {
     }
 }
 
-fn follows(service: &ServiceStatus, newest: u64) -> Markup {
+fn applied(service: &ServiceStatus, newest: u64) -> Markup {
     html! {
         @match (service.generation, &service.refused) {
             (None, _) => span.bad { "does not answer" },

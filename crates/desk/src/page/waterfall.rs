@@ -46,7 +46,7 @@ fn fragment(lab: &Lab, evidence: &ClaimEvidence, fragment: &Fragment) -> Markup 
         div.fragment {
             h3 {
                 "Trace " (trace_id(lab, fragment.trace_id)) " "
-                span.quiet { (fragment.nodes.len()) " spans: " (fragment.services.join(", ")) }
+                span.quiet { (fragment.nodes.len()) @if fragment.nodes.len() == 1 { " span: " } @else { " spans: " } (fragment.services.join(", ")) }
             }
             @if fragment.roots().next().is_none() { p.unsure { "It has no root." } }
             @if !fragment.other_claims.is_empty() { p { "It also holds spans of claim " (fragment.other_claims.join(", ")) "." } }
@@ -67,7 +67,7 @@ pub(super) fn rows(evidence: &ClaimEvidence, fragment: &Fragment, from: usize) -
     html! {
         @for node in fragment.nodes.iter().take(until).skip(from) {
             @if let Some(parent) = ghost_of(node) && ghost.replace(parent) != Some(parent) {
-                li.ghost { span { "parent " code { (parent) } " never arrived" } }
+                li.ghost { span { "parent " code { (parent) } " not received" } }
             }
             (row(node, &clock, &here))
         }

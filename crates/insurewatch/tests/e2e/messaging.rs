@@ -52,7 +52,7 @@ fn every_accepted_claim_is_checked_whoever_dies() {
 fn what_waits_is_told_by_the_health_of_java_claims() {
     let lab = Lab::start();
     eventually("`up` has shown its first claim", || match lab.process.output() {
-        output if output.contains("the first claim's traces were there") => Ok(()),
+        output if output.contains("the first claim's traces were received") => Ok(()),
         output => Err(output),
     });
     let see = |waiting: u32, reason: &str| {

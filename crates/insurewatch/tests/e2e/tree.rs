@@ -188,7 +188,7 @@ fn assert_headers(trace: &Fragment) {
 fn reads_and_polls_leave_no_trace_that_looks_like_a_claim() {
     let lab = Lab::start();
     eventually("`up` has shown its first claim", || match lab.process.output() {
-        output if output.contains("the first claim's traces were there") => Ok(()),
+        output if output.contains("the first claim's traces were received") => Ok(()),
         output => Err(output),
     });
     let claim_id = lab.claim().claim_id.unwrap();
