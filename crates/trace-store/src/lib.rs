@@ -11,6 +11,7 @@
 mod json;
 mod otlp;
 mod query;
+mod read;
 mod store;
 pub mod tempopb;
 mod traceql;

@@ -173,9 +173,9 @@ impl Store {
         self.lock().traces.get(&id).map(|trace| trace.share(id))
     }
 
-    /// All traces; only pointers are copied while the lock is held.
-    pub(crate) fn traces(&self) -> Vec<StoredTrace> {
-        self.lock().traces.iter().map(|(id, trace)| trace.share(*id)).collect()
+    /// The traces held now, by first arrival.
+    pub(crate) fn trace_ids(&self) -> Vec<TraceId> {
+        self.lock().arrivals.iter().copied().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

@@ -8,23 +8,26 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use std::borrow::Cow;
 
+/// How many conditions a query may have: each is compared with each span that the others leave.
+pub(crate) const MAX_CONDITIONS: usize = 32;
+
 /// `{ condition && condition … }`; a span matches when all conditions hold of it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Query {
     conditions: Vec<Condition>,
 }
 
-/// A query that is not understood.
+/// A query that is not understood, or that asks for too much. Positions are in characters, from 1.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "invalid TraceQL query: expected {expected} at character {position}. Supported is one spanset of conditions joined \
-     by &&: {{ span.a = \"x\" && resource.b != 1 && .c = true && name = \"n\" && kind = server && status = error && \
-     nestedSetParent < 0 }}"
-)]
-pub(crate) struct QueryError {
-    expected: &'static str,
-    /// In characters, from 1.
-    position: usize,
+pub(crate) enum QueryError {
+    #[error(
+        "invalid TraceQL query: expected {expected} at character {position}. Supported is one spanset of conditions \
+         joined by &&: {{ span.a = \"x\" && resource.b != 1 && .c = true && name = \"n\" && kind = server && \
+         status = error && nestedSetParent < 0 }}"
+    )]
+    Syntax { expected: &'static str, position: usize },
+    #[error("invalid TraceQL query: too many conditions at character {position}: at most {MAX_CONDITIONS} are allowed")]
+    TooManyConditions { position: usize },
 }
 
 #[derive(Debug, PartialEq)]
@@ -75,15 +78,17 @@ impl Query {
     }
 
     /// What the query asked about, as the span has it; Tempo lists it with each span that matched.
-    pub(crate) fn asked_attributes(&self, resource: &ResourceSpans, span: &Span) -> Vec<(String, any_value::Value)> {
-        let mut asked = Vec::<(String, any_value::Value)>::new();
+    pub(crate) fn asked_attributes<'a>(
+        &'a self,
+        resource: &'a ResourceSpans,
+        span: &'a Span,
+    ) -> Vec<(&'a str, Cow<'a, any_value::Value>)> {
+        let mut asked = Vec::<(&str, Cow<'_, any_value::Value>)>::new();
         for condition in &self.conditions {
             let attribute = match condition {
-                Condition::IsRoot => Some(("nestedSetParent".to_owned(), any_value::Value::IntValue(-1))),
+                Condition::IsRoot => Some(("nestedSetParent", Cow::Owned(any_value::Value::IntValue(-1)))),
                 Condition::Compare { field: Field::Name, .. } => None,
-                Condition::Compare { field, .. } => {
-                    field.of(resource, span).map(|value| (field.key(), value.into_owned()))
-                }
+                Condition::Compare { field, .. } => field.of(resource, span).map(|value| (field.key(), value)),
             };
             asked.extend(attribute.filter(|(key, _)| asked.iter().all(|(known, _)| known != key)));
         }
@@ -118,12 +123,12 @@ pub(crate) fn is_root(span: &Span) -> bool {
 // === impl Field ===
 
 impl Field {
-    fn key(&self) -> String {
+    fn key(&self) -> &str {
         match self {
-            Self::SpanAttribute(key) | Self::ResourceAttribute(key) | Self::AnyAttribute(key) => key.clone(),
-            Self::Name => "name".to_owned(),
-            Self::Kind => "kind".to_owned(),
-            Self::Status => "status".to_owned(),
+            Self::SpanAttribute(key) | Self::ResourceAttribute(key) | Self::AnyAttribute(key) => key,
+            Self::Name => "name",
+            Self::Kind => "kind",
+            Self::Status => "status",
         }
     }
 
@@ -205,6 +210,9 @@ impl<'q> Parser<'q> {
         if !self.take("}") {
             conditions.push(self.condition()?);
             while self.take("&&") {
+                if conditions.len() == MAX_CONDITIONS {
+                    return Err(QueryError::TooManyConditions { position: self.position() });
+                }
                 conditions.push(self.condition()?);
             }
             self.require("}", "`&&` or `}`")?;
@@ -363,7 +371,10 @@ impl<'q> Parser<'q> {
     }
 
     fn error(&self, expected: &'static str) -> QueryError {
-        let position = 1 + self.query.chars().count() - self.rest.chars().count();
-        QueryError { expected, position }
+        QueryError::Syntax { expected, position: self.position() }
+    }
+
+    fn position(&self) -> usize {
+        1 + self.query.chars().count() - self.rest.chars().count()
     }
 }
