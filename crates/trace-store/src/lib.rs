@@ -8,6 +8,7 @@
 //! It writes nothing to disk, knows one tenant, takes no metrics and no logs, and of TraceQL it understands one spanset
 //! of equalities. One client reads from it and from a real Tempo.
 
+mod index;
 mod json;
 mod otlp;
 mod query;

@@ -20,6 +20,7 @@ use prost::Message;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::index::{Scalar, Term};
 use crate::json::{self, Object};
 use crate::read::{Deadline, ReadError, Readers};
 use crate::store::{Counters, ParseTraceIdError, Store, StoredTrace};
@@ -38,6 +39,8 @@ const MAX_SPANS_PER_SPAN_SET: u32 = 100;
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// Bytes of JSON around the attributes of a span that was found.
 const SPAN_JSON_BYTES: usize = 128;
+/// Tags that do not stand for an attribute that equals their value.
+const FIELD_TAGS: [&str; 5] = ["root.service.name", "root.name", "service.name", "name", "status.code"];
 const JSON: &str = "application/json";
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -323,7 +326,7 @@ impl Search {
     fn answer(&self, store: &Store, deadline: Deadline) -> Result<Vec<u8>, SearchError> {
         let held = store.counters();
         let mut found = Vec::new();
-        for id in store.trace_ids() {
+        for id in store.candidates(self.filter.terms()) {
             deadline.check()?;
             found.extend(store.trace(id).and_then(|trace| self.find(trace)));
             // So that what was found holds no more traces than will be shown, or twice as many.
@@ -481,6 +484,18 @@ fn text(value: Option<&any_value::Value>) -> Option<&str> {
 // === impl Filter ===
 
 impl Filter {
+    /// What a trace must hold to be found, as far as the index knows it.
+    fn terms(&self) -> Box<dyn Iterator<Item = Term<'_>> + '_> {
+        match self {
+            Self::Spans(query) => Box::new(query.terms()),
+            Self::Tags(tags) => Box::new(
+                tags.iter()
+                    .filter(|(key, _)| !FIELD_TAGS.contains(&key.as_str()))
+                    .map(|(key, value)| Term { key: Some(key), value: Scalar::Text(value) }),
+            ),
+        }
+    }
+
     /// Necessary, and for a query enough.
     fn allows_spans_of(&self, trace: &StoredTrace) -> bool {
         match self {

@@ -8,6 +8,8 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use std::borrow::Cow;
 
+use crate::index::{Scalar, Term};
+
 /// How many conditions a query may have: each is compared with each span that the others leave.
 pub(crate) const MAX_CONDITIONS: usize = 32;
 
@@ -77,6 +79,16 @@ impl Query {
         self.conditions.iter().all(|condition| condition.holds(resource, span))
     }
 
+    /// What a trace must hold if a span of it matches: the conditions that the index knows.
+    pub(crate) fn terms(&self) -> impl Iterator<Item = Term<'_>> {
+        self.conditions.iter().filter_map(|condition| match condition {
+            Condition::Compare { field, operator: Operator::Equal, value } => {
+                Some(Term { key: field.indexed_key()?, value: value.scalar() })
+            }
+            _ => None,
+        })
+    }
+
     /// What the query asked about, as the span has it; Tempo lists it with each span that matched.
     pub(crate) fn asked_attributes<'a>(
         &'a self,
@@ -132,6 +144,15 @@ impl Field {
         }
     }
 
+    /// The key of [`Term`]; where an attribute stands is no part of it.
+    fn indexed_key(&self) -> Option<Option<&str>> {
+        match self {
+            Self::SpanAttribute(key) | Self::ResourceAttribute(key) | Self::AnyAttribute(key) => Some(Some(key)),
+            Self::Name => Some(None),
+            Self::Kind | Self::Status => None,
+        }
+    }
+
     fn of<'a>(&self, resource: &'a ResourceSpans, span: &'a Span) -> Option<Cow<'a, any_value::Value>> {
         let of_span = |key: &str| attribute(&span.attributes, key).map(Cow::Borrowed);
         let of_resource = |key: &str| resource_attribute(resource, key).map(Cow::Borrowed);
@@ -174,6 +195,34 @@ pub(crate) fn status_word(span: &Span) -> &'static str {
     }
 }
 
+/// All that attributes can be asked for by `=`, in the sense of [`Operator::holds`].
+pub(crate) fn for_each_term<'a>(attributes: &'a [KeyValue], mut note: impl FnMut(Term<'a>)) {
+    for pair in attributes {
+        if let Some(value) = pair.value.as_ref().and_then(|value| value.value.as_ref()) {
+            for_each_scalar(value, &mut |value| note(Term { key: Some(&pair.key), value }));
+        }
+    }
+}
+
+fn for_each_scalar<'a>(value: &'a any_value::Value, note: &mut dyn FnMut(Scalar<'a>)) {
+    match value {
+        any_value::Value::StringValue(text) => note(Scalar::Text(text)),
+        any_value::Value::BoolValue(flag) => note(Scalar::Bool(*flag)),
+        any_value::Value::IntValue(number) => note(Scalar::number(*number as f64)),
+        any_value::Value::DoubleValue(number) => note(Scalar::number(*number)),
+        any_value::Value::ArrayValue(array) => {
+            array
+                .values
+                .iter()
+                .filter_map(|element| element.value.as_ref())
+                .for_each(|value| for_each_scalar(value, note));
+        }
+        any_value::Value::KvlistValue(_)
+        | any_value::Value::BytesValue(_)
+        | any_value::Value::StringValueStrindex(_) => {}
+    }
+}
+
 // === impl Operator ===
 
 impl Operator {
@@ -198,6 +247,19 @@ fn equal(actual: &any_value::Value, expected: &Literal) -> Option<bool> {
         (any_value::Value::DoubleValue(actual), Literal::Int(expected)) => Some(*actual == *expected as f64),
         (any_value::Value::DoubleValue(actual), Literal::Float(expected)) => Some(actual == expected),
         _ => None,
+    }
+}
+
+// === impl Literal ===
+
+impl Literal {
+    fn scalar(&self) -> Scalar<'_> {
+        match self {
+            Self::Text(text) => Scalar::Text(text),
+            Self::Int(number) => Scalar::number(*number as f64),
+            Self::Float(number) => Scalar::number(*number),
+            Self::Bool(flag) => Scalar::Bool(*flag),
+        }
     }
 }
 

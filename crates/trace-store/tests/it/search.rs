@@ -202,6 +202,27 @@ async fn other_parameters_narrow_the_answer() {
 }
 
 #[tokio::test]
+async fn what_is_not_indexed_is_found() {
+    let store = Store::new(MAX_BYTES);
+    let mut many = request("sender", vec![span(1, 1, 0)]);
+    let resource = many.resource_spans[0].resource.as_mut().unwrap();
+    resource.attributes.extend((0..300).map(|key| attribute(&format!("key-{key}"), text("r"))));
+    store.insert(many);
+    let mut long = span(2, 1, 0);
+    let texts_of_it = (0..70_000).map(|item| item.to_string()).collect::<Vec<_>>();
+    long.attributes = vec![attribute("long", texts(&texts_of_it.iter().map(String::as_str).collect::<Vec<_>>()))];
+    store.insert(request("sender", vec![long]));
+    for (query, expected) in [
+        (r#"{ resource.key-299 = "r" }"#, "1"),
+        (r#"{ resource.key-299 = "s" }"#, ""),
+        (r#"{ span.long = "69999" }"#, "2"),
+        (r#"{ span.long = "70000" }"#, ""),
+    ] {
+        assert_eq!(ids(&search(&store, &[("q", query)]).await).join(" "), expected, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_query_may_ask_is_bounded() {
     let store = store();
     // 52 KB of conditions once kept the store busy until it was killed.
