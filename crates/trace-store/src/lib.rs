@@ -13,6 +13,7 @@ mod json;
 mod otlp;
 mod query;
 mod read;
+mod size;
 mod store;
 pub mod tempopb;
 mod traceql;
@@ -25,7 +26,8 @@ use tokio::net::TcpListener;
 
 pub use crate::otlp::{MAX_REQUEST_BYTES, grpc_router, otlp_http_app};
 pub use crate::query::query_app;
-pub use crate::store::{Counters, Limits, Rejected, SPAN_OVERHEAD_BYTES, Store};
+pub use crate::size::{ATTRIBUTE_OVERHEAD_BYTES, BATCH_OVERHEAD_BYTES, SPAN_OVERHEAD_BYTES};
+pub use crate::store::{Counters, Limits, Rejected, Store};
 
 /// Where the store listens.
 #[derive(Debug)]

@@ -9,14 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::fast::RandomState;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use prost::Message as _;
 use serde::Serialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::index::{Fingerprint, Fingerprints, Index, Scalar, Term};
+use crate::size::{self, BATCH_OVERHEAD_BYTES};
 use crate::traceql::for_each_term;
-
-/// Bytes charged for each span on top of its encoded length: the decoded struct and its place in the index.
-pub const SPAN_OVERHEAD_BYTES: usize = 512;
 
 /// A resource with more values than this is not indexed: its values are noted for each of its traces, and a request can
 /// have many of both. The default limit of SDKs is 128 attributes
@@ -25,8 +23,9 @@ const MAX_INDEXED_RESOURCE_VALUES: usize = 256;
 
 /// Bounds of a [`Store`], both in bytes.
 ///
-/// The measure is the encoded length of each span plus [`SPAN_OVERHEAD_BYTES`], plus the encoded length of resource and
-/// scope once per request and trace. It is a stable measure, not what the allocator gave.
+/// The measure is the encoded length of all that is held plus, for each message in it, about what it takes decoded and
+/// indexed, such as [`SPAN_OVERHEAD_BYTES`](crate::SPAN_OVERHEAD_BYTES); resource and scope once per request and trace. It
+/// is a stable measure, not what the allocator gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// All traces together; beyond it whole traces are evicted, the one that arrived first goes first.
@@ -44,6 +43,8 @@ pub struct Limits {
 pub struct Store {
     limits: Limits,
     fingerprints: Fingerprints,
+    /// A request is many times larger decoded, so there is one at a time.
+    decoding: Arc<Semaphore>,
     held: Arc<Mutex<Held>>,
 }
 
@@ -119,7 +120,7 @@ pub(crate) struct Batch {
 struct Incoming {
     id: TraceId,
     batch: Batch,
-    /// Of resource and scope, encoded.
+    /// What resource and scope are charged.
     overhead_bytes: usize,
     /// `None` if the resource has too many.
     resource_values: Option<Rc<[Fingerprint]>>,
@@ -170,7 +171,13 @@ impl Store {
     pub fn with_limits(limits: Limits) -> Self {
         let max_trace_bytes = limits.max_trace_bytes.min(limits.max_bytes);
         let limits = Limits { max_trace_bytes, ..limits };
-        Self { limits, fingerprints: Fingerprints::default(), held: Arc::default() }
+        let decoding = Arc::new(Semaphore::new(1));
+        Self { limits, fingerprints: Fingerprints::default(), decoding, held: Arc::default() }
+    }
+
+    /// The turn to decode a request and insert it; nothing may be awaited meanwhile.
+    pub(crate) async fn turn_to_decode(&self) -> Option<SemaphorePermit<'_>> {
+        self.decoding.acquire().await.ok()
     }
 
     #[must_use]
@@ -224,11 +231,11 @@ fn split_by_trace(request: ExportTraceServiceRequest, fingerprints: &Fingerprint
         let scopes = std::mem::take(&mut resource.scope_spans);
         let resource = Arc::new(resource);
         let resource_values = resource_values(&resource, fingerprints);
-        let resource_bytes = resource.encoded_len();
+        let resource_bytes = size::of_resource(&resource);
         for mut scope in scopes {
             let spans = std::mem::take(&mut scope.spans);
             let scope = Arc::new(scope);
-            let overhead_bytes = resource_bytes + scope.encoded_len();
+            let overhead_bytes = BATCH_OVERHEAD_BYTES + resource_bytes + size::of_scope(&scope);
             let mut by_trace = BTreeMap::<TraceId, Vec<Span>>::new();
             for span in spans {
                 received += 1;
@@ -275,7 +282,7 @@ impl Held {
         let (mut duplicate, mut too_large) = (0, 0);
         batch.spans.retain(|span| {
             let Some(span_id) = span_id(span) else { return false };
-            let span_bytes = span.encoded_len() + SPAN_OVERHEAD_BYTES;
+            let span_bytes = size::of_span(span);
             if trace.span_ids.contains(&span_id) {
                 duplicate += 1;
                 return false;
