@@ -13,6 +13,7 @@ mod json;
 mod otlp;
 mod query;
 mod read;
+mod receive;
 mod size;
 mod store;
 pub mod tempopb;

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
@@ -28,6 +28,7 @@ use tonic::codegen::BoxFuture;
 use tonic::server::{Grpc, UnaryService};
 
 use crate::json::Object;
+use crate::receive::{ReceiveError, receive};
 use crate::size;
 use crate::store::{Rejected, Store};
 
@@ -39,10 +40,12 @@ const ONLY_TRACES: &str = "this receiver takes traces only, neither metrics nor 
 
 /// OTLP over gRPC: the trace service, gzip and deflate accepted, everything else `UNIMPLEMENTED`.
 ///
-/// A request beyond [`MAX_REQUEST_BYTES`] is answered `RESOURCE_EXHAUSTED`.
+/// A request beyond [`MAX_REQUEST_BYTES`], or of more than 40 MiB decoded, is answered `RESOURCE_EXHAUSTED`; one that does
+/// not arrive within 10 s `UNAVAILABLE`.
 pub fn grpc_router(store: Store) -> Router {
     Router::new()
         .route(EXPORT_PATH, any(export_by_grpc))
+        .layer(from_fn_with_state(store.clone(), receive))
         .with_state(store)
         .fallback(async || tonic::Status::unimplemented(ONLY_TRACES).into_http::<tonic::body::Body>())
         .layer(map_response(too_large_is_resource_exhausted))
@@ -51,13 +54,15 @@ pub fn grpc_router(store: Store) -> Router {
 /// OTLP over HTTP: `POST /v1/traces` in protobuf or JSON, plain, gzip or deflate (zlib).
 ///
 /// Answers in the format of the request; rejected spans are told as `partial_success`, errors as `google.rpc.Status`.
-/// `/v1/metrics` and `/v1/logs` are 404 on purpose. A request beyond [`MAX_REQUEST_BYTES`] is answered 413.
+/// `/v1/metrics` and `/v1/logs` are 404 on purpose. A request beyond [`MAX_REQUEST_BYTES`], or of more
+/// than 40 MiB decoded, is answered 413; one that does not arrive within 10 s 503.
 pub fn otlp_http_app(store: Store) -> Router {
     Router::new()
         .route("/v1/traces", post(export_traces))
         .route("/v1/metrics", any(only_traces))
         .route("/v1/logs", any(only_traces))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .layer(from_fn_with_state(store.clone(), receive))
         .with_state(store)
 }
 
@@ -84,6 +89,8 @@ enum ExportError {
     ContentEncoding,
     #[error("the request is larger than {MAX_REQUEST_BYTES} bytes after decompression")]
     TooLarge,
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
     #[error("the body cannot be read: {0}")]
     Body(BytesRejection),
     #[error("the body cannot be read: {0}")]
@@ -139,7 +146,6 @@ impl UnaryService<Bytes> for TraceReceiver {
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let store = self.0.clone();
         Box::pin(async move {
-            let _turn = store.turn_to_decode().await;
             let request = size::decode(request.into_inner()).map_err(|error| match error {
                 size::DecodeError::TooLarge(_) => tonic::Status::resource_exhausted(error.to_string()),
                 size::DecodeError::Malformed(_) => tonic::Status::internal(error.to_string()),
@@ -201,13 +207,17 @@ async fn export_traces(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Response> {
     let format = Format::of(&headers).ok_or_else(|| Format::Json.error(ExportError::ContentType))?;
-    let _turn = store.turn_to_decode().await;
     let request = decode(format, &headers, body).map_err(|error| format.error(error))?;
     Ok(format.success(store.insert(request)))
 }
 
 async fn only_traces(headers: HeaderMap) -> Response {
     Format::of(&headers).unwrap_or(Format::Json).error(ExportError::OnlyTraces)
+}
+
+/// What a client is told whose body did not arrive.
+pub(crate) fn http_error(headers: &HeaderMap, error: ReceiveError) -> Response {
+    Format::of(headers).unwrap_or(Format::Json).error(error.into())
 }
 
 fn decode(
@@ -306,6 +316,7 @@ impl Format {
             ExportError::Body(_) | ExportError::Compression(_) | ExportError::Protobuf(_) | ExportError::Json(_) => {
                 (StatusCode::BAD_REQUEST, Code::InvalidArgument)
             }
+            ExportError::Receive(ref error) => (error.status(), Code::Unavailable),
             ExportError::OnlyTraces => (StatusCode::NOT_FOUND, Code::Unimplemented),
         };
         let RpcStatus { code, message } = RpcStatus { code: code as i32, message: error.to_string() };

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::index::{Scalar, Term};
 use crate::json::{self, Object};
-use crate::read::{Deadline, ReadError, Readers};
+use crate::read::{Answer, Deadline, ReadError, Readers};
 use crate::store::{Counters, ParseTraceIdError, Store, StoredTrace};
 use crate::tempopb::{PartialStatus, TraceByIdMetrics, TraceByIdResponse};
 use crate::traceql::{self, MAX_CONDITIONS, Query, QueryError};
@@ -183,7 +183,7 @@ async fn trace_v1(
     parameters.check()?;
     let id = id.parse()?;
     let lookup = move |store: &Store, _| {
-        let Some(trace) = store.trace(id) else { return Ok(StatusCode::NOT_FOUND.into_response()) };
+        let Some(trace) = store.trace(id) else { return Ok(Answer::default()) };
         let trace = TracesData { resource_spans: trace.to_resource_spans() };
         Ok(answer(&headers, &trace, |trace| json::trace_object("batches", &trace.resource_spans)))
     };
@@ -218,13 +218,13 @@ async fn trace_v2(
 }
 
 /// As Tempo does, protobuf if it is named anywhere in `Accept`, without regard to weights.
-fn answer<M: Message>(headers: &HeaderMap, message: &M, to_json: impl Fn(&M) -> Value) -> Response {
+fn answer<M: Message>(headers: &HeaderMap, message: &M, to_json: impl Fn(&M) -> Value) -> Answer {
     const PROTOBUF: &str = "application/protobuf";
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accept.contains(PROTOBUF) {
-        ([(header::CONTENT_TYPE, PROTOBUF)], message.encode_to_vec()).into_response()
+        Answer { content_type: PROTOBUF, body: Some(message.encode_to_vec()) }
     } else {
-        Json(to_json(message)).into_response()
+        Answer { content_type: JSON, body: Some(to_json(message).to_string().into_bytes()) }
     }
 }
 
@@ -265,8 +265,7 @@ async fn search(
     UrlQuery(parameters): UrlQuery<SearchParameters>,
 ) -> Result<Response, SearchError> {
     let search = Search::try_from(parameters)?;
-    let body = readers.read(move |store, deadline| search.answer(store, deadline)).await?;
-    Ok(([(header::CONTENT_TYPE, JSON)], body).into_response())
+    readers.read(move |store, deadline| search.answer(store, deadline)).await
 }
 
 // === impl Search ===
@@ -323,7 +322,7 @@ impl TryFrom<SearchParameters> for Search {
 }
 
 impl Search {
-    fn answer(&self, store: &Store, deadline: Deadline) -> Result<Vec<u8>, SearchError> {
+    fn answer(&self, store: &Store, deadline: Deadline) -> Result<Answer, SearchError> {
         let held = store.counters();
         let mut found = Vec::new();
         for id in store.candidates(self.filter.terms()) {
@@ -351,7 +350,7 @@ impl Search {
             .u32("totalJobs", 1);
         body.push(&metrics.into())?;
         body.0.push(b'}');
-        Ok(body.0)
+        Ok(Answer { content_type: JSON, body: Some(body.0) })
     }
 
     fn find(&self, trace: StoredTrace) -> Option<Found> {

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::index::{Fingerprint, Fingerprints, Index, Scalar, Term};
+use crate::receive::MAX_RECEIVING_BYTES;
 use crate::size::{self, BATCH_OVERHEAD_BYTES};
 use crate::traceql::for_each_term;
 
@@ -25,7 +26,7 @@ const MAX_INDEXED_RESOURCE_VALUES: usize = 256;
 ///
 /// The measure is the encoded length of all that is held plus, for each message in it, about what it takes decoded and
 /// indexed, such as [`SPAN_OVERHEAD_BYTES`](crate::SPAN_OVERHEAD_BYTES); resource and scope once per request and trace. It
-/// is a stable measure, not what the allocator gave.
+/// is a stable measure, not what the allocator gave. Requests and answers under way take a bounded amount beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// All traces together; beyond it whole traces are evicted, the one that arrived first goes first.
@@ -45,6 +46,7 @@ pub struct Store {
     fingerprints: Fingerprints,
     /// A request is many times larger decoded, so there is one at a time.
     decoding: Arc<Semaphore>,
+    receiving: Arc<Semaphore>,
     held: Arc<Mutex<Held>>,
 }
 
@@ -171,11 +173,21 @@ impl Store {
     pub fn with_limits(limits: Limits) -> Self {
         let max_trace_bytes = limits.max_trace_bytes.min(limits.max_bytes);
         let limits = Limits { max_trace_bytes, ..limits };
-        let decoding = Arc::new(Semaphore::new(1));
-        Self { limits, fingerprints: Fingerprints::default(), decoding, held: Arc::default() }
+        Self {
+            limits,
+            fingerprints: Fingerprints::default(),
+            decoding: Arc::new(Semaphore::new(1)),
+            receiving: Arc::new(Semaphore::new(MAX_RECEIVING_BYTES)),
+            held: Arc::default(),
+        }
     }
 
-    /// The turn to decode a request and insert it; nothing may be awaited meanwhile.
+    /// The room for request bodies, in bytes.
+    pub(crate) const fn receiving(&self) -> &Arc<Semaphore> {
+        &self.receiving
+    }
+
+    /// The turn to decode a request and insert it; no client may be waited for meanwhile.
     pub(crate) async fn turn_to_decode(&self) -> Option<SemaphorePermit<'_>> {
         self.decoding.acquire().await.ok()
     }
