@@ -6,44 +6,47 @@ use std::fmt;
 use std::io::{self, Read};
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message as _;
+use prost::bytes::Buf as _;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::json;
 use tonic::Code;
-use tonic::codec::CompressionEncoding;
-use tonic::service::Routes;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompressionEncodings, EncodeBuf, Encoder};
+use tonic::codegen::BoxFuture;
+use tonic::server::{Grpc, UnaryService};
 
 use crate::json::Object;
+use crate::receive::{ReceiveError, receive};
+use crate::size;
 use crate::store::{Rejected, Store};
 
 /// The largest request taken, in bytes after decompression.
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
 
+const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const ONLY_TRACES: &str = "this receiver takes traces only, neither metrics nor logs";
 
 /// OTLP over gRPC: the trace service, gzip and deflate accepted, everything else `UNIMPLEMENTED`.
 ///
-/// A request beyond [`MAX_REQUEST_BYTES`] is answered `RESOURCE_EXHAUSTED`.
+/// A request beyond [`MAX_REQUEST_BYTES`], or of more than 40 MiB decoded, is answered `RESOURCE_EXHAUSTED`; one that does
+/// not arrive within 10 s `UNAVAILABLE`.
 pub fn grpc_router(store: Store) -> Router {
-    let service = TraceServiceServer::new(TraceReceiver(store))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Deflate)
-        .max_decoding_message_size(MAX_REQUEST_BYTES);
-    Routes::new(service)
-        .into_axum_router()
+    Router::new()
+        .route(EXPORT_PATH, any(export_by_grpc))
+        .layer(from_fn_with_state(store.clone(), receive))
+        .with_state(store)
         .fallback(async || tonic::Status::unimplemented(ONLY_TRACES).into_http::<tonic::body::Body>())
         .layer(map_response(too_large_is_resource_exhausted))
 }
@@ -51,18 +54,24 @@ pub fn grpc_router(store: Store) -> Router {
 /// OTLP over HTTP: `POST /v1/traces` in protobuf or JSON, plain, gzip or deflate (zlib).
 ///
 /// Answers in the format of the request; rejected spans are told as `partial_success`, errors as `google.rpc.Status`.
-/// `/v1/metrics` and `/v1/logs` are 404 on purpose. A request beyond [`MAX_REQUEST_BYTES`] is answered 413.
+/// `/v1/metrics` and `/v1/logs` are 404 on purpose. A request beyond [`MAX_REQUEST_BYTES`], or of more
+/// than 40 MiB decoded, is answered 413; one that does not arrive within 10 s 503.
 pub fn otlp_http_app(store: Store) -> Router {
     Router::new()
         .route("/v1/traces", post(export_traces))
         .route("/v1/metrics", any(only_traces))
         .route("/v1/logs", any(only_traces))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .layer(from_fn_with_state(store.clone(), receive))
         .with_state(store)
 }
 
 #[derive(Debug)]
 struct TraceReceiver(Store);
+
+/// Leaves requests as they are: tonic would decode them whatever they take, and hold them until the stream has ended.
+#[derive(Clone, Copy, Debug)]
+struct ExportCodec;
 
 /// How a request over HTTP is written, and so its answer.
 #[derive(Clone, Copy, Debug)]
@@ -80,12 +89,16 @@ enum ExportError {
     ContentEncoding,
     #[error("the request is larger than {MAX_REQUEST_BYTES} bytes after decompression")]
     TooLarge,
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
     #[error("the body cannot be read: {0}")]
     Body(BytesRejection),
     #[error("the body cannot be read: {0}")]
     Compression(#[from] io::Error),
+    #[error("{0}")]
+    TooLargeDecoded(size::DecodeError),
     #[error("the body is no ExportTraceServiceRequest in protobuf: {0}")]
-    Protobuf(#[from] prost::DecodeError),
+    Protobuf(prost::DecodeError),
     #[error("the body is no ExportTraceServiceRequest in OTLP/JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("{ONLY_TRACES}")]
@@ -114,16 +127,65 @@ struct RpcStatus {
     message: String,
 }
 
-// === impl TraceReceiver ===
+// === gRPC ===
 
-#[tonic::async_trait]
-impl TraceService for TraceReceiver {
-    async fn export(
-        &self,
-        request: tonic::Request<ExportTraceServiceRequest>,
-    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
-        let rejected = self.0.insert(request.into_inner());
-        Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success: partial_success(rejected) }))
+async fn export_by_grpc(State(store): State<Store>, request: Request) -> Response {
+    let mut encodings = EnabledCompressionEncodings::default();
+    encodings.enable(CompressionEncoding::Gzip);
+    encodings.enable(CompressionEncoding::Deflate);
+    let mut server = Grpc::new(ExportCodec)
+        .apply_compression_config(encodings, EnabledCompressionEncodings::default())
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
+    server.unary(TraceReceiver(store), request).await.map(Body::new)
+}
+
+impl UnaryService<Bytes> for TraceReceiver {
+    type Response = ExportTraceServiceResponse;
+    type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        let store = self.0.clone();
+        Box::pin(async move {
+            let request = size::decode(request.into_inner()).map_err(|error| match error {
+                size::DecodeError::TooLarge(_) => tonic::Status::resource_exhausted(error.to_string()),
+                size::DecodeError::Malformed(_) => tonic::Status::internal(error.to_string()),
+            })?;
+            let rejected = store.insert(request);
+            Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success: partial_success(rejected) }))
+        })
+    }
+}
+
+impl Codec for ExportCodec {
+    type Encode = ExportTraceServiceResponse;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for ExportCodec {
+    type Item = ExportTraceServiceResponse;
+    type Error = tonic::Status;
+
+    fn encode(&mut self, response: Self::Item, buffer: &mut EncodeBuf<'_>) -> Result<(), Self::Error> {
+        response.encode(buffer).map_err(|error| tonic::Status::internal(error.to_string()))
+    }
+}
+
+impl Decoder for ExportCodec {
+    type Item = Bytes;
+    type Error = tonic::Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Self::Error> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
 }
 
@@ -153,6 +215,11 @@ async fn only_traces(headers: HeaderMap) -> Response {
     Format::of(&headers).unwrap_or(Format::Json).error(ExportError::OnlyTraces)
 }
 
+/// What a client is told whose body did not arrive.
+pub(crate) fn http_error(headers: &HeaderMap, error: ReceiveError) -> Response {
+    Format::of(headers).unwrap_or(Format::Json).error(error.into())
+}
+
 fn decode(
     format: Format,
     headers: &HeaderMap,
@@ -169,8 +236,9 @@ fn decode(
         Some(_) => return Err(ExportError::ContentEncoding),
     };
     match format {
-        Format::Protobuf => Ok(ExportTraceServiceRequest::decode(body)?),
+        Format::Protobuf => Ok(size::decode(body)?),
         Format::Json => {
+            size::check_json(&body)?;
             let request: JsonRequest = serde_json::from_slice(&body)?;
             let CamelCaseKeys = serde_json::from_slice(&body)?;
             Ok(ExportTraceServiceRequest { resource_spans: request.resource_spans.unwrap_or_default() })
@@ -192,6 +260,17 @@ fn partial_success(rejected: Rejected) -> Option<ExportTracePartialSuccess> {
         rejected_spans: rejected.total().try_into().unwrap_or(i64::MAX),
         error_message: rejected.to_string(),
     })
+}
+
+// === impl ExportError ===
+
+impl From<size::DecodeError> for ExportError {
+    fn from(error: size::DecodeError) -> Self {
+        match error {
+            size::DecodeError::Malformed(error) => Self::Protobuf(error),
+            error @ size::DecodeError::TooLarge(_) => Self::TooLargeDecoded(error),
+        }
+    }
 }
 
 // === impl Format ===
@@ -231,10 +310,13 @@ impl Format {
             ExportError::ContentType | ExportError::ContentEncoding => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument)
             }
-            ExportError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
+            ExportError::TooLarge | ExportError::TooLargeDecoded(_) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted)
+            }
             ExportError::Body(_) | ExportError::Compression(_) | ExportError::Protobuf(_) | ExportError::Json(_) => {
                 (StatusCode::BAD_REQUEST, Code::InvalidArgument)
             }
+            ExportError::Receive(ref error) => (error.status(), Code::Unavailable),
             ExportError::OnlyTraces => (StatusCode::NOT_FOUND, Code::Unimplemented),
         };
         let RpcStatus { code, message } = RpcStatus { code: code as i32, message: error.to_string() };

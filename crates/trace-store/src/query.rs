@@ -2,7 +2,10 @@
 //!
 //! <https://grafana.com/docs/tempo/latest/api_docs/>; where the page is silent, the source of Tempo 3.0 was followed.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::num::ParseIntError;
 
 use axum::extract::{Path, Query as UrlQuery, State};
@@ -17,16 +20,28 @@ use prost::Message;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::index::{Scalar, Term};
 use crate::json::{self, Object};
+use crate::read::{Answer, Deadline, ReadError, Readers};
 use crate::store::{Counters, ParseTraceIdError, Store, StoredTrace};
 use crate::tempopb::{PartialStatus, TraceByIdMetrics, TraceByIdResponse};
-use crate::traceql::{self, Query, QueryError};
+use crate::traceql::{self, MAX_CONDITIONS, Query, QueryError};
 
 const ROOT_NOT_RECEIVED: &str = "<root span not yet received>";
 /// How long a search's window may be, in seconds: Tempo's default, 168 hours.
 const MAX_SEARCH_SECONDS: u32 = 168 * 3600;
 const DEFAULT_LIMIT: u32 = 20;
+const MAX_LIMIT: u32 = 10_000;
 const DEFAULT_SPANS_PER_SPAN_SET: u32 = 3;
+/// Tempo's default.
+const MAX_SPANS_PER_SPAN_SET: u32 = 100;
+/// The longest answer of a search, in bytes.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Bytes of JSON around the attributes of a span that was found.
+const SPAN_JSON_BYTES: usize = 128;
+/// Tags that do not stand for an attribute that equals their value.
+const FIELD_TAGS: [&str; 5] = ["root.service.name", "root.name", "service.name", "name", "status.code"];
+const JSON: &str = "application/json";
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Tempo's HTTP API, as far as the lab uses it. Errors are `text/plain` with status 400, as Tempo's.
@@ -35,10 +50,14 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 ///   protobuf's JSON, which writes ids in base64. An unknown trace is 404 in v1; in v2 it is 200 with an empty trace, as
 ///   in Tempo. `start` and `end` must be whole seconds and change nothing: they only tell Tempo in which blocks to look.
 /// - `GET /api/search`: `q` (one spanset of equalities) or `tags` (logfmt), `start`, `end` (seconds; the trace must
-///   overlap), `limit`, `spss`. Newest trace first, always JSON. As in Tempo, trace ids are without leading zeros, and a
+///   overlap), `limit` (at most 10,000), `spss` (at most 100). Newest trace first, always JSON. As in Tempo, trace ids are without leading zeros, and a
 ///   tag compares with text only: `name`, `service.name`, `root.name` and `root.service.name` contain it, `status.code`
 ///   and attributes of spans and resources equal it. Each tag may match another span of the trace.
+///   At most 32 conditions or tags, and 16 MiB of answer.
 /// - `GET /api/echo` and `GET /ready`: for probes. `GET /status`: the [`Counters`] as JSON, which Tempo does not have.
+///
+/// Lookups and searches run on threads that may block, four at a time, and for three seconds at most: beyond that the
+/// answer is 503.
 pub fn query_app(store: Store) -> Router {
     Router::new()
         .route("/api/traces/{id}", get(trace_v1))
@@ -47,7 +66,7 @@ pub fn query_app(store: Store) -> Router {
         .route("/api/echo", get("echo"))
         .route("/ready", get("ready"))
         .route("/status", get(status))
-        .with_state(store)
+        .with_state(Readers::new(store))
 }
 
 /// Why a lookup was turned away.
@@ -61,6 +80,8 @@ enum LookupError {
     End(ParseIntError),
     #[error("http parameter start must be before end. received start={start} end={end}")]
     Window { start: i64, end: i64 },
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 /// Why a search was turned away.
@@ -76,14 +97,24 @@ enum SearchError {
     Tags { expected: &'static str, position: usize },
     #[error("invalid {parameter}: {error}")]
     Number { parameter: &'static str, error: ParseIntError },
+    #[error("invalid tags: {count} tags: at most {MAX_CONDITIONS} are allowed")]
+    TooManyTags { count: usize },
     #[error("invalid limit: must be a positive number")]
     Limit,
+    #[error("limit {0} exceeds max limit {MAX_LIMIT}")]
+    LimitTooLarge(u32),
+    #[error("spans per span set exceeds {MAX_SPANS_PER_SPAN_SET}. received {0}")]
+    TooManySpans(u32),
+    #[error("the answer is longer than {MAX_ANSWER_BYTES} bytes: ask for less by limit or spss")]
+    TooLong,
     #[error("http parameter start must be before end. received start={start} end={end}")]
     Window { start: u32, end: u32 },
     #[error("range specified by start and end exceeds 168h0m0s. received start={start} end={end}")]
-    TooLong { start: u32, end: u32 },
+    WindowTooLong { start: u32, end: u32 },
     #[error("{0} is not supported here, only by Tempo")]
     Unsupported(&'static str),
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,14 +142,24 @@ struct Search {
     /// Seconds since the epoch, both included.
     window: Option<(u64, u64)>,
     limit: usize,
-    /// 0: all.
     spans_per_span_set: usize,
 }
+
+/// JSON that is no longer than [`MAX_ANSWER_BYTES`].
+#[derive(Debug, Default)]
+struct Body(Vec<u8>);
 
 #[derive(Debug)]
 enum Filter {
     Spans(Query),
     Tags(BTreeMap<String, String>),
+}
+
+/// A trace that a search found.
+#[derive(Debug)]
+struct Found {
+    start_unix_nanos: u64,
+    trace: StoredTrace,
 }
 
 /// What a search says of a trace, whatever was asked.
@@ -134,53 +175,61 @@ struct Summary<'t> {
 // === lookup ===
 
 async fn trace_v1(
-    State(store): State<Store>,
+    State(readers): State<Readers>,
     Path(id): Path<String>,
     UrlQuery(parameters): UrlQuery<LookupParameters>,
     headers: HeaderMap,
 ) -> Result<Response, LookupError> {
     parameters.check()?;
-    let Some(trace) = store.trace(id.parse()?) else { return Ok(StatusCode::NOT_FOUND.into_response()) };
-    let trace = TracesData { resource_spans: trace.to_resource_spans() };
-    Ok(answer(&headers, &trace, |trace| json::trace_object("batches", &trace.resource_spans)))
+    let id = id.parse()?;
+    let lookup = move |store: &Store, _| {
+        let Some(trace) = store.trace(id) else { return Ok(Answer::default()) };
+        let trace = TracesData { resource_spans: trace.to_resource_spans() };
+        Ok(answer(&headers, &trace, |trace| json::trace_object("batches", &trace.resource_spans)))
+    };
+    readers.read(lookup).await
 }
 
 async fn trace_v2(
-    State(store): State<Store>,
+    State(readers): State<Readers>,
     Path(id): Path<String>,
     UrlQuery(parameters): UrlQuery<LookupParameters>,
     headers: HeaderMap,
 ) -> Result<Response, LookupError> {
     parameters.check()?;
-    let trace = store.trace(id.parse()?);
-    let mut response = TraceByIdResponse {
-        trace: Some(TracesData {
-            resource_spans: trace.as_ref().map(StoredTrace::to_resource_spans).unwrap_or_default(),
-        }),
-        metrics: Some(TraceByIdMetrics { inspected_bytes: trace.as_ref().map_or(0, |trace| trace.bytes as u64) }),
-        ..TraceByIdResponse::default()
+    let id = id.parse()?;
+    let lookup = move |store: &Store, _| {
+        let trace = store.trace(id);
+        let mut response = TraceByIdResponse {
+            trace: Some(TracesData {
+                resource_spans: trace.as_ref().map(StoredTrace::to_resource_spans).unwrap_or_default(),
+            }),
+            metrics: Some(TraceByIdMetrics { inspected_bytes: trace.as_ref().map_or(0, |trace| trace.bytes as u64) }),
+            ..TraceByIdResponse::default()
+        };
+        if trace.is_some_and(|trace| trace.is_partial) {
+            response.set_status(PartialStatus::Partial);
+            let max_bytes = store.limits().max_trace_bytes;
+            response.message = format!("Trace exceeds maximum size of {max_bytes} bytes, a partial trace is returned");
+        }
+        Ok(answer(&headers, &response, json::trace_by_id_response))
     };
-    if trace.is_some_and(|trace| trace.is_partial) {
-        response.set_status(PartialStatus::Partial);
-        let max_bytes = store.limits().max_trace_bytes;
-        response.message = format!("Trace exceeds maximum size of {max_bytes} bytes, a partial trace is returned");
-    }
-    Ok(answer(&headers, &response, json::trace_by_id_response))
+    readers.read(lookup).await
 }
 
 /// As Tempo does, protobuf if it is named anywhere in `Accept`, without regard to weights.
-fn answer<M: Message>(headers: &HeaderMap, message: &M, to_json: impl Fn(&M) -> Value) -> Response {
+fn answer<M: Message>(headers: &HeaderMap, message: &M, to_json: impl Fn(&M) -> Value) -> Answer {
     const PROTOBUF: &str = "application/protobuf";
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if accept.contains(PROTOBUF) {
-        ([(header::CONTENT_TYPE, PROTOBUF)], message.encode_to_vec()).into_response()
+        Answer { content_type: PROTOBUF, body: Some(message.encode_to_vec()) }
     } else {
-        Json(to_json(message)).into_response()
+        Answer { content_type: JSON, body: Some(to_json(message).to_string().into_bytes()) }
     }
 }
 
-async fn status(State(store): State<Store>) -> Json<Counters> {
-    Json(store.counters())
+async fn status(State(readers): State<Readers>) -> Json<Counters> {
+    Json(readers.store.counters())
 }
 
 // === impl LookupParameters ===
@@ -202,18 +251,21 @@ impl LookupParameters {
 
 impl IntoResponse for LookupError {
     fn into_response(self) -> Response {
-        (StatusCode::BAD_REQUEST, self.to_string()).into_response()
+        match self {
+            Self::Read(error) => error.into_response(),
+            error => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        }
     }
 }
 
 // === search ===
 
 async fn search(
-    State(store): State<Store>,
+    State(readers): State<Readers>,
     UrlQuery(parameters): UrlQuery<SearchParameters>,
-) -> Result<Json<Value>, SearchError> {
+) -> Result<Response, SearchError> {
     let search = Search::try_from(parameters)?;
-    Ok(Json(search.answer(&store.traces())))
+    readers.read(move |store, deadline| search.answer(store, deadline)).await
 }
 
 // === impl Search ===
@@ -234,6 +286,11 @@ impl TryFrom<SearchParameters> for Search {
             (Some(query), None) => Filter::Spans(Query::parse(&query)?),
             (None, tags) => Filter::Tags(parse_logfmt(&tags.unwrap_or_default())?),
         };
+        if let Filter::Tags(tags) = &filter
+            && tags.len() > MAX_CONDITIONS
+        {
+            return Err(SearchError::TooManyTags { count: tags.len() });
+        }
         let number = |parameter: &'static str, text: Option<String>| {
             given(text)
                 .map(|text| text.parse::<u32>().map_err(|error| SearchError::Number { parameter, error }))
@@ -246,41 +303,76 @@ impl TryFrom<SearchParameters> for Search {
         let window = match (start, end) {
             (0, 0) => None,
             (start, end) if end <= start => return Err(SearchError::Window { start, end }),
-            (start, end) if end - start > MAX_SEARCH_SECONDS => return Err(SearchError::TooLong { start, end }),
+            (start, end) if end - start > MAX_SEARCH_SECONDS => return Err(SearchError::WindowTooLong { start, end }),
             (start, end) => Some((start.into(), end.into())),
         };
-        if limit == 0 {
-            return Err(SearchError::Limit);
+        let spans_per_span_set = match spans_per_span_set {
+            0 => MAX_SPANS_PER_SPAN_SET,
+            1..=MAX_SPANS_PER_SPAN_SET => spans_per_span_set,
+            more => return Err(SearchError::TooManySpans(more)),
+        };
+        match limit {
+            0 => Err(SearchError::Limit),
+            1..=MAX_LIMIT => {
+                Ok(Self { filter, window, limit: limit as usize, spans_per_span_set: spans_per_span_set as usize })
+            }
+            more => Err(SearchError::LimitTooLarge(more)),
         }
-        Ok(Self { filter, window, limit: limit as usize, spans_per_span_set: spans_per_span_set as usize })
     }
 }
 
 impl Search {
-    fn answer(&self, traces: &[StoredTrace]) -> Value {
-        let mut found = traces
-            .iter()
-            // Most traces end here, so that only the others are summed up.
-            .filter(|trace| self.filter.allows_spans_of(trace))
-            .map(|trace| (trace, Summary::of(trace)))
-            .filter(|(_, summary)| self.window.is_none_or(|window| summary.overlaps(window)))
-            .filter(|(trace, summary)| self.filter.allows(trace, summary))
-            .collect::<Vec<_>>();
-        found.sort_by_key(|(trace, summary)| (std::cmp::Reverse(summary.start_unix_nanos), trace.id));
-        found.truncate(self.limit);
-        let bytes = traces.iter().map(|trace| trace.bytes as u64).sum();
+    fn answer(&self, store: &Store, deadline: Deadline) -> Result<Answer, SearchError> {
+        let held = store.counters();
+        let mut found = Vec::new();
+        for id in store.candidates(self.filter.terms()) {
+            deadline.check()?;
+            found.extend(store.trace(id).and_then(|trace| self.find(trace)));
+            // So that what was found holds no more traces than will be shown, or twice as many.
+            if found.len() >= 2 * self.limit {
+                self.keep_newest(&mut found);
+            }
+        }
+        self.keep_newest(&mut found);
+        let mut body = Body::default();
+        body.0.push(b'{');
+        for (index, found) in found.iter().enumerate() {
+            deadline.check()?;
+            body.0.extend_from_slice(if index == 0 { b"\"traces\":[" } else { b"," });
+            let room = MAX_ANSWER_BYTES.saturating_sub(body.0.len());
+            body.push(&self.trace(&found.trace, room)?)?;
+        }
+        body.0.extend_from_slice(if found.is_empty() { b"\"metrics\":" } else { b"],\"metrics\":" });
         let metrics = Object::default()
-            .u32("inspectedTraces", traces.len().try_into().unwrap_or(u32::MAX))
-            .u64("inspectedBytes", bytes)
+            .u32("inspectedTraces", held.traces_held.try_into().unwrap_or(u32::MAX))
+            .u64("inspectedBytes", held.bytes_held)
             .u32("completedJobs", 1)
             .u32("totalJobs", 1);
-        Object::default()
-            .list("traces", &found, |(trace, summary)| self.trace(trace, summary))
-            .set("metrics", metrics.into())
-            .into()
+        body.push(&metrics.into())?;
+        body.0.push(b'}');
+        Ok(Answer { content_type: JSON, body: Some(body.0) })
     }
 
-    fn trace(&self, trace: &StoredTrace, summary: &Summary<'_>) -> Value {
+    fn find(&self, trace: StoredTrace) -> Option<Found> {
+        // Most traces end here, so that only the others are summed up.
+        if !self.filter.allows_spans_of(&trace) {
+            return None;
+        }
+        let summary = Summary::of(&trace);
+        let is_found =
+            self.window.is_none_or(|window| summary.overlaps(window)) && self.filter.allows(&trace, &summary);
+        let start_unix_nanos = summary.start_unix_nanos;
+        is_found.then_some(Found { start_unix_nanos, trace })
+    }
+
+    fn keep_newest(&self, found: &mut Vec<Found>) {
+        found.sort_unstable_by_key(|found| (Reverse(found.start_unix_nanos), found.trace.id));
+        found.truncate(self.limit);
+    }
+
+    /// `room`: how many bytes the answer may still grow.
+    fn trace(&self, trace: &StoredTrace, room: usize) -> Result<Value, SearchError> {
+        let summary = Summary::of(trace);
         let (root_service, root_name) = summary.root.unwrap_or_default();
         let duration_millis = summary.end_unix_nanos.saturating_sub(summary.start_unix_nanos) / 1_000_000;
         let services = summary.services.iter().map(|(service, (spans, errors))| {
@@ -292,41 +384,64 @@ impl Search {
             .text("rootTraceName", root_name)
             .u64("startTimeUnixNano", summary.start_unix_nanos)
             .u32("durationMs", duration_millis.try_into().unwrap_or(u32::MAX));
-        let Filter::Spans(query) = &self.filter else { return object.into() };
-        let span_set = self.span_set(query, trace);
-        object
+        let Filter::Spans(query) = &self.filter else { return Ok(object.into()) };
+        let span_set = self.span_set(query, trace, room)?;
+        let object = object
             .set("spanSet", span_set.clone())
             .set("spanSets", json!([span_set]))
-            .set("serviceStats", Value::Object(services.collect()))
-            .into()
+            .set("serviceStats", Value::Object(services.collect()));
+        Ok(object.into())
     }
 
-    fn span_set(&self, query: &Query, trace: &StoredTrace) -> Value {
-        let matched = trace.spans().filter(|(batch, span)| query.matches(&batch.resource, span)).collect::<Vec<_>>();
-        let shown = match self.spans_per_span_set {
-            0 => matched.len(),
-            most => most,
-        };
-        let spans = matched.iter().take(shown).map(|(batch, span)| span_object(query, &batch.resource, span));
-        Object::default()
-            .set("spans", spans.collect())
-            .u32("matched", matched.len().try_into().unwrap_or(u32::MAX))
-            .into()
+    fn span_set(&self, query: &Query, trace: &StoredTrace, mut room: usize) -> Result<Value, SearchError> {
+        let (mut shown, mut matched) = (Vec::new(), 0_u32);
+        for (batch, span) in trace.spans().filter(|(batch, span)| query.matches(&batch.resource, span)) {
+            matched = matched.saturating_add(1);
+            if shown.len() < self.spans_per_span_set {
+                let attributes = query.asked_attributes(&batch.resource, span);
+                let bytes = attributes.iter().map(|(key, value)| key.len() + value.encoded_len()).sum::<usize>();
+                // It stands there twice.
+                room = room.checked_sub(2 * (bytes + SPAN_JSON_BYTES)).ok_or(SearchError::TooLong)?;
+                shown.push(span_object(query, span, &attributes));
+            }
+        }
+        Ok(Object::default().set("spans", shown.into()).u32("matched", matched).into())
     }
 }
 
-fn span_object(query: &Query, resource: &ResourceSpans, span: &Span) -> Value {
+fn span_object(query: &Query, span: &Span, attributes: &[(&str, Cow<'_, any_value::Value>)]) -> Value {
     let id = span.span_id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let attributes = query.asked_attributes(resource, span);
     Object::default()
         .text("spanID", &id)
         .text("name", if query.asks_name() { &span.name } else { "" })
         .u64("startTimeUnixNano", span.start_time_unix_nano)
         .u64("durationNanos", span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano))
-        .list("attributes", &attributes, |(key, value)| {
+        .list("attributes", attributes, |(key, value)| {
             Object::default().text("key", key).set("value", json::any_value_inner(value)).into()
         })
         .into()
+}
+
+// === impl Body ===
+
+impl Body {
+    fn push(&mut self, value: &Value) -> Result<(), SearchError> {
+        serde_json::to_writer(self, value).map_err(|_| SearchError::TooLong)
+    }
+}
+
+impl Write for Body {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_ANSWER_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 // === impl Summary ===
@@ -368,6 +483,18 @@ fn text(value: Option<&any_value::Value>) -> Option<&str> {
 // === impl Filter ===
 
 impl Filter {
+    /// What a trace must hold to be found, as far as the index knows it.
+    fn terms(&self) -> Box<dyn Iterator<Item = Term<'_>> + '_> {
+        match self {
+            Self::Spans(query) => Box::new(query.terms()),
+            Self::Tags(tags) => Box::new(
+                tags.iter()
+                    .filter(|(key, _)| !FIELD_TAGS.contains(&key.as_str()))
+                    .map(|(key, value)| Term { key: Some(key), value: Scalar::Text(value) }),
+            ),
+        }
+    }
+
     /// Necessary, and for a query enough.
     fn allows_spans_of(&self, trace: &StoredTrace) -> bool {
         match self {
@@ -458,6 +585,9 @@ fn parse_logfmt(tags: &str) -> Result<BTreeMap<String, String>, SearchError> {
 
 impl IntoResponse for SearchError {
     fn into_response(self) -> Response {
-        (StatusCode::BAD_REQUEST, self.to_string()).into_response()
+        match self {
+            Self::Read(error) => error.into_response(),
+            error => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        }
     }
 }

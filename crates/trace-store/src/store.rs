@@ -2,21 +2,31 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::rc::Rc;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::fast::RandomState;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use prost::Message as _;
 use serde::Serialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Bytes charged for each span on top of its encoded length: the decoded struct and its place in the index.
-pub const SPAN_OVERHEAD_BYTES: usize = 512;
+use crate::index::{Fingerprint, Fingerprints, Index, Scalar, Term};
+use crate::receive::MAX_RECEIVING_BYTES;
+use crate::size::{self, BATCH_OVERHEAD_BYTES};
+use crate::traceql::for_each_term;
+
+/// A resource with more values than this is not indexed: its values are noted for each of its traces, and a request can
+/// have many of both. The default limit of SDKs is 128 attributes
+/// (<https://opentelemetry.io/docs/specs/otel/common/#attribute-limits>).
+const MAX_INDEXED_RESOURCE_VALUES: usize = 256;
 
 /// Bounds of a [`Store`], both in bytes.
 ///
-/// The measure is the encoded length of each span plus [`SPAN_OVERHEAD_BYTES`], plus the encoded length of resource and
-/// scope once per request and trace. It is a stable measure, not what the allocator gave.
+/// The measure is the encoded length of all that is held plus, for each message in it, about what it takes decoded and
+/// indexed, such as [`SPAN_OVERHEAD_BYTES`](crate::SPAN_OVERHEAD_BYTES); resource and scope once per request and trace. It
+/// is a stable measure, not what the allocator gave. Requests and answers under way take a bounded amount beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// All traces together; beyond it whole traces are evicted, the one that arrived first goes first.
@@ -33,6 +43,10 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct Store {
     limits: Limits,
+    fingerprints: Fingerprints,
+    /// A request is many times larger decoded, so there is one at a time.
+    decoding: Arc<Semaphore>,
+    receiving: Arc<Semaphore>,
     held: Arc<Mutex<Held>>,
 }
 
@@ -103,18 +117,34 @@ pub(crate) struct Batch {
     pub(crate) spans: Vec<Span>,
 }
 
+/// A batch on its way in, with what is the same for all batches of its resource or scope.
+#[derive(Debug)]
+struct Incoming {
+    id: TraceId,
+    batch: Batch,
+    /// What resource and scope are charged.
+    overhead_bytes: usize,
+    /// `None` if the resource has too many.
+    resource_values: Option<Rc<[Fingerprint]>>,
+}
+
 #[derive(Debug, Default)]
 struct Held {
-    traces: HashMap<TraceId, Trace>,
+    traces: HashMap<TraceId, Trace, RandomState>,
     /// Every id in `traces`, by first arrival.
     arrivals: VecDeque<TraceId>,
+    /// How many arrived before the first of `arrivals`.
+    first_arrival: u64,
+    index: Index,
     counters: Counters,
 }
 
 #[derive(Debug, Default)]
 struct Trace {
+    /// Its place in the order of arrival.
+    arrival: u64,
     batches: Vec<Arc<Batch>>,
-    span_ids: HashSet<[u8; 8]>,
+    span_ids: HashSet<[u8; 8], RandomState>,
     bytes: usize,
     is_partial: bool,
 }
@@ -142,7 +172,24 @@ impl Store {
     #[must_use]
     pub fn with_limits(limits: Limits) -> Self {
         let max_trace_bytes = limits.max_trace_bytes.min(limits.max_bytes);
-        Self { limits: Limits { max_trace_bytes, ..limits }, held: Arc::default() }
+        let limits = Limits { max_trace_bytes, ..limits };
+        Self {
+            limits,
+            fingerprints: Fingerprints::default(),
+            decoding: Arc::new(Semaphore::new(1)),
+            receiving: Arc::new(Semaphore::new(MAX_RECEIVING_BYTES)),
+            held: Arc::default(),
+        }
+    }
+
+    /// The room for request bodies, in bytes.
+    pub(crate) const fn receiving(&self) -> &Arc<Semaphore> {
+        &self.receiving
+    }
+
+    /// The turn to decode a request and insert it; no client may be waited for meanwhile.
+    pub(crate) async fn turn_to_decode(&self) -> Option<SemaphorePermit<'_>> {
+        self.decoding.acquire().await.ok()
     }
 
     #[must_use]
@@ -152,10 +199,10 @@ impl Store {
 
     /// Takes in what an exporter sent, evicts what no longer fits, and says what of the request was rejected.
     pub fn insert(&self, request: ExportTraceServiceRequest) -> Rejected {
-        let (batches, received, mut rejected) = split_by_trace(request);
+        let (batches, received, mut rejected) = split_by_trace(request, &self.fingerprints);
         let mut held = self.lock();
-        for (id, batch) in batches {
-            rejected.trace_too_large += held.add(id, batch, self.limits.max_trace_bytes);
+        for incoming in batches {
+            rejected.trace_too_large += held.add(incoming, self.limits.max_trace_bytes, &self.fingerprints);
         }
         held.evict_beyond(self.limits.max_bytes);
         held.counters.spans_received += received;
@@ -173,9 +220,15 @@ impl Store {
         self.lock().traces.get(&id).map(|trace| trace.share(id))
     }
 
-    /// All traces; only pointers are copied while the lock is held.
-    pub(crate) fn traces(&self) -> Vec<StoredTrace> {
-        self.lock().traces.iter().map(|(id, trace)| trace.share(*id)).collect()
+    /// By first arrival: every trace that holds all of these terms, whichever span has them, among some that do not.
+    pub(crate) fn candidates<'t>(&self, terms: impl Iterator<Item = Term<'t>>) -> Vec<TraceId> {
+        let wanted = terms.map(|term| self.fingerprints.of(term)).collect::<Vec<_>>();
+        let held = self.lock();
+        if wanted.is_empty() {
+            return held.arrivals.iter().copied().collect();
+        }
+        let id = |arrival: u64| held.arrivals.get(usize::try_from(arrival.checked_sub(held.first_arrival)?).ok()?);
+        held.index.candidates(&wanted).filter_map(id).copied().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -184,14 +237,17 @@ impl Store {
 }
 
 /// Batches by trace, the number of spans in the request, and those rejected for their ids.
-fn split_by_trace(request: ExportTraceServiceRequest) -> (Vec<(TraceId, Batch)>, u64, Rejected) {
+fn split_by_trace(request: ExportTraceServiceRequest, fingerprints: &Fingerprints) -> (Vec<Incoming>, u64, Rejected) {
     let (mut batches, mut received, mut rejected) = (Vec::new(), 0, Rejected::default());
     for mut resource in request.resource_spans {
         let scopes = std::mem::take(&mut resource.scope_spans);
         let resource = Arc::new(resource);
+        let resource_values = resource_values(&resource, fingerprints);
+        let resource_bytes = size::of_resource(&resource);
         for mut scope in scopes {
             let spans = std::mem::take(&mut scope.spans);
             let scope = Arc::new(scope);
+            let overhead_bytes = BATCH_OVERHEAD_BYTES + resource_bytes + size::of_scope(&scope);
             let mut by_trace = BTreeMap::<TraceId, Vec<Span>>::new();
             for span in spans {
                 received += 1;
@@ -201,14 +257,23 @@ fn split_by_trace(request: ExportTraceServiceRequest) -> (Vec<(TraceId, Batch)>,
                     (Some(id), Some(_)) => by_trace.entry(id).or_default().push(span),
                 }
             }
-            batches.extend(
-                by_trace.into_iter().map(|(id, spans)| {
-                    (id, Batch { resource: Arc::clone(&resource), scope: Arc::clone(&scope), spans })
-                }),
-            );
+            batches.extend(by_trace.into_iter().map(|(id, spans)| Incoming {
+                id,
+                batch: Batch { resource: Arc::clone(&resource), scope: Arc::clone(&scope), spans },
+                overhead_bytes,
+                resource_values: resource_values.clone(),
+            }));
         }
     }
     (batches, received, rejected)
+}
+
+/// `None` if there are more than [`MAX_INDEXED_RESOURCE_VALUES`].
+fn resource_values(resource: &ResourceSpans, fingerprints: &Fingerprints) -> Option<Rc<[Fingerprint]>> {
+    let mut values = Vec::new();
+    let attributes = resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
+    for_each_term(attributes, |term| values.push(fingerprints.of(term)));
+    (values.len() <= MAX_INDEXED_RESOURCE_VALUES).then(|| values.into())
 }
 
 fn span_id(span: &Span) -> Option<[u8; 8]> {
@@ -219,16 +284,17 @@ fn span_id(span: &Span) -> Option<[u8; 8]> {
 
 impl Held {
     /// Adds what is new and fits; returns how many spans did not fit.
-    fn add(&mut self, id: TraceId, mut batch: Batch, max_trace_bytes: usize) -> u64 {
+    fn add(&mut self, incoming: Incoming, max_trace_bytes: usize, fingerprints: &Fingerprints) -> u64 {
+        let Incoming { id, mut batch, overhead_bytes: mut bytes, resource_values } = incoming;
         let trace = self.traces.entry(id).or_insert_with(|| {
+            let arrival = self.first_arrival + self.arrivals.len() as u64;
             self.arrivals.push_back(id);
-            Trace::default()
+            Trace { arrival, ..Trace::default() }
         });
-        let mut bytes = batch.resource.encoded_len() + batch.scope.encoded_len();
         let (mut duplicate, mut too_large) = (0, 0);
         batch.spans.retain(|span| {
             let Some(span_id) = span_id(span) else { return false };
-            let span_bytes = span.encoded_len() + SPAN_OVERHEAD_BYTES;
+            let span_bytes = size::of_span(span);
             if trace.span_ids.contains(&span_id) {
                 duplicate += 1;
                 return false;
@@ -245,6 +311,16 @@ impl Held {
         self.counters.spans_duplicate += duplicate;
         if !batch.spans.is_empty() {
             batch.spans.shrink_to_fit();
+            if let Some(mut entry) = self.index.entry(trace.arrival) {
+                match resource_values {
+                    Some(values) => values.iter().for_each(|value| entry.note(*value)),
+                    None => entry.note_incomplete(),
+                }
+                for span in &batch.spans {
+                    entry.note(fingerprints.of(Term { key: None, value: Scalar::Text(&span.name) }));
+                    for_each_term(&span.attributes, |term| entry.note(fingerprints.of(term)));
+                }
+            }
             self.counters.spans_held += batch.spans.len() as u64;
             self.counters.bytes_held += bytes as u64;
             trace.bytes += bytes;
@@ -261,6 +337,8 @@ impl Held {
     fn evict_beyond(&mut self, max_bytes: usize) {
         while self.counters.bytes_held > max_bytes as u64 {
             let Some(trace) = self.arrivals.pop_front().and_then(|id| self.traces.remove(&id)) else { return };
+            self.first_arrival += 1;
+            self.index.forget_before(self.first_arrival);
             let spans = trace.span_ids.len() as u64;
             self.counters.traces_evicted += 1;
             self.counters.traces_held -= 1;

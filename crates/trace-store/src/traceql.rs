@@ -8,23 +8,28 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use std::borrow::Cow;
 
+use crate::index::{Scalar, Term};
+
+/// How many conditions a query may have: each is compared with each span that the others leave.
+pub(crate) const MAX_CONDITIONS: usize = 32;
+
 /// `{ condition && condition … }`; a span matches when all conditions hold of it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Query {
     conditions: Vec<Condition>,
 }
 
-/// A query that is not understood.
+/// A query that is not understood, or that asks for too much. Positions are in characters, from 1.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "invalid TraceQL query: expected {expected} at character {position}. Supported is one spanset of conditions joined \
-     by &&: {{ span.a = \"x\" && resource.b != 1 && .c = true && name = \"n\" && kind = server && status = error && \
-     nestedSetParent < 0 }}"
-)]
-pub(crate) struct QueryError {
-    expected: &'static str,
-    /// In characters, from 1.
-    position: usize,
+pub(crate) enum QueryError {
+    #[error(
+        "invalid TraceQL query: expected {expected} at character {position}. Supported is one spanset of conditions \
+         joined by &&: {{ span.a = \"x\" && resource.b != 1 && .c = true && name = \"n\" && kind = server && \
+         status = error && nestedSetParent < 0 }}"
+    )]
+    Syntax { expected: &'static str, position: usize },
+    #[error("invalid TraceQL query: too many conditions at character {position}: at most {MAX_CONDITIONS} are allowed")]
+    TooManyConditions { position: usize },
 }
 
 #[derive(Debug, PartialEq)]
@@ -74,16 +79,28 @@ impl Query {
         self.conditions.iter().all(|condition| condition.holds(resource, span))
     }
 
+    /// What a trace must hold if a span of it matches: the conditions that the index knows.
+    pub(crate) fn terms(&self) -> impl Iterator<Item = Term<'_>> {
+        self.conditions.iter().filter_map(|condition| match condition {
+            Condition::Compare { field, operator: Operator::Equal, value } => {
+                Some(Term { key: field.indexed_key()?, value: value.scalar() })
+            }
+            _ => None,
+        })
+    }
+
     /// What the query asked about, as the span has it; Tempo lists it with each span that matched.
-    pub(crate) fn asked_attributes(&self, resource: &ResourceSpans, span: &Span) -> Vec<(String, any_value::Value)> {
-        let mut asked = Vec::<(String, any_value::Value)>::new();
+    pub(crate) fn asked_attributes<'a>(
+        &'a self,
+        resource: &'a ResourceSpans,
+        span: &'a Span,
+    ) -> Vec<(&'a str, Cow<'a, any_value::Value>)> {
+        let mut asked = Vec::<(&str, Cow<'_, any_value::Value>)>::new();
         for condition in &self.conditions {
             let attribute = match condition {
-                Condition::IsRoot => Some(("nestedSetParent".to_owned(), any_value::Value::IntValue(-1))),
+                Condition::IsRoot => Some(("nestedSetParent", Cow::Owned(any_value::Value::IntValue(-1)))),
                 Condition::Compare { field: Field::Name, .. } => None,
-                Condition::Compare { field, .. } => {
-                    field.of(resource, span).map(|value| (field.key(), value.into_owned()))
-                }
+                Condition::Compare { field, .. } => field.of(resource, span).map(|value| (field.key(), value)),
             };
             asked.extend(attribute.filter(|(key, _)| asked.iter().all(|(known, _)| known != key)));
         }
@@ -118,12 +135,21 @@ pub(crate) fn is_root(span: &Span) -> bool {
 // === impl Field ===
 
 impl Field {
-    fn key(&self) -> String {
+    fn key(&self) -> &str {
         match self {
-            Self::SpanAttribute(key) | Self::ResourceAttribute(key) | Self::AnyAttribute(key) => key.clone(),
-            Self::Name => "name".to_owned(),
-            Self::Kind => "kind".to_owned(),
-            Self::Status => "status".to_owned(),
+            Self::SpanAttribute(key) | Self::ResourceAttribute(key) | Self::AnyAttribute(key) => key,
+            Self::Name => "name",
+            Self::Kind => "kind",
+            Self::Status => "status",
+        }
+    }
+
+    /// The key of [`Term`]; where an attribute stands is no part of it.
+    fn indexed_key(&self) -> Option<Option<&str>> {
+        match self {
+            Self::SpanAttribute(key) | Self::ResourceAttribute(key) | Self::AnyAttribute(key) => Some(Some(key)),
+            Self::Name => Some(None),
+            Self::Kind | Self::Status => None,
         }
     }
 
@@ -169,6 +195,34 @@ pub(crate) fn status_word(span: &Span) -> &'static str {
     }
 }
 
+/// All that attributes can be asked for by `=`, in the sense of [`Operator::holds`].
+pub(crate) fn for_each_term<'a>(attributes: &'a [KeyValue], mut note: impl FnMut(Term<'a>)) {
+    for pair in attributes {
+        if let Some(value) = pair.value.as_ref().and_then(|value| value.value.as_ref()) {
+            for_each_scalar(value, &mut |value| note(Term { key: Some(&pair.key), value }));
+        }
+    }
+}
+
+fn for_each_scalar<'a>(value: &'a any_value::Value, note: &mut dyn FnMut(Scalar<'a>)) {
+    match value {
+        any_value::Value::StringValue(text) => note(Scalar::Text(text)),
+        any_value::Value::BoolValue(flag) => note(Scalar::Bool(*flag)),
+        any_value::Value::IntValue(number) => note(Scalar::number(*number as f64)),
+        any_value::Value::DoubleValue(number) => note(Scalar::number(*number)),
+        any_value::Value::ArrayValue(array) => {
+            array
+                .values
+                .iter()
+                .filter_map(|element| element.value.as_ref())
+                .for_each(|value| for_each_scalar(value, note));
+        }
+        any_value::Value::KvlistValue(_)
+        | any_value::Value::BytesValue(_)
+        | any_value::Value::StringValueStrindex(_) => {}
+    }
+}
+
 // === impl Operator ===
 
 impl Operator {
@@ -196,6 +250,19 @@ fn equal(actual: &any_value::Value, expected: &Literal) -> Option<bool> {
     }
 }
 
+// === impl Literal ===
+
+impl Literal {
+    fn scalar(&self) -> Scalar<'_> {
+        match self {
+            Self::Text(text) => Scalar::Text(text),
+            Self::Int(number) => Scalar::number(*number as f64),
+            Self::Float(number) => Scalar::number(*number),
+            Self::Bool(flag) => Scalar::Bool(*flag),
+        }
+    }
+}
+
 // === impl Parser ===
 
 impl<'q> Parser<'q> {
@@ -205,6 +272,9 @@ impl<'q> Parser<'q> {
         if !self.take("}") {
             conditions.push(self.condition()?);
             while self.take("&&") {
+                if conditions.len() == MAX_CONDITIONS {
+                    return Err(QueryError::TooManyConditions { position: self.position() });
+                }
                 conditions.push(self.condition()?);
             }
             self.require("}", "`&&` or `}`")?;
@@ -363,7 +433,10 @@ impl<'q> Parser<'q> {
     }
 
     fn error(&self, expected: &'static str) -> QueryError {
-        let position = 1 + self.query.chars().count() - self.rest.chars().count();
-        QueryError { expected, position }
+        QueryError::Syntax { expected, position: self.position() }
+    }
+
+    fn position(&self) -> usize {
+        1 + self.query.chars().count() - self.rest.chars().count()
     }
 }

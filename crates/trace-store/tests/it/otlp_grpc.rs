@@ -12,7 +12,7 @@ use tonic::Code;
 use tonic::codec::CompressionEncoding;
 use trace_store::{MAX_REQUEST_BYTES, Store, grpc_router};
 
-use crate::support::{MAX_BYTES, Running, ask, request, span, spans, text, trace};
+use crate::support::{MAX_BYTES, Running, Small, ask, request, small_messages, span, spans, text, trace};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rust_exporters_spans_come_back_whole() {
@@ -102,6 +102,26 @@ async fn a_message_beyond_the_bound_is_resource_exhausted() {
         assert_eq!(error.code(), Code::ResourceExhausted, "{encoding:?}: {error}");
     }
     assert_eq!(running.store.counters().spans_received, 0, "nothing of it was taken");
+}
+
+#[tokio::test]
+async fn a_message_that_is_large_decoded_is_resource_exhausted() {
+    for small in [Small::Links, Small::Spans] {
+        let message = small_messages(small);
+        let mut framed = vec![0];
+        framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        framed.extend(message);
+        let store = Store::new(MAX_BYTES);
+        let request = Request::post("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+            .header("content-type", "application/grpc")
+            .body(Body::from(framed))
+            .unwrap();
+        let answer = ask(grpc_router(store.clone()), request).await;
+        assert_eq!(answer.headers["grpc-status"], "8", "{small:?}: RESOURCE_EXHAUSTED");
+        let reason = answer.headers["grpc-message"].to_str().unwrap();
+        assert!(reason.contains("41943040"), "{small:?} tells what is allowed: {reason}");
+        assert_eq!(store.counters().spans_received, 0, "{small:?}: nothing of it was decoded");
+    }
 }
 
 #[tokio::test]

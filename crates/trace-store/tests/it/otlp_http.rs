@@ -11,7 +11,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use trace_store::{MAX_REQUEST_BYTES, Store, otlp_http_app};
 
-use crate::support::{Answer, MAX_BYTES, ask, request, span, spans, text, trace};
+use crate::support::{Answer, MAX_BYTES, Small, ask, request, small_messages, span, spans, text, trace};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -149,6 +149,10 @@ async fn what_cannot_be_read_is_refused_with_a_reason() {
         (PROTOBUF, "identity", vec![0; MAX_REQUEST_BYTES + 1], 413, "larger than 16777216 bytes"),
         (PROTOBUF, "gzip", gzip(&vec![0; MAX_REQUEST_BYTES + 1]), 413, "larger than 16777216 bytes"),
         (JSON, "deflate", zlib(&vec![b' '; MAX_REQUEST_BYTES + 1]), 413, "larger than 16777216 bytes"),
+        // Eight of each once took the store to gigabytes.
+        (PROTOBUF, "gzip", gzip(&small_messages(Small::Links)), 413, "more than 41943040: send fewer spans"),
+        (PROTOBUF, "gzip", gzip(&small_messages(Small::Spans)), 413, "more than 41943040: send fewer spans"),
+        (JSON, "gzip", gzip(&small_messages(Small::JsonSpans)), 413, "more than 41943040: send fewer spans"),
     ] {
         let store = Store::new(MAX_BYTES);
         let answer = post(&store, content_type, encoding, body).await;

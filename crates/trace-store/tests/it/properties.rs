@@ -1,16 +1,19 @@
 //! What holds for any input.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Attribute;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
 use proptest::prelude::*;
 use proptest::sample::select;
 use prost::Message;
 use tokio::runtime::{Builder, Runtime};
 use trace_store::{Limits, Store, grpc_router, otlp_http_app, query_app};
 
-use crate::support::{MAX_BYTES, ask, request, span};
+use crate::support::{MAX_BYTES, ask, attribute, get, request, span};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_multi_thread().enable_all().build().unwrap());
 
@@ -29,7 +32,76 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), r#"[{}&|=!<.a-z "`\\0-9é-]{0,40}"#, r#"\{ (span\.|\.)?[a-zA-Z"]{1,9} !?= .{0,9} \}"#]
 }
 
+/// Values that can equal each other, each as TraceQL writes it.
+fn value() -> impl Strategy<Value = (Attribute, &'static str)> {
+    select(vec![
+        (Attribute::StringValue("a".to_owned()), "\"a\""),
+        (Attribute::StringValue("1".to_owned()), "\"1\""),
+        (Attribute::StringValue(String::new()), "\"\""),
+        (Attribute::BoolValue(true), "true"),
+        (Attribute::IntValue(1), "1"),
+        (Attribute::DoubleValue(1.0), "1.0"),
+        (Attribute::IntValue(0), "0"),
+        (Attribute::DoubleValue(-0.0), "-0.0"),
+        // As doubles, these two are one.
+        (Attribute::IntValue((1 << 53) + 1), "9007199254740993"),
+        (Attribute::DoubleValue(9_007_199_254_740_992.0), "9007199254740992.0"),
+    ])
+}
+
+/// By what the documentation of TraceQL says, not by how the store does it.
+fn equal(held: &Attribute, asked: &Attribute) -> bool {
+    match (held, asked) {
+        (Attribute::ArrayValue(array), asked) => {
+            array.values.iter().any(|held| equal(held.value.as_ref().unwrap(), asked))
+        }
+        (Attribute::IntValue(held), Attribute::DoubleValue(asked)) => *held as f64 == *asked,
+        (Attribute::DoubleValue(held), Attribute::IntValue(asked)) => *held == *asked as f64,
+        (held, asked) => held == asked,
+    }
+}
+
 proptest! {
+    #[test]
+    fn an_equality_finds_what_holds_it_and_nothing_else(
+        sent in prop::collection::vec((1_u128..600, select(vec!["a", "b"]), value(), any::<bool>()), 1..40),
+        filling in 0_u128..600,
+        (key, (asked, literal)) in (select(vec!["a", "b"]), value()),
+        max_bytes in select(vec![20_000_usize, MAX_BYTES]),
+    ) {
+        let store = Store::new(max_bytes);
+        // So that traces are in several blocks of the index, and the small store has evicted some.
+        for id in 1..=filling {
+            store.insert(request("sender", vec![span(id, 1_000, 0)]));
+        }
+        for (id, (trace, key, (value, _), in_array)) in (1..).zip(&sent) {
+            let mut span = span(*trace, id, 0);
+            let value = match in_array {
+                true => Attribute::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(value.clone()) }] }),
+                false => value.clone(),
+            };
+            span.attributes = vec![attribute(key, value)];
+            store.insert(request("sender", vec![span]));
+        }
+        let ids = |query: &str| {
+            let encoded = query.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+            let uri = format!("/api/search?limit=10000&q={encoded}");
+            let answer = RUNTIME.block_on(get(&store, &uri, "")).json();
+            let traces = answer["traces"].as_array().cloned().unwrap_or_default();
+            let ids = traces.iter().map(|trace| u128::from_str_radix(trace["traceID"].as_str().unwrap(), 16).unwrap());
+            ids.collect::<BTreeSet<_>>()
+        };
+        let held = ids("{}");
+        let expected = (1_u64..).zip(&sent).filter(|(id, (trace, sent_key, (value, _), _))| {
+            // A small store has evicted spans, maybe not the trace, which came anew.
+            let name = format!("span {id}");
+            *sent_key == key && equal(value, &asked) && held.contains(trace) && ids(&format!("{{ name = `{name}` }}")).contains(trace)
+        });
+        let expected = expected.map(|(_, (trace, ..))| *trace).collect::<BTreeSet<_>>();
+        prop_assert_eq!(ids(&format!("{{ span.{key} = {literal} }}")), expected.clone(), "span.{} = {}", key, literal);
+        prop_assert_eq!(ids(&format!("{{ .{key} = {literal} && .{key} != \"x\" }}")).is_subset(&expected), true);
+    }
+
     #[test]
     fn no_export_is_a_server_error(
         body in body(),

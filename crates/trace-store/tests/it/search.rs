@@ -1,6 +1,9 @@
 //! Search: which queries are understood, what they find, what the answer looks like.
 
+use std::pin::pin;
+
 use axum::http::Uri;
+use futures_util::FutureExt as _;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Attribute;
 use opentelemetry_proto::tonic::trace::v1::Status;
 use serde_json::{Value, json};
@@ -9,7 +12,10 @@ use trace_store::Store;
 use crate::support::{Answer, MAX_BYTES, attribute, get, request, span, text, texts};
 
 async fn search(store: &Store, parameters: &[(&str, &str)]) -> Answer {
-    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let encode = |text: &str| -> String {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
+        text.bytes().map(|byte| if plain(&byte) { char::from(byte).into() } else { format!("%{byte:02x}") }).collect()
+    };
     let query = parameters.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect::<Vec<_>>().join("&");
     let uri: Uri = format!("/api/search?{query}").parse().unwrap();
     get(store, &uri.to_string(), "application/json").await
@@ -193,6 +199,76 @@ async fn other_parameters_narrow_the_answer() {
         assert_eq!(answer.status, 400, "{parameters:?}");
         assert!(answer.text().contains(message), "{parameters:?}: {}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn what_is_not_indexed_is_found() {
+    let store = Store::new(MAX_BYTES);
+    let mut many = request("sender", vec![span(1, 1, 0)]);
+    let resource = many.resource_spans[0].resource.as_mut().unwrap();
+    resource.attributes.extend((0..300).map(|key| attribute(&format!("key-{key}"), text("r"))));
+    store.insert(many);
+    let mut long = span(2, 1, 0);
+    let texts_of_it = (0..70_000).map(|item| item.to_string()).collect::<Vec<_>>();
+    long.attributes = vec![attribute("long", texts(&texts_of_it.iter().map(String::as_str).collect::<Vec<_>>()))];
+    store.insert(request("sender", vec![long]));
+    for (query, expected) in [
+        (r#"{ resource.key-299 = "r" }"#, "1"),
+        (r#"{ resource.key-299 = "s" }"#, ""),
+        (r#"{ span.long = "69999" }"#, "2"),
+        (r#"{ span.long = "70000" }"#, ""),
+    ] {
+        assert_eq!(ids(&search(&store, &[("q", query)]).await).join(" "), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_query_may_ask_is_bounded() {
+    let store = store();
+    // 52 KB of conditions once kept the store busy until it was killed.
+    let conditions = |count: usize| format!("{{{}}}", vec![".a=1"; count].join("&&"));
+    let tags = |count: usize| (0..count).map(|tag| format!("tag-{tag}=x")).collect::<Vec<_>>().join(" ");
+    for (parameter, most, more, message) in [
+        ("q", conditions(32), conditions(33), "too many conditions at character 194: at most 32 are allowed"),
+        ("q", conditions(32), conditions(4_700), "too many conditions at character 194: at most 32 are allowed"),
+        ("tags", tags(32), tags(33), "33 tags: at most 32 are allowed"),
+        // The last two as Tempo says them; its largest limit is another.
+        ("limit", "10000".to_owned(), "10001".to_owned(), "limit 10001 exceeds max limit 10000"),
+        ("spss", "100".to_owned(), "101".to_owned(), "spans per span set exceeds 100. received 101"),
+    ] {
+        assert_eq!(search(&store, &[(parameter, &most)]).await.status, 200, "{parameter}={most} is allowed");
+        let answer = search(&store, &[(parameter, &more)]).await;
+        assert_eq!(answer.status, 400, "{parameter}: {}", answer.text());
+        assert!(answer.text().contains(message), "{parameter}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn the_length_of_an_answer_is_bounded() {
+    let store = Store::new(MAX_BYTES);
+    let mut large = request("sender", (1..=20).map(|id| span(1, id, 0)).collect());
+    // Held once, and in the answer with each span that is shown.
+    let resource = large.resource_spans[0].resource.as_mut().unwrap();
+    resource.attributes.push(attribute("large", text(&"\n".repeat(1 << 20))));
+    store.insert(large);
+    let query = ("q", "{ resource.large != \"x\" }");
+    let answer = search(&store, &[query, ("spss", "20")]).await;
+    assert_eq!(answer.status, 400, "20 times a mebibyte, twice, with each character escaped");
+    assert!(answer.text().contains("longer than 16777216 bytes: ask for less by limit or spss"), "{}", answer.text());
+    assert_eq!(search(&store, &[query, ("spss", "3")]).await.status, 200, "less can be had");
+    assert_eq!(search(&store, &[("q", "{}"), ("spss", "20")]).await.status, 200, "so can all spans without it");
+}
+
+/// A search that is awaited on the only async thread leaves it to others.
+#[tokio::test(flavor = "current_thread")]
+async fn a_search_keeps_no_async_thread_busy() {
+    let store = Store::new(MAX_BYTES);
+    for trace in 1..=2_000 {
+        store.insert(request("sender", (1..=10).map(|id| span(trace, id, 0)).collect()));
+    }
+    let mut searching = pin!(search(&store, &[("q", "{ name != \"x\" }"), ("limit", "2000"), ("spss", "10")]));
+    assert!(searching.as_mut().now_or_never().is_none(), "20,000 spans are not read where the others wait");
+    assert_eq!(ids(&searching.await).len(), 2_000, "and the answer comes");
 }
 
 #[tokio::test]

@@ -1,17 +1,20 @@
 //! Bounds, eviction, duplicates and what is counted.
 
+use opentelemetry_proto::tonic::trace::v1::span::Link;
 use prost::Message;
 use serde_json::json;
-use trace_store::{Limits, SPAN_OVERHEAD_BYTES, Store};
+use trace_store::{ATTRIBUTE_OVERHEAD_BYTES, BATCH_OVERHEAD_BYTES, Limits, SPAN_OVERHEAD_BYTES, Store};
 
-use crate::support::{PROTOBUF, get, request, span, spans, trace};
+use crate::support::{MAX_BYTES, PROTOBUF, get, request, span, spans, trace};
 
 /// By the store's measure, a request with a single span of `span()`, sent by `sender`.
 fn request_bytes() -> usize {
     let mut request = request("sender", vec![span(1, 1, 0)]);
     let mut resource = request.resource_spans.remove(0);
     let span = resource.scope_spans.remove(0).spans.remove(0);
-    resource.encoded_len() + span.encoded_len() + SPAN_OVERHEAD_BYTES
+    // The resource has one attribute, its service's name.
+    let overhead = BATCH_OVERHEAD_BYTES + ATTRIBUTE_OVERHEAD_BYTES + SPAN_OVERHEAD_BYTES;
+    resource.encoded_len() + span.encoded_len() + overhead
 }
 
 #[tokio::test]
@@ -93,6 +96,22 @@ async fn a_span_larger_than_the_store_is_refused_and_evicts_nothing() {
     assert_eq!(store.insert(request("sender", vec![large])).trace_too_large, 1, "it could never be held");
     assert_eq!(store.counters().traces_evicted, 0, "so nobody has to make room");
     assert_eq!(store.counters().traces_held, 1, "and no empty trace stays behind");
+}
+
+#[tokio::test]
+async fn what_is_small_on_the_wire_is_charged_what_it_takes() {
+    let mut many_links = span(1, 1, 0);
+    many_links.links = vec![Link::default(); 10_000];
+    let store = Store::new(MAX_BYTES);
+    let wire = request("sender", vec![many_links.clone()]);
+    assert!(wire.encoded_len() < 21_000, "two bytes for each link");
+    store.insert(wire);
+    let taken = 10_000 * size_of::<Link>() as u64;
+    assert!(store.counters().bytes_held > taken, "what the links take decoded: {:?}", store.counters());
+    many_links.span_id = vec![2; 8];
+    many_links.links = vec![Link::default(); 100_000];
+    let rejected = store.insert(request("sender", vec![many_links]));
+    assert_eq!(rejected.trace_too_large, 1, "200 KB on the wire are more than a trace may take");
 }
 
 #[tokio::test]

@@ -98,6 +98,32 @@ pub(crate) fn texts(texts: &[&str]) -> any_value::Value {
     any_value::Value::ArrayValue(ArrayValue { values })
 }
 
+/// What is small on the wire and large decoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Small {
+    Links,
+    Spans,
+    JsonSpans,
+}
+
+/// A request of eight mebibytes of such messages, all empty: four million of them, or of two in JSON.
+pub(crate) fn small_messages(small: Small) -> Vec<u8> {
+    const BYTES: usize = 8 << 20;
+    let within = |tag: u32, content: Vec<u8>| {
+        let mut message = Vec::new();
+        prost::encoding::bytes::encode(tag, &content, &mut message);
+        message
+    };
+    match small {
+        Small::Links => within(1, within(2, within(2, [13 << 3 | 2, 0].repeat(BYTES / 2)))),
+        Small::Spans => within(1, within(2, [2 << 3 | 2, 0].repeat(BYTES / 2))),
+        Small::JsonSpans => {
+            let spans = ["{}"; BYTES / 4].join(",");
+            format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#).into_bytes()
+        }
+    }
+}
+
 /// The store on three free ports.
 pub(crate) struct Running {
     pub(crate) store: Store,

@@ -1,0 +1,174 @@
+//! Reads away from the async threads: few at a time, each with a deadline.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
+
+use crate::receive::FREE_BYTES;
+use crate::store::Store;
+
+/// All answers together that clients have not taken yet; small ones are free.
+const MAX_SENDING_BYTES: usize = 32 << 20;
+/// How many reads run at once; the others wait.
+const MAX_READS: usize = 4;
+/// How long a read may take, the wait for its turn included: less than the five seconds after which the desk gives up.
+const MAX_READ_TIME: Duration = Duration::from_secs(3);
+
+/// The way to a store for whatever takes more than a moment; clones share the turns.
+#[derive(Clone, Debug)]
+pub(crate) struct Readers {
+    pub(crate) store: Store,
+    turns: Arc<Semaphore>,
+    sending: Arc<Semaphore>,
+    max_time: Duration,
+}
+
+/// What a read found; without a body it is 404.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) content_type: &'static str,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+/// The body of an answer, and the room that it takes until it is sent.
+struct Sending {
+    body: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// When a read must have ended; whatever loops asks it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+/// Why a read has no answer.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    #[error("the store is busy: it runs {MAX_READS} reads at once, and none ended within {} s", MAX_READ_TIME.as_secs())]
+    Busy,
+    #[error(
+        "the search took longer than {} s: compare an attribute with =, which is indexed, or ask for fewer conditions",
+        MAX_READ_TIME.as_secs()
+    )]
+    Overdue,
+    #[error("the store is busy: clients have not taken {MAX_SENDING_BYTES} bytes of earlier answers")]
+    Unsent,
+    #[error("the read failed")]
+    Failed,
+}
+
+// === impl Readers ===
+
+impl Readers {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            turns: Arc::new(Semaphore::new(MAX_READS)),
+            sending: Arc::new(Semaphore::new(MAX_SENDING_BYTES)),
+            max_time: MAX_READ_TIME,
+        }
+    }
+
+    /// Runs `read` on a thread that may block, as soon as it is its turn, which ends when there is room for the answer.
+    pub(crate) async fn read<E: From<ReadError> + Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store, Deadline) -> Result<Answer, E> + Send + 'static,
+    ) -> Result<Response, E> {
+        let deadline = Instant::now() + self.max_time;
+        let turn = timeout_at(deadline.into(), Arc::clone(&self.turns).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(ReadError::Busy.into()) };
+        let store = self.store.clone();
+        // The thread keeps the turn even if the client has gone.
+        let reading = spawn_blocking(move || (read(&store, Deadline(deadline)), turn));
+        let Ok((answer, _turn)) = reading.await else { return Err(ReadError::Failed.into()) };
+        let Answer { content_type, body } = answer?;
+        let Some(body) = body else { return Ok(StatusCode::NOT_FOUND.into_response()) };
+        let room = match u32::try_from(body.len().min(MAX_SENDING_BYTES)) {
+            Ok(bytes) if body.len() > FREE_BYTES => {
+                let room = timeout_at(deadline.into(), Arc::clone(&self.sending).acquire_many_owned(bytes)).await;
+                let Ok(Ok(room)) = room else { return Err(ReadError::Unsent.into()) };
+                Some(room)
+            }
+            _ => None,
+        };
+        let body = Bytes::from_owner(Sending { body, _room: room });
+        Ok(([(header::CONTENT_TYPE, content_type)], Body::from(body)).into_response())
+    }
+}
+
+// === impl Sending ===
+
+impl AsRef<[u8]> for Sending {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+// === impl Deadline ===
+
+impl Deadline {
+    pub(crate) fn check(self) -> Result<(), ReadError> {
+        if Instant::now() < self.0 { Ok(()) } else { Err(ReadError::Overdue) }
+    }
+}
+
+// === impl ReadError ===
+
+impl IntoResponse for ReadError {
+    fn into_response(self) -> Response {
+        let status =
+            if self == Self::Failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, self.to_string()).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_ends_at_its_deadline() {
+        let readers = Readers { max_time: Duration::ZERO, ..Readers::new(Store::new(1)) };
+        let error = readers.read(|_, deadline| deadline.check().map(|()| Answer::default())).await.unwrap_err();
+        assert_eq!(error, ReadError::Overdue, "what loops ends when it asks");
+        assert_eq!(error.into_response().status(), 503, "the question was understood");
+    }
+
+    #[tokio::test]
+    async fn a_read_waits_for_its_turn_no_longer_than_its_deadline() {
+        let readers = Readers {
+            turns: Arc::new(Semaphore::new(0)),
+            max_time: Duration::from_millis(1),
+            ..Readers::new(Store::new(1))
+        };
+        let error = readers.read(|_, _| Ok::<_, ReadError>(Answer::default())).await.unwrap_err();
+        assert_eq!(error, ReadError::Busy, "all turns are taken");
+    }
+
+    #[tokio::test]
+    async fn a_read_that_panics_is_an_error_and_gives_its_turn_back() {
+        let readers = Readers::new(Store::new(1));
+        for _ in 0..2 * MAX_READS {
+            let read = |_: &Store, _| -> Result<Answer, ReadError> { panic!("as a defect would") };
+            assert_eq!(readers.read(read).await.unwrap_err(), ReadError::Failed, "the server goes on");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_take_room_until_they_are_sent() {
+        let readers = Readers { max_time: Duration::from_millis(500), ..Readers::new(Store::new(1)) };
+        let read = |bytes: usize| {
+            readers.read(move |_, _| Ok::<_, ReadError>(Answer { content_type: "", body: Some(vec![0; bytes]) }))
+        };
+        let unsent = read(MAX_SENDING_BYTES).await.unwrap();
+        assert_eq!(read(FREE_BYTES + 1).await.unwrap_err(), ReadError::Unsent, "no room is left");
+        assert!(read(FREE_BYTES).await.is_ok(), "small answers need none");
+        drop(unsent);
+        assert!(read(FREE_BYTES + 1).await.is_ok(), "the room is given back");
+    }
+}
