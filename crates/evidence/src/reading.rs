@@ -114,7 +114,7 @@ impl<'a> Reading<'a> {
     /// Every root other than the front door's, and those that are accounted for: a caller's, which is no part of the
     /// chain, and those that are tied to the claim by a link.
     pub(crate) fn stray_roots(&self) -> impl Iterator<Item = &'a Span> {
-        let callers = self.caller().map(|caller| self.evidence().lineage(caller).collect()).unwrap_or_else(Vec::new);
+        let callers: Vec<_> = self.caller().map(|caller| self.evidence().lineage(caller).collect()).unwrap_or_default();
         let tied = self.tied_roots();
         let accounted = move |root: &&Span| callers.contains(root) || tied.contains(root);
         self.evidence().roots().filter(|root| !self.is_front_door(root)).filter(move |root| !accounted(root))

@@ -1,7 +1,7 @@
 //! Sends probes, waits for their evidence, and judges it. It switches nothing and reads no settings.
 
 use chain::Topology;
-use evidence::{Diagnosis, Expectation, Patience, Reading};
+use evidence::{Diagnosis, Expectation, Outcome, Patience, Reading};
 use futures_util::future::join_all;
 use service::Problem;
 use tokio::sync::mpsc;
@@ -49,6 +49,11 @@ pub(super) async fn report(
     ))
     .await;
     let mut verdict = evidence::judge(Topology::LAB, &collected, healed.as_ref());
+    let refused = probes.iter().filter(|probe| !probe.accepted()).count();
+    if refused > 0 && verdict.outcome < Outcome::CannotTell {
+        verdict.outcome = Outcome::CannotTell;
+        verdict.sentence = format!("Cannot tell: {refused} of {PROBES} probe claims were not accepted.");
+    }
     for probe in probes.iter().filter(|probe| !probe.accepted()) {
         let error = probe.error.as_deref().unwrap_or("no answer");
         verdict.evidence.push(format!("a probe was not accepted: {error}"));

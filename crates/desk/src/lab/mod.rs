@@ -268,9 +268,9 @@ impl Lab {
         self.front_door.send(request, events).await;
     }
 
-    /// Newest first.
+    /// Newest first; while a drill is on, without what any of them comes to.
     pub(crate) fn claims(&self) -> Vec<ClaimRow> {
-        self.observer.log().newest()
+        self.drills.show(Spoiler::new(self.observer.log().newest()))
     }
 
     pub(crate) fn last_claim(&self) -> Option<SentClaim> {
@@ -296,8 +296,9 @@ impl Lab {
         self.drills.show(Spoiler::new(reading.conclude().picture()))
     }
 
+    /// Nothing is counted as complete or not while a drill is on.
     pub(crate) fn scoreboard(&self) -> Scoreboard {
-        self.observer.log().scoreboard()
+        self.drills.show(Spoiler::new(self.observer.log().scoreboard()))
     }
 
     /// The spans of a trace; none if it is not there.
