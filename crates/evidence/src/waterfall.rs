@@ -139,7 +139,7 @@ impl Canvas {
             match row {
                 Row::Ghost(parent) => {
                     let short = format!("{parent:.8}{}", self.ellipsis());
-                    let ghost = format!("(parent {short} never arrived)");
+                    let ghost = format!("(parent {short} not received)");
                     self.line(&self.paint(&ghost, anstyle::Style::new().dimmed()));
                 }
                 Row::Span(node) => self.span(node, &guide),
