@@ -6,7 +6,6 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::service::Service;
-use crate::topology::Topology;
 use crate::vocabulary::{SpanKind, Step};
 
 /// One directed call or message between two services.
@@ -52,50 +51,6 @@ pub struct Arrow {
     pub card_top: i32,
 }
 
-/// The hops that every submitted claim takes, in order.
-pub(crate) const HOPS: &[Hop] = &[
-    Hop {
-        from: Service::PythonApi,
-        to: Service::JavaClaims,
-        via: Some(Service::Gateway),
-        carrier: CarrierKind::Http,
-        receiver_span: "POST /api/claims",
-        arrow: Arrow { path: "M150 43 H235 M345 43 H430", card_left: 150, card_top: 80 },
-    },
-    Hop {
-        from: Service::JavaClaims,
-        to: Service::NodePolicyStore,
-        via: None,
-        carrier: CarrierKind::Http,
-        receiver_span: "GET /policies/:id",
-        arrow: Arrow { path: "M610 43 H850", card_left: 612, card_top: 80 },
-    },
-    Hop {
-        from: Service::JavaClaims,
-        to: Service::ClaimsWorker,
-        via: None,
-        carrier: CarrierKind::Queue { destination: "claims", outbox: true },
-        receiver_span: "process claim",
-        arrow: Arrow { path: "M470 66 V260", card_left: 208, card_top: 166 },
-    },
-    Hop {
-        from: Service::ClaimsWorker,
-        to: Service::FraudPartner,
-        via: None,
-        carrier: CarrierKind::Http,
-        receiver_span: "POST /checks",
-        arrow: Arrow { path: "M610 283 H850", card_left: 612, card_top: 320 },
-    },
-    Hop {
-        from: Service::ClaimsWorker,
-        to: Service::JavaClaims,
-        via: None,
-        carrier: CarrierKind::Http,
-        receiver_span: "PUT /api/claims/{id}/fraud-check",
-        arrow: Arrow { path: "M570 260 V66", card_left: 584, card_top: 166 },
-    },
-];
-
 // === impl CarrierKind ===
 
 impl CarrierKind {
@@ -136,24 +91,12 @@ impl Hop {
             Step::Extract | Step::Use => Some(self.to),
         }
     }
-
-    /// The hop of the lab's chain that is written `from -> to`.
-    #[must_use]
-    pub fn find(name: &str) -> Option<&'static Self> {
-        Topology::LAB.hops.iter().find(|hop| hop.to_string() == name)
-    }
 }
 
 impl fmt::Display for Hop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} -> {}", self.from, self.to)
     }
-}
-
-/// Every hop of the lab's chain, in words.
-#[must_use]
-pub fn hop_names() -> String {
-    Topology::LAB.hops.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Writes a hop as `from -> to`; for `#[serde(with = "chain::hop")]`.
@@ -170,5 +113,5 @@ pub fn serialize<S: Serializer>(hop: &&'static Hop, serializer: S) -> Result<S::
 /// The chain has no such hop.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static Hop, D::Error> {
     let name = String::deserialize(deserializer)?;
-    Hop::find(&name).ok_or_else(|| D::Error::custom(format!("unknown hop `{name}`; hops are {}", hop_names())))
+    Hop::find(&name).ok_or_else(|| D::Error::custom(format!("unknown hop `{name}`; hops are {}", Hop::names())))
 }

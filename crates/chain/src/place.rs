@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hop::{Hop, hop_names};
+use crate::hop::Hop;
 use crate::service::{Service, service_names};
 
 /// Where a fault is: a hop, written `from -> to`, or a service.
@@ -22,7 +22,7 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is neither a hop nor a service; hops are {hops}; services are {services}",
-    hops = hop_names(),
+    hops = Hop::names(),
     services = service_names()
 )]
 pub struct UnknownPlace(String);

@@ -1,6 +1,6 @@
 //! Hops and late spans together: what every submitted claim is expected to leave.
 
-use crate::hop::{HOPS, Hop};
+use crate::hop::{Arrow, CarrierKind, Hop};
 use crate::place::Place;
 use crate::service::Service;
 
@@ -23,6 +23,50 @@ pub struct InsideSpan {
     /// Its name.
     pub name: &'static str,
 }
+
+/// The hops that every submitted claim takes, in order.
+const HOPS: &[Hop] = &[
+    Hop {
+        from: Service::PythonApi,
+        to: Service::JavaClaims,
+        via: Some(Service::Gateway),
+        carrier: CarrierKind::Http,
+        receiver_span: "POST /api/claims",
+        arrow: Arrow { path: "M150 43 H235 M345 43 H430", card_left: 150, card_top: 80 },
+    },
+    Hop {
+        from: Service::JavaClaims,
+        to: Service::NodePolicyStore,
+        via: None,
+        carrier: CarrierKind::Http,
+        receiver_span: "GET /policies/:id",
+        arrow: Arrow { path: "M610 43 H850", card_left: 612, card_top: 80 },
+    },
+    Hop {
+        from: Service::JavaClaims,
+        to: Service::ClaimsWorker,
+        via: None,
+        carrier: CarrierKind::Queue { destination: "claims", outbox: true },
+        receiver_span: "process claim",
+        arrow: Arrow { path: "M470 66 V260", card_left: 208, card_top: 166 },
+    },
+    Hop {
+        from: Service::ClaimsWorker,
+        to: Service::FraudPartner,
+        via: None,
+        carrier: CarrierKind::Http,
+        receiver_span: "POST /checks",
+        arrow: Arrow { path: "M610 283 H850", card_left: 612, card_top: 320 },
+    },
+    Hop {
+        from: Service::ClaimsWorker,
+        to: Service::JavaClaims,
+        via: None,
+        carrier: CarrierKind::Http,
+        receiver_span: "PUT /api/claims/{id}/fraud-check",
+        arrow: Arrow { path: "M570 260 V66", card_left: 584, card_top: 166 },
+    },
+];
 
 // === impl Topology ===
 
@@ -64,12 +108,27 @@ impl Topology {
     }
 }
 
+// === impl Hop ===
+
+impl Hop {
+    /// The hop of the lab's chain that is written `from -> to`.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        HOPS.iter().find(|hop| hop.to_string() == name)
+    }
+
+    /// Every hop of the lab's chain, in words.
+    #[must_use]
+    pub fn names() -> String {
+        HOPS.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::hop::CarrierKind;
 
     #[test]
     fn every_service_is_in_the_chain_and_every_hop_has_its_own_arrow() {

@@ -1,14 +1,10 @@
-//! The fragments of one claim, and how to wait for them.
+//! The fragments of one claim, and what was collected of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use chain::{Service, Topology};
+use chain::Service;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep_until};
 
-use crate::reading::Reading;
-use crate::source::{SourceError, TraceSource};
 use crate::span::Span;
 use wire::{Context, SpanId, TraceHeaders, TraceId, TraceParent};
 
@@ -72,19 +68,7 @@ pub enum Position {
     Cycle,
 }
 
-/// How long to wait for evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// What was not seen after this long counts as not received. Default: 10 s, many times the longest way of a span here.
-    pub deadline: Duration,
-    /// Complete evidence must stay as it is for this long. Default: 600 ms, three times the exporters' delay of 200 ms,
-    /// so that a late extra root is not overlooked.
-    pub settle: Duration,
-    /// The time between two looks. Default: 100 ms.
-    pub poll: Duration,
-}
-
-/// What waiting brought. It is made by [`collect`], completed by whoever knows the answer and the third party, and then
+/// What waiting brought. It is made by [`collect`](crate::collect::collect), completed by whoever knows the answer and the third party, and then
 /// read: as long as it lives, its reading can be made again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Collected {
@@ -98,14 +82,6 @@ pub struct Collected {
     pub source_errors: Vec<String>,
     /// Whether the last look failed: then nothing can be said about what is absent.
     pub source_down: bool,
-}
-
-// === impl Patience ===
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { deadline: Duration::from_secs(10), settle: Duration::from_millis(600), poll: Duration::from_millis(100) }
-    }
 }
 
 // === impl Collected ===
@@ -124,75 +100,6 @@ impl Collected {
         self.evidence.third_party = record;
         self
     }
-}
-
-/// Looks until the evidence of a claim is whole and has settled, or until the deadline.
-///
-/// The last look starts at the deadline, so the wait may be longer by the time that the source takes for it.
-/// `since_unix_seconds` is any time before the claim was sent. Errors of the source are kept, not returned: it may come
-/// back.
-pub async fn collect(
-    source: &TraceSource,
-    topology: &'static Topology,
-    claim_id: &str,
-    since_unix_seconds: u64,
-    patience: &Patience,
-) -> Collected {
-    let start = Instant::now();
-    let deadline = start + patience.deadline;
-    let mut found = BTreeSet::new();
-    let mut changed = start;
-    let mut collected =
-        Collected { evidence: ClaimEvidence::from_spans(claim_id, []), source_down: true, ..Collected::default() };
-    loop {
-        let look = Instant::now();
-        match look_once(source, claim_id, since_unix_seconds, &mut found).await {
-            Ok((evidence, all_found)) => {
-                if evidence != collected.evidence {
-                    collected.evidence = evidence;
-                    changed = look;
-                }
-                collected.source_down = false;
-                let settled = look.duration_since(changed) >= patience.settle;
-                collected.complete = all_found && settled && Reading::new(topology, &collected).is_complete();
-            }
-            Err(error) => {
-                collected.source_down = true;
-                let error = error.to_string();
-                if !collected.source_errors.contains(&error) {
-                    collected.source_errors.push(error);
-                }
-            }
-        }
-        if collected.complete || look >= deadline {
-            collected.waited_millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            return collected;
-        }
-        sleep_until(deadline.min(look + patience.poll)).await;
-    }
-}
-
-/// One look, and whether every trace that was ever found could be fetched.
-async fn look_once(
-    source: &TraceSource,
-    claim_id: &str,
-    since_unix_seconds: u64,
-    found: &mut BTreeSet<TraceId>,
-) -> Result<(ClaimEvidence, bool), SourceError> {
-    found.extend(source.traces_of_claim(claim_id, since_unix_seconds).await?);
-    let (mut spans, mut malformed, mut partial, mut all_found) = (Vec::new(), 0, false, true);
-    for id in &*found {
-        match source.trace(*id).await? {
-            Some(trace) => {
-                spans.extend(trace.spans);
-                malformed += trace.malformed;
-                partial |= trace.partial;
-            }
-            None => all_found = false,
-        }
-    }
-    let evidence = ClaimEvidence { malformed, partial, ..ClaimEvidence::from_spans(claim_id, spans) };
-    Ok((evidence, all_found))
 }
 
 // === impl ClaimEvidence ===

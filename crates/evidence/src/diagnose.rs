@@ -9,11 +9,12 @@ use chain::{Hop, Place, Service, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
+use crate::cell::{CellReason, CellStatus};
 use crate::conclusion::{Conclusion, Outcome, Unknown};
 use crate::ledger::{HopRow, SideState};
 use crate::prose;
 use crate::reading::NotReceived;
-use wire::{Format, TraceHeaders};
+use wire::TraceHeaders;
 
 /// What the evidence of one claim says about every hop and every service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,20 +79,6 @@ pub struct Cell {
     pub reason: String,
 }
 
-/// Whether a step succeeded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CellStatus {
-    /// It did.
-    Ok,
-    /// It did not.
-    Failed,
-    /// The evidence does not reach.
-    Unknown,
-    /// There was nothing to do.
-    NotApplicable,
-}
-
 /// Something that is wrong: one cause, told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -119,41 +106,6 @@ pub struct Alternative {
     pub step: Option<Step>,
     /// The cause.
     pub sentence: String,
-}
-
-/// Why a step succeeded, failed, or cannot be told.
-#[derive(Debug)]
-pub(crate) enum CellReason<'a> {
-    Failed(&'a Cause),
-    Suspected(&'a Cause),
-    EarlierStepFailed(Step),
-    NotOwed,
-    ThirdParty,
-    Left(&'a [Format]),
-    LeftUnseen {
-        arrived: &'a [Format],
-        sent: SideState,
-    },
-    ParentShows,
-    SentNotOnRecord,
-    ReceivedNotOnRecord,
-    NeitherEnd,
-    AsSent(&'a [Format]),
-    /// The claim was refused before it came here.
-    NotReached,
-    /// Asked more than once, a third party remembers one call, and we may look at another.
-    AnotherCall,
-    NoSender,
-    NoReceiver,
-    NoRecord,
-    LinkExtracted,
-    LinkUsed,
-    Extracted,
-    ParentIsSender,
-    ParentNotExported,
-    NotTold,
-    Connected,
-    NoSpans,
 }
 
 // === impl Diagnosis ===
@@ -236,40 +188,11 @@ impl From<&Cause> for Finding {
     }
 }
 
-// === impl CellReason ===
+// === impl Cell ===
 
-impl CellReason<'_> {
-    const fn status(&self) -> CellStatus {
-        match self {
-            Self::Failed(_) => CellStatus::Failed,
-            Self::EarlierStepFailed(_) | Self::NotOwed | Self::NotReached | Self::ThirdParty => {
-                CellStatus::NotApplicable
-            }
-            Self::Left(_)
-            | Self::LeftUnseen { .. }
-            | Self::ParentShows
-            | Self::AsSent(_)
-            | Self::LinkExtracted
-            | Self::LinkUsed
-            | Self::Extracted
-            | Self::ParentIsSender
-            | Self::ParentNotExported
-            | Self::Connected => CellStatus::Ok,
-            Self::Suspected(_)
-            | Self::SentNotOnRecord
-            | Self::ReceivedNotOnRecord
-            | Self::NeitherEnd
-            | Self::AnotherCall
-            | Self::NoSender
-            | Self::NoReceiver
-            | Self::NoRecord
-            | Self::NotTold
-            | Self::NoSpans => CellStatus::Unknown,
-        }
-    }
-
-    fn cell(&self, headers: &TraceHeaders) -> Cell {
-        Cell { status: self.status(), headers: headers.clone(), reason: prose::cell(self) }
+impl Cell {
+    fn new(reason: &CellReason<'_>, headers: &TraceHeaders) -> Self {
+        Self { status: reason.status(), headers: headers.clone(), reason: prose::cell(reason) }
     }
 }
 
@@ -313,7 +236,7 @@ impl Conclusion<'_> {
     fn at_hop(&self, row: &HopRow) -> HopDiagnosis {
         let cell = |step: Step| {
             let headers = if step == Step::Inject { &row.sent.headers } else { &row.received.headers };
-            self.reason(row, step).cell(headers)
+            Cell::new(&self.reason(row, step), headers)
         };
         HopDiagnosis {
             hop: row.hop,
@@ -372,7 +295,11 @@ impl Conclusion<'_> {
             None if self.reading.refused().is_some() => CellReason::NotReached,
             None => CellReason::NoSpans,
         };
-        InsideDiagnosis { service, used: reason.cell(&TraceHeaders::default()), finding: found.map(Finding::from) }
+        InsideDiagnosis {
+            service,
+            used: Cell::new(&reason, &TraceHeaders::default()),
+            finding: found.map(Finding::from),
+        }
     }
 }
 

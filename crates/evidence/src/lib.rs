@@ -2,16 +2,18 @@
 //!
 //! - [`source`]: where spans come from: Grafana Tempo's query API; [`span`]: one span, and how it is read from OTLP
 //! - [`headers`]: the trace headers that a span has on record
-//! - [`claim`]: the fragments of one claim, and how to wait for them
+//! - [`claim`]: the fragments of one claim; [`mod@collect`]: how to wait for them
 //! - [`reading`]: a claim read once against a topology; [`mod@ledger`]: what each of its hops sent and received
 //! - [`mod@cause`]: what went wrong, as data; [`conclusion`]: what a reading comes to, and why
-//! - views of both: [`verdict`], [`mod@diagnose`], [`picture`], [`waterfall`]; [`prose`] has all their sentences
+//! - views of both: [`verdict`], [`mod@diagnose`] (of [`cell`]s), [`picture`], [`waterfall`]; [`prose`] has all their sentences
 //! - [`expectation`]: what a claim must look like; [`mod@expect`]: whether it does
 //!
 //! It never reads settings, sends no claims and creates no spans. Which chain a claim passes through is passed in.
 
 pub mod cause;
+pub mod cell;
 pub mod claim;
+pub mod collect;
 pub mod conclusion;
 pub mod diagnose;
 pub mod expect;
@@ -28,7 +30,9 @@ pub mod verdict;
 pub mod waterfall;
 
 pub use cause::Cause;
-pub use claim::{ClaimEvidence, Collected, Fragment, Patience, collect};
+pub use cell::CellStatus;
+pub use claim::{ClaimEvidence, Collected, Fragment};
+pub use collect::{Patience, collect};
 pub use conclusion::{Conclusion, NotABreak, Outcome, Unknown};
 pub use diagnose::{Diagnosis, Finding};
 pub use expect::{Mismatch, holds};

@@ -3,8 +3,8 @@
 use chain::{Hop, Place};
 
 use crate::cause::{Cause, MAX_BAGGAGE_BYTES};
+use crate::cell::CellReason;
 use crate::conclusion::{Conclusion, NotABreak, Outcome, Unknown};
-use crate::diagnose::CellReason;
 use crate::headers::format_names;
 use crate::ledger::{HopRow, Side, SideState};
 use crate::reading::{NotReceived, Reading, TENANT};

@@ -1,6 +1,6 @@
 //! A plain streaming reverse proxy in front of java-claims; like an unconfigured nginx it creates no spans.
 //!
-//! It forwards every header but those of a single connection ([`forward`]), and writes an access log with the trace
+//! It forwards every header but those of a single connection (`forward`), and writes an access log with the trace
 //! headers that arrived. What else it can do with headers is in [`seams`].
 
 use std::time::{Duration, Instant};

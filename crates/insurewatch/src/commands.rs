@@ -10,7 +10,8 @@ use desk::api::{
     CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimReport, ClaimsRequest, Hint, ScenarioBrief, SentClaim,
     SetRequest, Status, UseRequest,
 };
-use evidence::diagnose::{CellStatus, HopDiagnosis};
+use evidence::CellStatus;
+use evidence::diagnose::HopDiagnosis;
 use evidence::{Diagnosis, Outcome, Reading};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use scenario::Scenario;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::context::Context;
 use crate::format::baggage::{self, BAGGAGE, BaggageMember};
 use crate::format::{Carrier, Format};
-use crate::id::{SpanId, TraceId, TraceRef};
 use crate::rejection::Rejection;
 
 /// Trace headers by lower-case name, each with its values in the order in which they came.
@@ -15,29 +15,6 @@ use crate::rejection::Rejection;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, Vec<String>>")]
 pub struct TraceHeaders(BTreeMap<String, Vec<String>>);
-
-/// The trace context that headers say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Context {
-    /// The trace.
-    pub trace_id: TraceRef,
-    /// The span that becomes the receiver's parent.
-    pub span_id: SpanId,
-    /// The sampled bit; `None` if the headers leave the decision to the receiver.
-    pub sampled: Option<bool>,
-    /// Whether they say that the trace id was made at random; only W3C's can.
-    pub random: bool,
-}
-
-// === impl Context ===
-
-impl Context {
-    /// Whether it names this span of this trace.
-    #[must_use]
-    pub fn names(&self, trace_id: TraceId, span_id: SpanId) -> bool {
-        self.span_id == span_id && self.trace_id.matches(trace_id)
-    }
-}
 
 // === impl TraceHeaders ===
 
@@ -132,7 +109,7 @@ impl From<BTreeMap<String, Vec<String>>> for TraceHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::tracecontext::TraceParentRejection;
+    use crate::rejection::TraceParentRejection;
 
     const TRACE: &str = "7f3b8a2c4d5e6f7a8b9c0d1e2f3a4b5c";
     const XRAY_TRACE: &str = "1-7f3b8a2c-4d5e6f7a8b9c0d1e2f3a4b5c";

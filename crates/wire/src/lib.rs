@@ -3,20 +3,22 @@
 //!
 //! - [`id`]: the ids of traces and spans
 //! - [`mod@format`]: the table of formats, the one place that lists them; and a module for each
-//! - [`headers`]: the trace headers of one request, and what they say
+//! - [`headers`]: the trace headers of one request; [`context`]: what they say
 //! - [`rejection`]: why a header says no context
 //!
 //! It knows no SDK: `telemetry` adapts it to OpenTelemetry's propagators. A new format is one module and one row.
 
+pub mod context;
 pub mod format;
 pub mod headers;
 pub mod id;
 pub mod rejection;
 
+pub use context::Context;
 pub use format::baggage::BaggageMember;
-pub use format::tracecontext::{TRACEPARENT, TraceParent, TraceParentRejection};
+pub use format::tracecontext::{TRACEPARENT, TraceParent};
 pub use format::tracestate::{self, StateRejection, TRACESTATE};
 pub use format::{Carrier, Format, trace_headers};
-pub use headers::{Context, TraceHeaders};
+pub use headers::TraceHeaders;
 pub use id::{InvalidId, SpanId, TraceId, TraceRef};
-pub use rejection::Rejection;
+pub use rejection::{Rejection, TraceParentRejection};

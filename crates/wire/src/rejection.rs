@@ -1,6 +1,5 @@
 //! Why a header says no context.
 
-use crate::format::tracecontext::TraceParentRejection;
 use crate::id::{SpanId, TraceId, TraceRef};
 
 /// Why a receiver rejects the headers of a format.
@@ -31,6 +30,38 @@ pub enum Rejection {
     /// A decision to sample that the format does not know.
     #[error("its decision to sample is `{0}`, which the format does not know")]
     Decision(String),
+}
+
+/// Why a `traceparent` was rejected; each reason is a rule of § 3.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TraceParentRejection {
+    /// § 3.2: a request has one `traceparent`.
+    #[error("traceparent came more than once")]
+    Repeated,
+    /// § 3.2.2: version `00` has four fields, later versions at least four.
+    #[error("traceparent must have four fields joined by `-`")]
+    FieldCount,
+    /// § 3.2.2.1
+    #[error("the version must be two lower-case hex digits")]
+    Version,
+    /// § 3.2.2.1: `ff` is forbidden.
+    #[error("version ff is forbidden")]
+    VersionForbidden,
+    /// § 3.2.2.3
+    #[error("the trace id must be 32 lower-case hex digits")]
+    TraceId,
+    /// § 3.2.2.3
+    #[error("a trace id of zeros is invalid")]
+    TraceIdZero,
+    /// § 3.2.2.4
+    #[error("the parent id must be 16 lower-case hex digits")]
+    ParentId,
+    /// § 3.2.2.4
+    #[error("a parent id of zeros is invalid")]
+    ParentIdZero,
+    /// § 3.2.2.5
+    #[error("the flags must be two lower-case hex digits")]
+    Flags,
 }
 
 /// How a format writes a number in hex.

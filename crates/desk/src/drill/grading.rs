@@ -1,7 +1,8 @@
 //! Whether the answer to a drill is correct, and what contradicts it.
 
 use chain::{Hop, Place, Service, Step, Topology};
-use evidence::diagnose::{Cell, CellStatus, HopDiagnosis};
+use evidence::CellStatus;
+use evidence::diagnose::{Cell, HopDiagnosis};
 use evidence::{Diagnosis, Finding};
 use scenario::file::Cause;
 

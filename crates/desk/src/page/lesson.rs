@@ -3,7 +3,8 @@
 use ::chain::Place;
 use axum::extract::State;
 use axum::response::Html;
-use evidence::diagnose::{Cell, CellStatus};
+use evidence::CellStatus;
+use evidence::diagnose::Cell;
 use evidence::{Diagnosis, Outcome};
 use maud::{Markup, html};
 use service::Problem;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chain::{Place, Service, SpanKind, Step, Topology};
-use evidence::diagnose::CellStatus;
+use evidence::CellStatus;
 use evidence::span::CLAIM_ID;
 use evidence::{ClaimEvidence, Collected, Expectation, Finding, Mark, Outcome, Reading, Span, holds};
 use proptest::collection::vec;

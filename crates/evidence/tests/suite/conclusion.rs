@@ -1,7 +1,7 @@
 //! Every departure from a healthy chain is accounted for, and silence is none.
 
 use chain::{Step, Topology};
-use evidence::diagnose::CellStatus;
+use evidence::CellStatus;
 use evidence::span::CLAIM_ID;
 use evidence::{Cause, Expectation, Outcome, Span, holds};
 

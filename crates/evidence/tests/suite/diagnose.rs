@@ -1,7 +1,8 @@
 //! The four steps of every hop, and every service inside.
 
 use chain::{Hop, Service, SpanKind, Step, Topology};
-use evidence::diagnose::{CellStatus, HopDiagnosis};
+use evidence::CellStatus;
+use evidence::diagnose::HopDiagnosis;
 use evidence::span::CLAIM_ID;
 use evidence::{ClaimEvidence, Collected, Diagnosis, Finding, Outcome, Reading, Span};
 

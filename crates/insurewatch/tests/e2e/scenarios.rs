@@ -6,7 +6,8 @@ use std::thread;
 
 use chain::{Place, Step};
 use desk::api::{HEALTHY, ScenarioBrief};
-use evidence::diagnose::{CellStatus, HopDiagnosis};
+use evidence::CellStatus;
+use evidence::diagnose::HopDiagnosis;
 use evidence::{ClaimEvidence, Diagnosis, Expectation, Finding, Mismatch};
 use scenario::Scenario;
 use scenario::file::{Cause, Fault, Fix};

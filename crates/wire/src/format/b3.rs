@@ -4,8 +4,8 @@
 //! OpenTelemetry's [requirements](https://opentelemetry.io/docs/specs/otel/context/api-propagators/#b3-requirements):
 //! who propagates one form reads both; debug implies sampled.
 
+use crate::context::Context;
 use crate::format::{Carrier, Format, Identity, Written, first};
-use crate::headers::Context;
 use crate::rejection::{Hex, Rejection, excerpt};
 
 /// `b3: {trace-id}-{span-id}[-{decision}[-{parent-span-id}]]`

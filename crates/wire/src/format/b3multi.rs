@@ -1,8 +1,8 @@
 //! B3 in [several headers](https://github.com/openzipkin/b3-propagation#multiple-headers).
 
+use crate::context::Context;
 use crate::format::b3::{SPAN_ID, TRACE_ID, is_sampled};
 use crate::format::{Carrier, Format, Identity, Written, first};
-use crate::headers::Context;
 use crate::rejection::Rejection;
 
 /// `x-b3-traceid`, `x-b3-spanid` and `x-b3-sampled`; a sender may add the parent of its span, or ask for debugging.

@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::context::Context;
 use crate::format::{Carrier, Format, Identity, Written, first};
-use crate::headers::Context;
 use crate::rejection::{Hex, Rejection};
 
 /// `uber-trace-id: {trace-id}:{span-id}:{parent-span-id}:{flags}`

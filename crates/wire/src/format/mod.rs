@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::headers::Context;
+use crate::context::Context;
 use crate::rejection::Rejection;
 
 mod b3;

@@ -5,10 +5,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::context::Context;
 use crate::format::{Carrier, Format, Identity, Written};
-use crate::headers::Context;
 use crate::id::{SpanId, TraceId};
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, TraceParentRejection};
 
 /// `traceparent: {version}-{trace-id}-{parent-id}-{flags}`
 pub(crate) const IDENTITY: Identity = Identity { family: Format::TraceContext, undecided: false, read, write };
@@ -32,38 +32,6 @@ pub struct TraceParent {
     pub sampled: bool,
     /// Whether the trace id was made at random.
     pub random: bool,
-}
-
-/// Why a `traceparent` was rejected; each reason is a rule of § 3.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TraceParentRejection {
-    /// § 3.2: a request has one `traceparent`.
-    #[error("traceparent came more than once")]
-    Repeated,
-    /// § 3.2.2: version `00` has four fields, later versions at least four.
-    #[error("traceparent must have four fields joined by `-`")]
-    FieldCount,
-    /// § 3.2.2.1
-    #[error("the version must be two lower-case hex digits")]
-    Version,
-    /// § 3.2.2.1: `ff` is forbidden.
-    #[error("version ff is forbidden")]
-    VersionForbidden,
-    /// § 3.2.2.3
-    #[error("the trace id must be 32 lower-case hex digits")]
-    TraceId,
-    /// § 3.2.2.3
-    #[error("a trace id of zeros is invalid")]
-    TraceIdZero,
-    /// § 3.2.2.4
-    #[error("the parent id must be 16 lower-case hex digits")]
-    ParentId,
-    /// § 3.2.2.4
-    #[error("a parent id of zeros is invalid")]
-    ParentIdZero,
-    /// § 3.2.2.5
-    #[error("the flags must be two lower-case hex digits")]
-    Flags,
 }
 
 fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {

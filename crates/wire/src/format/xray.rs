@@ -1,7 +1,7 @@
 //! AWS X-Ray's [tracing header](https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader).
 
+use crate::context::Context;
 use crate::format::{Carrier, Format, Identity, Written, first};
-use crate::headers::Context;
 use crate::rejection::{Hex, Rejection};
 
 /// `x-amzn-trace-id: Root=1-{8 digits}-{24 digits};Parent={span-id};Sampled={0|1|?}`
