@@ -23,7 +23,6 @@ mod echo;
 mod lab_file;
 mod process;
 mod program;
-mod schema;
 mod serve;
 mod services;
 mod up;

@@ -12,13 +12,11 @@ use anyhow::{Context, bail};
 use chain::Service;
 use service::health::{self, App, CountSpans, Following};
 use settings::active::{self, Seen, Watch};
-use settings::{Active, ConfigError, Environment, Live, Overlay, ProcessEnvironment};
+use settings::{Active, ConfigError, Environment, Live, Overlay, ProcessEnvironment, Schema};
 use telemetry::Telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-
-use crate::schema::schema;
 
 /// How often the file of active settings is looked at.
 const SETTINGS_POLL: Duration = Duration::from_millis(50);
@@ -57,9 +55,10 @@ impl Process {
     /// Sets up telemetry and the seams of a service by the active settings, and follows those from now on.
     pub(crate) fn start<S: Send + Sync + 'static>(
         service: Service,
+        schema: Schema,
         read: ReadSeams<S>,
     ) -> anyhow::Result<(Self, Live<S>)> {
-        let settings = watch_settings();
+        let settings = watch_settings(schema);
         let environment = environment(service, &settings.borrow().active);
         let seams = Live::new(read(&environment)?);
         let telemetry = if service.has_sdk() {
@@ -152,9 +151,9 @@ fn environment(service: Service, active: &Active) -> impl Environment + use<> {
 }
 
 /// The settings of the file that `INSUREWATCH_SETTINGS` names; without it nothing is ever set.
-fn watch_settings() -> Watch {
+fn watch_settings(schema: Schema) -> Watch {
     match std::env::var_os("INSUREWATCH_SETTINGS") {
-        Some(path) => active::watch(path.into(), Arc::new(schema()), SETTINGS_POLL),
+        Some(path) => active::watch(path.into(), Arc::new(schema), SETTINGS_POLL),
         None => {
             let (sender, never) = watch::channel(Seen::default());
             std::mem::forget(sender);

@@ -15,8 +15,8 @@ use telemetry::Telemetry;
 use crate::cli::Serve;
 use crate::process::{bind, shutdown_asked, variable};
 use crate::program::Program;
-use crate::schema::schema;
 use crate::services;
+use crate::services::schema;
 
 /// What the built-in trace store holds at most, in bytes.
 const TRACE_STORE_BYTES: usize = 64 << 20;

@@ -11,7 +11,8 @@ use chain::Service;
 use claims_queue::Queue;
 use futures_util::FutureExt;
 use service::url::Call;
-use settings::{ProcessEnvironment as Env, Setting};
+use settings::{ProcessEnvironment as Env, Schema, Setting};
+use telemetry::config::LIVE_SETTINGS;
 
 use crate::process::{Health, Process};
 
@@ -36,6 +37,14 @@ pub(crate) const fn settings(service: Service) -> &'static [Setting] {
     }
 }
 
+/// The schema of the whole chain.
+pub(crate) fn schema() -> Schema {
+    Service::ALL.iter().fold(Schema::new(), |schema, service| {
+        let schema = schema.with(*service, settings(*service));
+        if service.has_sdk() { schema.with(*service, LIVE_SETTINGS) } else { schema }
+    })
+}
+
 /// What a service must be told when it starts.
 pub(crate) const fn needs(service: Service) -> Needs {
     match service {
@@ -56,17 +65,17 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     match service {
         Service::PythonApi => {
-            let (process, seams) = Process::start(service, python_api::seams::Seams::read)?;
+            let (process, seams) = Process::start(service, schema(), python_api::seams::Seams::read)?;
             let app = async || Ok(python_api::app(&python_api::Config::read(&Env)?, seams)?);
             process.serve(listen, shutdown, app).await
         }
         Service::Gateway => {
-            let (process, seams) = Process::start(service, gateway::seams::Seams::read)?;
+            let (process, seams) = Process::start(service, schema(), gateway::seams::Seams::read)?;
             let app = async || Ok(gateway::app(&gateway::Config::read(&Env)?, seams));
             process.serve(listen, shutdown, app).await
         }
         Service::JavaClaims => {
-            let (process, seams) = Process::start(service, java_claims::seams::Seams::read)?;
+            let (process, seams) = Process::start(service, schema(), java_claims::seams::Seams::read)?;
             let app = async || {
                 let config = java_claims::Config::read(&Env, queue().await?)?;
                 Ok(java_claims::app(&config, seams).await?)
@@ -74,12 +83,12 @@ pub(crate) async fn run(
             process.serve(listen, shutdown, app).await
         }
         Service::NodePolicyStore => {
-            let (process, _) = Process::start(service, |_| Ok(()))?;
+            let (process, _) = Process::start(service, schema(), |_| Ok(()))?;
             let app = async || Ok(node_policy_store::app(&node_policy_store::Config::read(&Env)).await?);
             process.serve(listen, shutdown, app).await
         }
         Service::ClaimsWorker => {
-            let (process, seams) = Process::start(service, claims_worker::seams::Seams::read)?;
+            let (process, seams) = Process::start(service, schema(), claims_worker::seams::Seams::read)?;
             let shutdown = shutdown.shared();
             let work = async |health: &Health| {
                 let config = claims_worker::Config::read(&Env, queue().await?)?;
@@ -90,7 +99,7 @@ pub(crate) async fn run(
             process.run(work).await
         }
         Service::FraudPartner => {
-            let (process, _) = Process::start(service, |_| Ok(()))?;
+            let (process, _) = Process::start(service, schema(), |_| Ok(()))?;
             process.serve(listen, shutdown, async || Ok(fraud_partner::app())).await
         }
     }

@@ -44,6 +44,7 @@ mod completion;
 mod decision;
 mod hand_built;
 mod late_parent;
+mod outbound;
 mod outbox;
 mod policies;
 mod pool;

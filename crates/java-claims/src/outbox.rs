@@ -8,18 +8,13 @@ use std::time::Duration;
 use claims_queue::{Attribute, Counts, Message, Queue};
 use error_reporter::Report;
 use opentelemetry::Context;
-use opentelemetry::trace::TraceContextExt;
-use service::contract::{Claim, FraudQuestion};
 use service::health::{Backlog, Queued};
-use telemetry::messaging::{self, Attributes, Operation};
+use telemetry::messaging::{self, Attributes};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::seams::OutboxAttributes;
 use crate::store::{Store, Waiting};
 
-const SEND: Operation =
-    Operation { span: "send claims", name: "send", kind: "send", system: "insurewatch", destination: "claims" };
 /// A message is published at once; the pause only bounds how long one waits that a dead predecessor left.
 const PAUSE: Duration = Duration::from_millis(500);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -27,15 +22,6 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
 /// A question about health does not wait for a queue that is gone.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// A message about a claim, with the PRODUCER span that sends it: made only once it is certain that it is sent.
-#[derive(Debug)]
-pub(crate) struct Outbound {
-    pub(crate) body: String,
-    /// Absent: the row keeps none.
-    pub(crate) attributes: Option<Attributes>,
-    pub(crate) cx: Context,
-}
 
 /// Counts the messages that nobody has processed yet: those of the outbox, and those of the queue behind it.
 #[derive(Clone, Debug)]
@@ -50,22 +36,6 @@ pub(crate) struct Relay {
     pub(crate) store: Store,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) stored: Arc<Notify>,
-}
-
-// === impl Outbound ===
-
-impl Outbound {
-    pub(crate) fn new(mode: OutboxAttributes, claim: &Claim) -> Result<Self, serde_json::Error> {
-        let question = FraudQuestion { claim_id: claim.claim_id.clone(), amount_cents: claim.submission.amount_cents };
-        let body = serde_json::to_string(&question)?;
-        let cx = messaging::produce(SEND, claim.claim_id.as_str());
-        claim.claim_id.mark(&cx.span());
-        let mut attributes = Attributes::new();
-        if mode == OutboxAttributes::Stored {
-            messaging::inject(&cx, &mut attributes);
-        }
-        Ok(Self { body, attributes: (mode != OutboxAttributes::FromRelay).then_some(attributes), cx })
-    }
 }
 
 // === impl CountBacklog ===

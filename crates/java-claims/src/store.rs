@@ -8,7 +8,7 @@ use sqlx::{Row, SqlitePool};
 use telemetry::db::{Statement, sqlite};
 use telemetry::messaging::Attributes;
 
-use crate::outbox::Outbound;
+use crate::outbound::Outbound;
 use crate::seams::OutboxAttributes;
 
 #[derive(Clone, Debug)]

@@ -28,12 +28,10 @@ use tonic::codegen::BoxFuture;
 use tonic::server::{Grpc, UnaryService};
 
 use crate::json::Object;
-use crate::receive::{ReceiveError, receive};
+use crate::receive::{ReceiveError, Refuse, receive};
 use crate::size;
+pub use crate::size::MAX_REQUEST_BYTES;
 use crate::store::{Rejected, Store};
-
-/// The largest request taken, in bytes after decompression.
-pub const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
 
 const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const ONLY_TRACES: &str = "this receiver takes traces only, neither metrics nor logs";
@@ -45,7 +43,7 @@ const ONLY_TRACES: &str = "this receiver takes traces only, neither metrics nor 
 pub fn grpc_router(store: Store) -> Router {
     Router::new()
         .route(EXPORT_PATH, any(export_by_grpc))
-        .layer(from_fn_with_state(store.clone(), receive))
+        .layer(from_fn_with_state((store.clone(), http_error as Refuse), receive))
         .with_state(store)
         .fallback(async || tonic::Status::unimplemented(ONLY_TRACES).into_http::<tonic::body::Body>())
         .layer(map_response(too_large_is_resource_exhausted))
@@ -62,7 +60,7 @@ pub fn otlp_http_app(store: Store) -> Router {
         .route("/v1/metrics", any(only_traces))
         .route("/v1/logs", any(only_traces))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
-        .layer(from_fn_with_state(store.clone(), receive))
+        .layer(from_fn_with_state((store.clone(), http_error as Refuse), receive))
         .with_state(store)
 }
 

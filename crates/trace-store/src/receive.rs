@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::otlp::{MAX_REQUEST_BYTES, http_error};
+use crate::size::{MAX_RECEIVING_BYTES, MAX_REQUEST_BYTES};
 use crate::store::Store;
 
-/// All bodies together, beyond what is free.
-pub(crate) const MAX_RECEIVING_BYTES: usize = 24 << 20;
 /// As much of each body takes no part in that, so that small requests pass while large ones wait.
 pub(crate) const FREE_BYTES: usize = 32 << 10;
 const MAX_RECEIVING_TIME: Duration = Duration::from_secs(10);
@@ -35,6 +33,9 @@ pub(crate) enum ReceiveError {
     Broken(#[from] axum::Error),
 }
 
+/// How OTLP over HTTP says that a body did not arrive.
+pub(crate) type Refuse = fn(&HeaderMap, ReceiveError) -> Response;
+
 /// A whole body, and the room that it takes until it is dropped.
 #[derive(Debug)]
 struct Received {
@@ -43,7 +44,7 @@ struct Received {
 }
 
 /// Receives the whole body, then has it decoded in its turn: what is decoded never waits for a client.
-pub(crate) async fn receive(State(store): State<Store>, request: Request, next: Next) -> Response {
+pub(crate) async fn receive(State((store, refuse)): State<(Store, Refuse)>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let received = timeout(MAX_RECEIVING_TIME, collect(body, store.receiving()));
     match received.await.unwrap_or(Err(ReceiveError::Slow)) {
@@ -58,7 +59,7 @@ pub(crate) async fn receive(State(store): State<Store>, request: Request, next: 
             if content_type.starts_with(b"application/grpc") {
                 tonic::Status::unavailable(error.to_string()).into_http()
             } else {
-                http_error(&parts.headers, error)
+                refuse(&parts.headers, error)
             }
         }
     }

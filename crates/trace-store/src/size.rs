@@ -10,6 +10,11 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+/// The largest request taken, in bytes after decompression.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
+/// The bodies of all requests together, beyond what is free.
+pub(crate) const MAX_RECEIVING_BYTES: usize = 24 << 20;
+
 /// Bytes charged for each span on top of its encoded length, and for those of the messages below that it holds.
 pub const SPAN_OVERHEAD_BYTES: usize = 512;
 /// Bytes charged for each attribute, of whatever message.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::index::{Fingerprint, Fingerprints, Index, Scalar, Term};
-use crate::receive::MAX_RECEIVING_BYTES;
+use crate::size::MAX_RECEIVING_BYTES;
 use crate::size::{self, BATCH_OVERHEAD_BYTES};
 use crate::traceql::for_each_term;
 

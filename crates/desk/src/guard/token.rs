@@ -76,12 +76,12 @@ pub(crate) async fn demand(State(token): State<Option<Arc<Token>>>, request: Req
     refused
 }
 
-/// `POST /login`: turns the token into a cookie.
-pub(crate) async fn log_in(State(token): State<Option<Arc<Token>>>, body: Bytes) -> Response {
+/// `POST /login`: turns the token into a cookie, or asks again.
+pub(crate) async fn log_in(token: Option<Arc<Token>>, body: Bytes, again: impl IntoResponse) -> Response {
     let field = url::form_urlencoded::parse(&body).find(|(name, _)| name == "token");
     let shown = field.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
     if token.is_some_and(|token| !token.is(&shown)) {
-        return (StatusCode::UNAUTHORIZED, crate::page::login(true)).into_response();
+        return (StatusCode::UNAUTHORIZED, again).into_response();
     }
     let mut response = Redirect::to("/").into_response();
     if let Ok(cookie) = HeaderValue::from_str(&format!("{COOKIE}={shown}; Path=/; HttpOnly; SameSite=Strict")) {

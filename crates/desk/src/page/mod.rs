@@ -8,7 +8,6 @@ use ::chain::Service;
 use ::chain::service::Colour;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -37,7 +36,7 @@ mod waterfall;
 type Page = Result<Html<String>, Problem>;
 
 pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
-    let login = get(async || login(false)).post(async move |body: Bytes| token::log_in(State(token), body).await);
+    let login = get(async || login(false)).post(async move |body: Bytes| token::log_in(token, body, login(true)).await);
     Router::new()
         .route("/", get(home::page))
         .route("/login", login)

@@ -1,0 +1,36 @@
+//! A message about a claim, before the outbox keeps it.
+
+use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt;
+use service::contract::{Claim, FraudQuestion};
+use telemetry::messaging::{self, Attributes, Operation};
+
+use crate::seams::OutboxAttributes;
+
+const SEND: Operation =
+    Operation { span: "send claims", name: "send", kind: "send", system: "insurewatch", destination: "claims" };
+
+/// A message about a claim, with the PRODUCER span that sends it: made only once it is certain that it is sent.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) body: String,
+    /// Absent: the row keeps none.
+    pub(crate) attributes: Option<Attributes>,
+    pub(crate) cx: Context,
+}
+
+// === impl Outbound ===
+
+impl Outbound {
+    pub(crate) fn new(mode: OutboxAttributes, claim: &Claim) -> Result<Self, serde_json::Error> {
+        let question = FraudQuestion { claim_id: claim.claim_id.clone(), amount_cents: claim.submission.amount_cents };
+        let body = serde_json::to_string(&question)?;
+        let cx = messaging::produce(SEND, claim.claim_id.as_str());
+        claim.claim_id.mark(&cx.span());
+        let mut attributes = Attributes::new();
+        if mode == OutboxAttributes::Stored {
+            messaging::inject(&cx, &mut attributes);
+        }
+        Ok(Self { body, attributes: (mode != OutboxAttributes::FromRelay).then_some(attributes), cx })
+    }
+}
