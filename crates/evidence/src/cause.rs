@@ -352,7 +352,11 @@ fn changed(reading: &Reading<'_>, row: &HopRow) -> Option<Cause> {
             return other.then_some(Cause::OtherTraceArrived { hop, answered, arrived });
         }
     }
-    let changed = row.changed_headers();
+    // Spans in between that were received tie the receiver to the sender, so that ids of theirs are no loss.
+    let parent = received.span.and_then(|span| span.parent_span_id);
+    let tied = row.parent == Some(ParentUsed::Sender) && parent != sent.span.map(|span| span.span_id);
+    let identity = |name: &str| Format::of(name).is_some_and(Format::is_identity);
+    let changed: Vec<_> = row.changed_headers().into_iter().filter(|name| !(tied && identity(name))).collect();
     let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
     let lost: Vec<_> = changed.iter().copied().filter(|name| received.headers.get(name).is_empty()).collect();
     if changed.is_empty() {

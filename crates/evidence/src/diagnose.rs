@@ -322,6 +322,7 @@ fn survived(row: &HopRow) -> CellReason<'_> {
         (SideState::Recorded, SideState::Recorded) if row.changed_headers().is_empty() => {
             CellReason::AsSent(&received.formats)
         }
+        (SideState::Recorded, SideState::Recorded) if row.is_joined() => CellReason::ParentShows,
         (SideState::Recorded, SideState::Recorded) => CellReason::AnotherCall,
         (SideState::NoSpan, _) => CellReason::NoSender,
         _ if row.is_joined() => CellReason::ParentShows,

@@ -362,7 +362,7 @@ pub(crate) fn cell(reason: &CellReason<'_>) -> String {
         CellReason::LeftUnseen { arrived, .. } => {
             format!("the sender's span was not received, but {} arrived", names(arrived))
         }
-        CellReason::ParentShows => "the receiver's parent is the sender's span, so the context arrived".to_owned(),
+        CellReason::ParentShows => "the receiver is below the sender's span, so the context arrived".to_owned(),
         CellReason::SentNotOnRecord => "what the sender sent is not on record".to_owned(),
         CellReason::ReceivedNotOnRecord => "what arrived is not on record".to_owned(),
         CellReason::NeitherEnd => "neither end of the hop was received".to_owned(),
