@@ -68,7 +68,7 @@ pub enum Position {
     Cycle,
 }
 
-/// What waiting brought. It is made by [`collect`](crate::collect::collect), completed by whoever knows the answer and the third party, and then
+/// What waiting brought. It is made by [`collect`](crate::collect::collect), completed with the answer and the third party's record, and then
 /// read: as long as it lives, its reading can be made again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Collected {

@@ -250,10 +250,11 @@ fn explained(reading: &Reading<'_>) -> (Vec<NotABreak>, Vec<Unknown>) {
     (not_breaks, untold)
 }
 
-/// Why the parent that a span names was not received, if that is no break. A parent within the process travels in no
+/// Why the parent that a span names was not received, if it was not and that is no break. A parent within the process travels in no
 /// header; another is the one that a sampled header names, and nothing shows that somebody in between wrote that header.
 fn absence(reading: &Reading<'_>, span: &Span) -> Option<Absence> {
-    let parent = span.parent_span_id?;
+    let evidence = reading.evidence();
+    let parent = span.parent_span_id.filter(|parent| evidence.span(span.trace_id, *parent).is_none())?;
     let described = span.describe();
     if reading.has_caller(span) {
         return Some(Absence::NoBreak(NotABreak::Called { span: described, parent, received: false }));
@@ -262,7 +263,6 @@ fn absence(reading: &Reading<'_>, span: &Span) -> Option<Absence> {
         let reason = NotABreak::NotExported { span: described, parent, within_process: true };
         return Some(Absence::NoBreak(reason));
     }
-    let evidence = reading.evidence();
     let response = evidence.response_context();
     if response.and_then(|context| context.sampled) == Some(false) {
         return None;
@@ -301,7 +301,7 @@ fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
     let mut more = Vec::new();
 
     for row in reading.inner_rows().filter(|row| row.parent.is_some() && !row.is_joined()) {
-        let excused = reading.receiver(row).is_some_and(|span| is_missing(reading, span) && excused(span));
+        let excused = reading.receiver(row).is_some_and(excused);
         if !excused && !has(causes, Place::Hop(row.hop)) {
             more.push(cause::not_joined(row));
         }
@@ -363,10 +363,6 @@ fn split(reading: &Reading<'_>) -> Option<Cause> {
     let mut gaps = reading.inner_rows().filter(|row| !row.received.is_seen());
     let hop = gaps.next().filter(|_| gaps.next().is_none()).map(|row| row.hop);
     (loose + fronts.min(1) > 1).then_some(Cause::Split { hop, traces: evidence.fragments.len() })
-}
-
-fn is_missing(reading: &Reading<'_>, span: &Span) -> bool {
-    reading.evidence().missing_parents().any(|it| std::ptr::eq(it, span))
 }
 
 fn unmet(reading: &Reading<'_>, extra: Option<&Expectation>) -> impl Iterator<Item = Cause> {

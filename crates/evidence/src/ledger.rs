@@ -239,7 +239,7 @@ fn keeps(name: &str, sent: &str, received: &str) -> bool {
     sent == received || (matches!(name, "tracestate" | "baggage") && members(sent).is_subset(&members(received)))
 }
 
-/// The sender's span above a receiver: its parent, or the first ancestor beyond spans of whoever passes calls on. Where no
+/// The sender's span above a receiver: its parent, or the first ancestor beyond spans of proxies. Where no
 /// call of the sender fits the receiver, its context may have been injected without a CLIENT span: then any span of the
 /// sender will do.
 fn calling_parent<'a>(evidence: &'a ClaimEvidence, hop: &Hop, receiver: &'a Span, has_call: bool) -> Option<&'a Span> {

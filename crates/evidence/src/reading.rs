@@ -61,7 +61,7 @@ impl<'a> Reading<'a> {
         &self.rows
     }
 
-    /// The ledger, for whoever keeps it.
+    /// The ledger by value.
     #[must_use]
     pub fn into_rows(self) -> Vec<HopRow> {
         self.rows

@@ -19,7 +19,7 @@ const SYNTAX_PROBLEMS_LIMIT: usize = 20;
 /// A value of the text, with its place.
 pub type Value<'t> = Spanned<DeValue<'t>>;
 
-/// The text, and the problems found so far. Whoever reads it asks for values and [`report`](Self::report)s what is wrong
+/// The text, and the problems found so far. A reader asks for values and [`report`](Self::report)s what is wrong
 /// with them; [`finish`](Self::finish) ends it.
 #[derive(Debug)]
 pub struct Document<'t> {

@@ -62,7 +62,7 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// How long this thread has run, whoever else wants the processor; Linux only.
+/// How long this thread has run, whatever else wants the processor; Linux only.
 fn cpu_time() -> Result<Duration, Failure> {
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     Ok(Duration::from_nanos(statistics.split(' ').next().unwrap_or_default().parse()?))

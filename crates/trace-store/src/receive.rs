@@ -65,7 +65,7 @@ pub(crate) async fn receive(State((store, refuse)): State<(Store, Refuse)>, requ
     }
 }
 
-/// What is longer than a request may be is cut a little above that, and rejected by whoever reads it.
+/// What is longer than a request may be is cut a little above that, and rejected by its reader.
 async fn collect(body: Body, receiving: &Arc<Semaphore>) -> Result<Received, ReceiveError> {
     let mut received = Received { content: Vec::new(), room: None };
     let mut chunks = body.into_data_stream();

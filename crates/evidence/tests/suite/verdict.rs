@@ -79,7 +79,7 @@ fn evidence_decides() {
         (seen(chain_without(&[CLAIMS, CALL_POLICY])), NotAPropagationBreak, "the spans of java-claims were lost"),
         (seen(caller), NotAPropagationBreak, "the caller is no part of the chain"),
         (seen(linked), NotAPropagationBreak, "joined by a link, by design"),
-        (seen(linked_and_split), Broken, "a link mends one hop only"),
+        (seen(linked_and_split), Broken, "a link joins one hop only"),
         (seen(link_elsewhere), Broken, "the link leads to another span than the sender's"),
         (seen(linked_and_lone), Broken, "a lone root beside the linked one"),
         (seen(linked_unread), Broken, "joined by a link, but the baggage is lost"),

@@ -91,12 +91,12 @@ fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> R
             lab.cli(&["scenario", "set", service.name(), &format!("{key}={value}")]).ended(0, "every service follows");
         }
         let (code, report, probes) = lab.check(Some(id));
-        assert_eq!(code, 0, "{id}, mended by `{text}`: {report:#?}");
+        assert_eq!(code, 0, "{id}, fixed by `{text}`: {report:#?}");
         for evidence in &probes {
-            assert_holds(healed, evidence, &format!("{id}, mended by `{text}`"));
-            assert!(!mismatches(broken, evidence).is_empty(), "{id}, mended by `{text}`: the fault is seen still");
+            assert_holds(healed, evidence, &format!("{id}, fixed by `{text}`"));
+            assert!(!mismatches(broken, evidence).is_empty(), "{id}, fixed by `{text}`: the fault is seen still");
         }
-        assert_checked_alike(lab, &report, healed, &format!("{id}, mended by `{text}`"));
+        assert_checked_alike(lab, &report, healed, &format!("{id}, fixed by `{text}`"));
     }
     diagnosed
 }

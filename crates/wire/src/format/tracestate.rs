@@ -36,7 +36,7 @@ pub fn read(carrier: &dyn Carrier) -> Result<String, StateRejection> {
     if members.len() > 32 {
         return Err(StateRejection::TooManyMembers);
     }
-    // A key that came twice is passed on as it came: its uniqueness is the duty of whoever adds it (§ 3.5).
+    // A key that came twice is passed on as it came: its uniqueness is the duty of the one who adds it (§ 3.5).
     for member in &members {
         let (key, value) = member.split_once('=').ok_or(StateRejection::Member)?;
         if !is_state_key(key) {
