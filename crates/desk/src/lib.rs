@@ -23,6 +23,7 @@ use scenario::Catalogue;
 use settings::Schema;
 
 use crate::api::{openapi, routes};
+use crate::guard::backends::Backends;
 use crate::guard::limits::{self, Writes};
 use crate::guard::site;
 use crate::guard::token::{self, Token};
@@ -54,11 +55,11 @@ pub struct Config {
     pub catalogue: Catalogue,
     /// What may be set.
     pub schema: Arc<Schema>,
-    /// Hosts that may be asked for, beside those of loopback.
-    pub allowed_hosts: Vec<String>,
+    /// Where services may be told to send their spans.
+    pub backends: Backends,
     /// What every request has to show; see [`check_exposure`](guard::token::check_exposure).
     pub token: Option<Token>,
-    /// Whether the answers of scenarios stay hidden.
+    /// Whether the answers of scenarios stay hidden, and with them settings and diagnoses.
     pub lock_reveal: bool,
     /// The scenarios that drills choose from; empty for all.
     pub drills: Vec<String>,
@@ -88,7 +89,6 @@ pub enum StartError {
 /// It was not told where the front door is, or the drills cannot be set up.
 pub fn app(config: Config) -> Result<Router, StartError> {
     let token = config.token.clone().map(Arc::new);
-    let allowed_hosts: Arc<[String]> = Arc::from(config.allowed_hosts.clone());
     let lab = Arc::new(Lab::start(config)?);
     let (api, document) = routes::router().split_for_parts();
     let document = Json(openapi::complete(document));
@@ -100,8 +100,8 @@ pub fn app(config: Config) -> Result<Router, StartError> {
         .method_not_allowed_fallback(routes::wrong_method)
         .with_state(lab)
         .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
-        .layer(from_fn_with_state(Arc::new(Writes::new()), limits::writes))
+        .layer(from_fn_with_state(Arc::<Writes>::default(), limits::writes))
         .layer(from_fn_with_state(token, token::demand))
-        .layer(from_fn_with_state(allowed_hosts, site::same_site))
+        .layer(from_fn(site::same_site))
         .layer(from_fn(site::headers)))
 }

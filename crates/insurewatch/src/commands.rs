@@ -331,7 +331,7 @@ fn print_status(status: &Status, json: cli::Json) -> anyhow::Result<ExitCode> {
         let scenario = status.scenario.as_deref().unwrap_or("-");
         anstream::println!("scenario {BOLD}{scenario}{BOLD:#}, generation {}", status.generation);
         if status.masked {
-            anstream::println!("  {DIM}a drill is on, so settings are hidden{DIM:#}");
+            anstream::println!("  {DIM}settings are hidden: a drill is on, or the answers are locked{DIM:#}");
         }
         for (service, key, value) in status.settings.iter() {
             anstream::println!("  {service:<18} {key}={value}");

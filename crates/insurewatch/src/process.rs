@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use chain::Service;
 use service::health::{self, App, CountSpans, Following};
+use service::serve::Serve;
 use settings::active::{self, Seen, Watch};
 use settings::{Active, ConfigError, Environment, Live, Overlay, ProcessEnvironment, Schema};
 use telemetry::Telemetry;
@@ -120,7 +121,8 @@ impl Health {
         };
         // Outside the server layer: health polls create no spans.
         let app = health::router(source).merge(routes);
-        Ok(service::serve::run(bind(listen).await?, app, shutdown).await?)
+        Serve::read(&ProcessEnvironment)?.run([(bind(listen).await?, app)], shutdown).await;
+        Ok(())
     }
 }
 

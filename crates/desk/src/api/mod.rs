@@ -86,7 +86,7 @@ pub struct Status {
     /// What is set beyond each service's environment.
     #[schema(value_type = HashMap<String, HashMap<String, String>>)]
     pub settings: Settings,
-    /// Whether scenario and settings are hidden, because a drill is on.
+    /// Whether settings are hidden, because a drill is on or the answers are locked; a drill hides the scenario too.
     #[serde(default)]
     pub masked: bool,
     /// Whether all services have applied the newest generation.
@@ -442,6 +442,14 @@ impl Mask for Status {
     }
 }
 
+impl Status {
+    /// The scenario was chosen by name, so that is no secret.
+    pub(crate) fn locked(self) -> Self {
+        let scenario = self.scenario.clone();
+        Self { scenario, ..self.masked() }
+    }
+}
+
 // === impl ServiceStatus ===
 
 impl Mask for Vec<ServiceStatus> {
@@ -453,7 +461,7 @@ impl Mask for Vec<ServiceStatus> {
 impl ServiceStatus {
     /// The words of a refusal name settings, and lost spans name an exporter.
     fn masked(self) -> Self {
-        let refused = self.refused.map(|_| "what it refuses is hidden while a drill is on".to_owned());
+        let refused = self.refused.map(|_| "what it refuses is hidden".to_owned());
         Self { refused, spans: None, ..self }
     }
 }

@@ -29,7 +29,7 @@ use crate::api::{
     Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, SentClaim, SetRequest, Status, Traffic,
 };
 use crate::drill::grading::Answer;
-use crate::drill::{Drills, Ended, Ending, Spoiler};
+use crate::drill::{Drills, Ended, Ending, Mask, Spoiler};
 use crate::{Config, StartError, clock};
 
 mod check;
@@ -94,7 +94,14 @@ impl Lab {
             reader,
             drills,
             changes,
-            control: Control::new(client, config.services, config.active, config.catalogue, config.schema),
+            control: Control::new(
+                client,
+                config.services,
+                config.active,
+                config.catalogue,
+                config.schema,
+                config.backends,
+            ),
             trace_source: config.trace_source,
             grafana: config.grafana,
             lock_reveal: config.lock_reveal,
@@ -107,7 +114,7 @@ impl Lab {
         LabStatus {
             front_door: self.front_door.url().to_string(),
             trace_source: self.trace_source.to_string(),
-            services: self.drills.show(services),
+            services: self.lock(self.drills.show(services), Mask::masked),
             traffic: self.front_door.traffic(),
         }
     }
@@ -126,18 +133,18 @@ impl Lab {
     }
 
     pub(crate) async fn status(&self) -> Result<Status, Problem> {
-        Ok(self.drills.show(self.control.status().await?))
+        Ok(self.lock(self.drills.show(self.control.status().await?), Status::locked))
     }
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Status, Problem> {
-        Ok(self.drills.show(self.control.set(request).await?))
+        Ok(self.lock(self.drills.show(self.control.set(request).await?), Status::locked))
     }
 
     /// Switching gives up the drill that is on.
     pub(crate) async fn use_scenario(&self, id: &str) -> Result<Status, Problem> {
         let _turn = self.drill_turn.lock().await;
         let status = self.control.use_scenario(id).await?;
-        Ok(status.after(&self.end_drill(Ending::Abandoned)?))
+        Ok(self.lock(status.after(&self.end_drill(Ending::Abandoned)?), Status::locked))
     }
 
     /// When a scenario was switched to last, in milliseconds since the Unix epoch.
@@ -187,12 +194,14 @@ impl Lab {
     }
 
     pub(crate) async fn diagnose_claim(&self, id: &str, query: LookQuery) -> Result<Diagnosis, Problem> {
+        self.unlocked()?;
         let collected = self.find(id, query).await?;
         let diagnosis = Reading::new(Topology::LAB, &collected).conclude().diagnosis();
         self.diagnosed(Spoiler::new(diagnosis)).await
     }
 
     pub(crate) async fn diagnose_probe(&self) -> Result<Diagnosis, Problem> {
+        self.unlocked()?;
         self.diagnosed(check::diagnose(&self.front_door, &self.reader).await?).await
     }
 
@@ -339,6 +348,11 @@ impl Lab {
         let collected = collected.with_traceresponse(sent.and_then(|sent| sent.traceresponse));
         self.observer.note(&claim_id, &collected);
         Ok(collected)
+    }
+
+    /// Hides what a locked answer could be read from.
+    fn lock<T>(&self, value: T, hide: fn(T) -> T) -> T {
+        if self.lock_reveal { hide(value) } else { value }
     }
 
     fn unlocked(&self) -> Result<(), Problem> {
