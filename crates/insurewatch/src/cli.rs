@@ -17,6 +17,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+pub(crate) const DEFAULT_DATA_DIR: &str = ".insurewatch";
+
 /// Which lab is meant.
 #[derive(Debug, Args)]
 pub(crate) struct Lab {
@@ -24,7 +26,7 @@ pub(crate) struct Lab {
     #[arg(long, global = true, env = "INSUREWATCH_LAB", value_name = "URL")]
     pub(crate) lab: Option<reqwest::Url>,
     /// Where a lab keeps its databases, logs and lab.json
-    #[arg(long, global = true, env = "INSUREWATCH_DATA_DIR", value_name = "DIR", default_value = ".insurewatch")]
+    #[arg(long, global = true, env = "INSUREWATCH_DATA_DIR", value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     pub(crate) data_dir: PathBuf,
 }
 

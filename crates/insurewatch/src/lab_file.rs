@@ -32,6 +32,9 @@ pub(crate) struct LabFile {
     pub(crate) supervisor_pid: u32,
     /// Every process that it started.
     pub(crate) processes: Vec<ProcessEntry>,
+    /// Whether the file says something else, since it could not be written.
+    #[serde(skip)]
+    pub(crate) stale: bool,
 }
 
 /// One process of the lab.
@@ -71,8 +74,20 @@ impl LabFile {
         }
     }
 
-    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
-        Ok(atomic::replace(&Self::path(data_dir), &serde_json::to_vec_pretty(self)?)?)
+    /// Writes it as it is now; what cannot be written is reported once, and is to be tried again.
+    pub(crate) fn write(&mut self, data_dir: &Path) {
+        let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
+        let written = text.and_then(|text| atomic::replace(&Self::path(data_dir), &text));
+        if let (Err(error), false) = (&written, self.stale) {
+            anstream::eprintln!("lab.json cannot be written, and is tried again every second: {error:#}");
+        }
+        self.stale = written.is_err();
+    }
+
+    pub(crate) fn write_if_stale(&mut self, data_dir: &Path) {
+        if self.stale {
+            self.write(data_dir);
+        }
     }
 }
 
@@ -85,7 +100,12 @@ impl DeskClient {
             Some(url) => url.clone(),
             None => match LabFile::read(&lab.data_dir)? {
                 Some(file) => file.desk,
-                None => DEFAULT_DESK.parse()?,
+                // Who names a folder means the lab in it, and no other that runs on the usual port.
+                None if lab.data_dir == Path::new(cli::DEFAULT_DATA_DIR) => DEFAULT_DESK.parse()?,
+                None => bail!(
+                    "no lab runs in {}; start one there with `insurewatch up`, or name its desk with --lab",
+                    lab.data_dir.display()
+                ),
             },
         };
         Self::at(url)

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use crate::process::shutdown_asked;
 use crate::program::Program;
 use crate::serve::{begin, catalogue};
 use crate::services::{self, Needs};
-use crate::{EXIT_BAD_CONFIG, commands};
+use crate::{EXIT_BAD_CONFIG, commands, folder};
 
 /// How long the lab may take to come up.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -67,7 +68,7 @@ struct Running {
 }
 
 /// The state that `lab.json` shows.
-type SharedLab = Arc<Mutex<LabFile>>;
+pub(crate) type SharedLab = Arc<Mutex<LabFile>>;
 
 pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
@@ -78,13 +79,14 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
 
     std::fs::create_dir_all(data_dir.join("logs")).with_context(|| format!("{} cannot be made", data_dir.display()))?;
     let data_dir = data_dir.canonicalize()?;
-    refuse_second_lab(&data_dir).await?;
+    let _claimed = folder::claim(&data_dir)?;
     begin(&data_dir.join("active.toml"), scenario)?;
 
     let ports = Ports::choose(options.port_base)?;
     let lab = Arc::new(Mutex::new(ports.lab_file(&options)?));
     let mut kept = Vec::new();
     let (bad_config, mut misconfigured) = mpsc::unbounded_channel();
+    let ready = Arc::new(AtomicBool::new(false));
     for service in Program::started() {
         kept.push(keep(
             service,
@@ -92,42 +94,28 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
             &ports,
             &data_dir,
             &lab,
-            bad_config.clone(),
+            (bad_config.clone(), ready.clone()),
         )?);
     }
 
     let run = async {
         let desk = wait_until_ready(&lab, &data_dir).await?;
         announce(&lab, &data_dir, began.elapsed());
-        show_first_claim(&desk).await;
+        ready.store(true, Relaxed);
+        tokio::join!(show_first_claim(&desk), folder::keep_tidy(&data_dir, &lab));
         anyhow::Ok(())
     };
     let result = tokio::select! {
-        result = run => match result {
-            Ok(()) => { shutdown.await; Ok(()) }
-            Err(error) => Err(error),
-        },
-        Some(service) = misconfigured.recv() => Err(last_words(&data_dir, service)),
+        result = run => result,
+        Some(service) = misconfigured.recv() => {
+            Err(anyhow::anyhow!("{} cannot start: {}", service.name(), last_words(&log_path(&data_dir, service))))
+        }
         () = &mut shutdown => Ok(()),
     };
     anstream::eprintln!("shutting down: draining requests, flushing spans");
     stop(kept).await;
     let _ = std::fs::remove_file(LabFile::path(&data_dir));
     result.map(|()| ExitCode::SUCCESS)
-}
-
-/// Two labs in one folder would share databases and settings.
-async fn refuse_second_lab(data_dir: &Path) -> anyhow::Result<()> {
-    if let Ok(Some(other)) = LabFile::read(data_dir)
-        && DeskClient::at(other.desk.clone())?.get::<serde_json::Value>("api/lab").await.is_ok()
-    {
-        bail!(
-            "a lab runs in {} already, its desk is {}; another one needs another --data-dir",
-            data_dir.display(),
-            other.desk
-        );
-    }
-    Ok(())
 }
 
 /// What a service is told; the rest of the environment is handed down.
@@ -192,7 +180,8 @@ fn keep(
     ports: &Ports,
     data_dir: &Path,
     lab: &SharedLab,
-    bad_config: mpsc::UnboundedSender<Program>,
+    // Whom a configuration that cannot work is told, until the lab is ready.
+    (bad_config, ready): (mpsc::UnboundedSender<Program>, Arc<AtomicBool>),
 ) -> anyhow::Result<Kept> {
     let log_path = log_path(data_dir, service);
     let log = OpenOptions::new().create(true).append(true).open(&log_path);
@@ -221,11 +210,15 @@ fn keep(
             if started.elapsed() >= LIVED {
                 backoff = FIRST_BACKOFF;
             }
-            if restarts == 0 && ended.as_ref().is_ok_and(|status| status.code() == Some(i32::from(EXIT_BAD_CONFIG))) {
+            let gave_up = ended.as_ref().is_ok_and(|status| status.code() == Some(i32::from(EXIT_BAD_CONFIG)));
+            if gave_up && !ready.load(Relaxed) {
                 let _ = bad_config.send(service);
                 return;
             }
-            let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let how = match ended {
+                Ok(_) if gave_up => last_words(&log_path),
+                ended => ended.map_or_else(|error| error.to_string(), |status| status.to_string()),
+            };
             anstream::eprintln!("{} ended ({how}), starting it again; see {}", service.name(), log_path.display());
             note(&lab, &data_dir, service, None, restarts);
             running = loop {
@@ -287,9 +280,7 @@ fn note(lab: &SharedLab, data_dir: &Path, service: Program, pid: Option<u32>, re
         process.pid = pid;
         process.restarts = restarts;
     }
-    if let Err(error) = lab.write(data_dir) {
-        anstream::eprintln!("lab.json cannot be written: {error:#}");
-    }
+    lab.write(data_dir);
 }
 
 async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<DeskClient> {
@@ -318,10 +309,10 @@ async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<De
 }
 
 /// What a service said before it gave up.
-fn last_words(data_dir: &Path, service: Program) -> anyhow::Error {
-    let text = std::fs::read_to_string(log_path(data_dir, service)).unwrap_or_default();
+fn last_words(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
     let words = text.rfind("insurewatch: ").and_then(|at| text.get(at..)).unwrap_or(&text);
-    anyhow::anyhow!("{} cannot start: {}", service.name(), words.trim_start_matches("insurewatch: ").trim())
+    words.trim_start_matches("insurewatch: ").trim().to_owned()
 }
 
 fn announce(lab: &SharedLab, data_dir: &Path, took: Duration) {
@@ -423,6 +414,7 @@ impl Ports {
             otlp_http: self.otlp_http.url.clone(),
             supervisor_pid: std::process::id(),
             processes: self.services.iter().map(process).collect(),
+            stale: false,
         })
     }
 }

@@ -13,6 +13,7 @@
 //! - `formats`: who can read which wire format, against a model
 //! - `endings`: processes that die, end, or find nobody to export to
 //! - `tempo`: what our client reads, from a real Tempo's recorded answers and from the embedded store
+//! - `guards`: who is answered, and what nobody can break from outside
 //! - `settings`: bad settings, busy ports, and what the command line says of mistakes
 //!
 //! A lab starts in some 50 ms and ends in less, so that tests share none: nothing needs to be reset.
@@ -27,6 +28,8 @@ mod door;
 mod endings;
 #[cfg(test)]
 mod formats;
+#[cfg(test)]
+mod guards;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
