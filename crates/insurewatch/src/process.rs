@@ -18,8 +18,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How often the file of active settings is looked at.
-const SETTINGS_POLL: Duration = Duration::from_millis(50);
 /// A port that was just left by a dead predecessor may need a moment.
 const BIND_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -153,7 +151,7 @@ fn environment(service: Service, active: &Active) -> impl Environment + use<> {
 /// The settings of the file that `INSUREWATCH_SETTINGS` names; without it nothing is ever set.
 fn watch_settings(schema: Schema) -> Watch {
     match std::env::var_os("INSUREWATCH_SETTINGS") {
-        Some(path) => active::watch(path.into(), Arc::new(schema), SETTINGS_POLL),
+        Some(path) => active::watch(path.into(), Arc::new(schema)),
         None => {
             let (sender, never) = watch::channel(Seen::default());
             std::mem::forget(sender);
