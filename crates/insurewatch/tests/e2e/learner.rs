@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::lab::{Lab, eventually, one_trace, run_in, shapes};
 
+/// Variables, options, and what is said of them.
+type Mistake<'a> = (&'a [(&'a str, String)], &'a [&'a str], &'a str);
+
 const TOKEN: &str = "a token of ada's";
 
 #[test]
@@ -74,7 +77,7 @@ fn a_lab_that_others_can_reach_wants_a_token_and_a_plain_name() {
     let empty = empty.to_str().unwrap().to_owned();
     let absent = secrets.path().join("absent").to_str().unwrap().to_owned();
     let everywhere = &["--desk-listen", "0.0.0.0:0"][..];
-    let table: [(&[(&str, String)], &[&str], &str); 6] = [
+    let table: [Mistake<'_>; 6] = [
         (&[], everywhere, "can be reached from other machines: set INSUREWATCH_DESK_TOKEN"),
         (&[("INSUREWATCH_DESK_TOKEN_FILE", empty)], everywhere, "names an empty file"),
         (&[("INSUREWATCH_DESK_TOKEN_FILE", absent)], everywhere, "absent cannot be read"),
