@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::lab_file::LabName;
 use crate::program::Program;
 
 /// A lab in which distributed traces break, and where you learn why
@@ -80,6 +81,12 @@ pub(crate) struct Up {
     /// First of the lab's ports; 0 takes any free ones
     #[arg(long, value_name = "N")]
     pub(crate) port_base: Option<u16>,
+    /// Where the desk listens; beyond loopback it needs INSUREWATCH_DESK_TOKEN
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) desk_listen: Option<SocketAddr>,
+    /// Goes along with every span as deployment.environment.name: tells labs apart that share a trace store
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lab_name: Option<LabName>,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ use settings::{Active, ProcessEnvironment};
 use telemetry::Telemetry;
 
 use crate::cli::Serve;
+use crate::lab_file::desk_token;
 use crate::process::{bind, shutdown_asked, variable};
 use crate::program::Program;
 use crate::services;
@@ -87,7 +88,7 @@ fn desk_config() -> anyhow::Result<desk::Config> {
         catalogue,
         schema: Arc::new(schema()),
         backends: Backends::new(configured.as_deref(), list("INSUREWATCH_ALLOWED_BACKENDS")),
-        token: std::env::var("INSUREWATCH_DESK_TOKEN").ok().and_then(|token| desk::guard::token::Token::new(&token)),
+        token: desk_token()?.and_then(|token| desk::guard::token::Token::new(&token)),
         drills: list("INSUREWATCH_DRILLS"),
         grafana: variable("INSUREWATCH_GRAFANA_URL", "an http:// URL")?,
         lock_reveal: variable("INSUREWATCH_LOCK_REVEAL", "true or false")?.unwrap_or(false),

@@ -1,7 +1,7 @@
 //! The supervisor: the whole lab on this machine, each service a process of its own.
 
 use std::fs::{File, OpenOptions};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::cli::Up;
-use crate::lab_file::{DeskClient, LabFile, ProcessEntry};
-use crate::process::shutdown_asked;
+use crate::lab_file::{DeskClient, LabFile, LabName, ProcessEntry};
+use crate::process::{shutdown_asked, variable_or_file};
 use crate::program::Program;
 use crate::serve::{begin, catalogue};
 use crate::services::{self, Needs};
@@ -39,12 +39,18 @@ const SCHEDULE_DELAY_MS: &str = "200";
 /// Where everything listens.
 #[derive(Debug)]
 struct Ports {
-    services: Vec<(Program, Endpoint)>,
-    otlp_grpc: Endpoint,
-    otlp_http: Endpoint,
+    programs: Vec<(Program, Endpoint)>,
+    /// Of the built-in trace store, if it is needed.
+    otlp: Option<Otlp>,
 }
 
-/// A port of loopback.
+#[derive(Debug)]
+struct Otlp {
+    grpc: Endpoint,
+    http: Endpoint,
+}
+
+/// Where a program listens, and the URL at which this machine finds it.
 #[derive(Clone, Debug)]
 struct Endpoint {
     address: SocketAddr,
@@ -82,15 +88,19 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     let _claimed = folder::claim(&data_dir)?;
     begin(&data_dir.join("active.toml"), scenario)?;
 
-    let ports = Ports::choose(options.port_base)?;
+    let lab_name = match &options.lab_name {
+        Some(name) => Some(name.clone()),
+        None => variable_or_file("INSUREWATCH_LAB_NAME", LabName::ALLOWED)?,
+    };
+    let ports = Ports::choose(&options)?;
     let lab = Arc::new(Mutex::new(ports.lab_file(&options)?));
     let mut kept = Vec::new();
     let (bad_config, mut misconfigured) = mpsc::unbounded_channel();
     let ready = Arc::new(AtomicBool::new(false));
-    for service in Program::started() {
+    for (service, _) in &ports.programs {
         kept.push(keep(
-            service,
-            environment(service, &ports, &options, &data_dir)?,
+            *service,
+            environment(*service, &ports, &options, lab_name.as_ref(), &data_dir)?,
             &ports,
             &data_dir,
             &lab,
@@ -123,11 +133,16 @@ fn environment(
     program: Program,
     ports: &Ports,
     options: &Up,
+    lab_name: Option<&LabName>,
     data_dir: &Path,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
     let url = |program| anyhow::Ok(ports.of(program)?.url.to_string());
     let database = |name: &str| format!("sqlite://{}", data_dir.join(format!("{name}.db")).display());
-    let endpoint = options.otlp_endpoint.clone().unwrap_or_else(|| ports.otlp_http.url.to_string());
+    let endpoint = match (&options.otlp_endpoint, &ports.otlp) {
+        (Some(endpoint), _) => endpoint.clone(),
+        (None, Some(built_in)) => built_in.http.url.to_string(),
+        (None, None) => bail!("spans have nowhere to go"),
+    };
     let mut variables = vec![
         ("INSUREWATCH_SETTINGS", data_dir.join("active.toml").display().to_string()),
         ("OTEL_SERVICE_NAME", program.name().to_owned()),
@@ -139,6 +154,11 @@ fn environment(
         // Whatever protocol the environment names, the built-in store is asked as its endpoint is written.
         variables.push(("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".to_owned()));
         variables.push(("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", String::new()));
+    }
+    if let Some(name) = lab_name {
+        // The last of several with the same key counts.
+        let named = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+        variables.push(("OTEL_RESOURCE_ATTRIBUTES", format!("{named},{}", name.resource_attribute())));
     }
     if std::env::var_os("OTEL_BSP_SCHEDULE_DELAY").is_none() {
         variables.push(("OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS.to_owned()));
@@ -188,9 +208,9 @@ fn keep(
     let log = log.with_context(|| format!("{} cannot be opened", log_path.display()))?;
     let mut arguments = vec!["serve".to_owned(), service.name().to_owned(), "--supervised".to_owned()];
     arguments.extend(["--listen".to_owned(), ports.of(service)?.address.to_string()]);
-    if service == Program::TraceStore {
-        arguments.extend(["--otlp-grpc".to_owned(), ports.otlp_grpc.address.to_string()]);
-        arguments.extend(["--otlp-http".to_owned(), ports.otlp_http.address.to_string()]);
+    if let (Program::TraceStore, Some(otlp)) = (service, &ports.otlp) {
+        arguments.extend(["--otlp-grpc".to_owned(), otlp.grpc.address.to_string()]);
+        arguments.extend(["--otlp-http".to_owned(), otlp.http.address.to_string()]);
     }
     let executable = std::env::current_exe().context("the running program cannot be found")?;
     let start = move || spawn(&executable, &arguments, &environment, &log);
@@ -317,13 +337,15 @@ fn last_words(log: &Path) -> String {
 
 fn announce(lab: &SharedLab, data_dir: &Path, took: Duration) {
     let lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
-    let rows = [
+    let mut rows = vec![
         ("claims go in at", format!("{}claims", lab.front_door)),
         ("desk", lab.desk.to_string()),
         ("traces (Tempo's API)", lab.traces.to_string()),
-        ("OTLP", format!("{} (HTTP), {} (gRPC)", lab.otlp_http, lab.otlp_grpc)),
         ("logs, databases", data_dir.display().to_string()),
     ];
+    if let (Some(http), Some(grpc)) = (&lab.otlp_http, &lab.otlp_grpc) {
+        rows.insert(3, ("OTLP", format!("{http} (HTTP), {grpc} (gRPC)")));
+    }
     for (what, value) in rows {
         anstream::println!("  {what:<21} {value}");
     }
@@ -364,12 +386,16 @@ fn log_path(data_dir: &Path, service: Program) -> PathBuf {
 // === impl Ports ===
 
 impl Ports {
-    /// The usual ports, or those from `base` on; where one is taken, the next free one.
-    fn choose(base: Option<u16>) -> anyhow::Result<Self> {
+    /// The usual ports, or those from `--port-base` on; where one is taken, the next free one.
+    fn choose(options: &Up) -> anyhow::Result<Self> {
         // Kept open until all are chosen, so that none is chosen twice.
+        let desk = options
+            .desk_listen
+            .map(|address| TcpListener::bind(address).with_context(|| format!("the desk cannot listen on {address}")));
+        let desk = desk.transpose()?;
         let mut open = Vec::new();
         let mut choose = |usual: u16, offset: u16| -> anyhow::Result<Endpoint> {
-            let (first, last) = match base {
+            let (first, last) = match options.port_base {
                 Some(0) => (0, 0),
                 base => {
                     let first = base.map_or(usual, |base| base.saturating_add(offset));
@@ -378,24 +404,34 @@ impl Ports {
             };
             for port in first..=last {
                 if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-                    let address = listener.local_addr()?;
+                    let endpoint = Endpoint::at(listener.local_addr()?)?;
                     open.push(listener);
-                    return Ok(Endpoint { address, url: format!("http://{address}/").parse()? });
+                    return Ok(endpoint);
                 }
             }
             bail!("every port from {first} to {last} is taken")
         };
-        let mut services = Vec::new();
-        for service in Program::started() {
-            let offset = if service == Program::TraceStore { 9 } else { service.port() - Program::Desk.port() };
-            services.push((service, choose(service.port(), offset)?));
+        // Who sends spans elsewhere and reads them there needs no store here.
+        let built_in = options.otlp_endpoint.is_none() || options.tempo.is_none();
+        let mut programs = Vec::new();
+        for program in Program::started().into_iter().filter(|program| built_in || *program != Program::TraceStore) {
+            let endpoint = match (program, &desk) {
+                (Program::Desk, Some(listener)) => Endpoint::at(listener.local_addr()?)?,
+                (Program::TraceStore, _) => choose(program.port(), 9)?,
+                _ => choose(program.port(), program.port() - Program::Desk.port())?,
+            };
+            programs.push((program, endpoint));
         }
-        Ok(Self { services, otlp_grpc: choose(4317, 7)?, otlp_http: choose(4318, 8)? })
+        let otlp = match built_in {
+            true => Some(Otlp { grpc: choose(4317, 7)?, http: choose(4318, 8)? }),
+            false => None,
+        };
+        Ok(Self { programs, otlp })
     }
 
-    fn of(&self, service: Program) -> anyhow::Result<&Endpoint> {
-        let found = self.services.iter().find(|(name, _)| *name == service);
-        found.map(|(_, endpoint)| endpoint).with_context(|| format!("{} is not part of the lab", service.name()))
+    fn of(&self, program: Program) -> anyhow::Result<&Endpoint> {
+        let found = self.programs.iter().find(|(name, _)| *name == program);
+        found.map(|(_, endpoint)| endpoint).with_context(|| format!("{} is not part of the lab", program.name()))
     }
 
     fn lab_file(&self, options: &Up) -> anyhow::Result<LabFile> {
@@ -410,11 +446,23 @@ impl Ports {
             desk: url(Program::Desk)?,
             front_door: url(Program::Service(Service::PythonApi))?,
             traces: options.tempo.clone().map_or_else(|| url(Program::TraceStore), Ok)?,
-            otlp_grpc: self.otlp_grpc.url.clone(),
-            otlp_http: self.otlp_http.url.clone(),
+            otlp_grpc: self.otlp.as_ref().map(|otlp| otlp.grpc.url.clone()),
+            otlp_http: self.otlp.as_ref().map(|otlp| otlp.http.url.clone()),
             supervisor_pid: std::process::id(),
-            processes: self.services.iter().map(process).collect(),
+            processes: self.programs.iter().map(process).collect(),
             stale: false,
         })
+    }
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    fn at(address: SocketAddr) -> anyhow::Result<Self> {
+        let mut reached = address;
+        if address.ip().is_unspecified() {
+            reached.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        Ok(Self { address, url: format!("http://{reached}/").parse()? })
     }
 }

@@ -46,8 +46,6 @@ use reader::{EvidenceReader, Trace};
 
 /// How long a health poll may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the file of active settings is looked at.
-const SETTINGS_POLL: Duration = Duration::from_millis(250);
 /// Somebody who asks for a trace waits no longer for spans that may never come.
 const LOOK_PATIENCE: Patience =
     Patience { deadline: Duration::from_secs(3), settle: Duration::from_millis(300), poll: Duration::from_millis(100) };
@@ -389,7 +387,7 @@ impl Lab {
 
 /// By the file, however it was written.
 fn notify_of_settings(changes: &Changes, active: PathBuf, schema: Arc<Schema>) {
-    let mut watch = settings::active::watch(active, schema, SETTINGS_POLL);
+    let mut watch = settings::active::watch(active, schema);
     let changes = changes.clone();
     watch.mark_changed();
     tokio::spawn(async move {

@@ -4,6 +4,7 @@
 //! - `scenarios`: every file of `scenarios/`, broken, diagnosed and healed
 //! - `agreement`: list, picture, check, diagnose and grading say the same of a claim
 //! - `silence`: no telemetry gives the answer away
+//! - `learner`: one container of a class
 //! - `lessons`: hints, and the answer
 //! - `walk`: Lab 1 as a learner does it, while claims stream
 //! - `tree`: the spans of a healthy claim, one by one
@@ -32,6 +33,8 @@ mod formats;
 mod guards;
 #[cfg(test)]
 mod lab;
+#[cfg(test)]
+mod learner;
 #[cfg(test)]
 mod lessons;
 #[cfg(test)]
