@@ -9,7 +9,10 @@ use wire::TraceId;
 
 use crate::claim::{ClaimEvidence, Collected};
 use crate::reading::Reading;
-use crate::source::{SourceError, TraceSource};
+use crate::source::{MAX_TRACES, SourceError, TraceSource};
+
+/// Of the traces of one claim, no more is read: a healthy one has some 20 KB.
+const MAX_CLAIM_BYTES: usize = 16 << 20;
 
 /// How long to wait for evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +87,20 @@ async fn look_once(
     since_unix_seconds: u64,
     found: &mut BTreeSet<TraceId>,
 ) -> Result<(ClaimEvidence, bool), SourceError> {
-    found.extend(source.traces_of_claim(claim_id, since_unix_seconds).await?);
+    let now = source.traces_of_claim(claim_id, since_unix_seconds).await?;
+    let searched_up_to = (now.len() >= MAX_TRACES).then_some(MAX_TRACES);
+    found.extend(now);
     let (mut spans, mut malformed, mut partial, mut all_found) = (Vec::new(), 0, false, true);
-    for id in &*found {
+    let mut bytes = 0;
+    // Once more than any claim has been found, no later look finds more that is of use.
+    for id in found.iter().take(MAX_TRACES) {
+        if bytes >= MAX_CLAIM_BYTES {
+            partial = true;
+            break;
+        }
         match source.trace(*id).await? {
             Some(trace) => {
+                bytes += trace.bytes;
                 spans.extend(trace.spans);
                 malformed += trace.malformed;
                 partial |= trace.partial;
@@ -96,6 +108,7 @@ async fn look_once(
             None => all_found = false,
         }
     }
-    let evidence = ClaimEvidence { malformed, partial, ..ClaimEvidence::from_spans(claim_id, spans) };
+    let searched_up_to = searched_up_to.or((found.len() > MAX_TRACES).then_some(MAX_TRACES));
+    let evidence = ClaimEvidence { malformed, partial, searched_up_to, ..ClaimEvidence::from_spans(claim_id, spans) };
     Ok((evidence, all_found))
 }

@@ -4,6 +4,7 @@ use chain::{Hop, Place};
 
 use crate::cause::{Cause, MAX_BAGGAGE_BYTES};
 use crate::cell::CellReason;
+use crate::claim::{MAX_LISTED, listed};
 use crate::conclusion::{Conclusion, NotABreak, Outcome, Unknown};
 use crate::headers::format_names;
 use crate::ledger::{HopRow, Side, SideState};
@@ -138,7 +139,7 @@ pub fn cause(cause: &Cause) -> String {
         ),
         Cause::StrayRoot { span, .. } => format!("{span} is a root; only the front door's may be."),
         Cause::SharedTrace { trace_id, other_claims } => {
-            format!("Trace {trace_id} also holds spans of the claims {}.", other_claims.join(", "))
+            format!("Trace {trace_id} also holds spans of the claims {}.", listed(other_claims))
         }
         Cause::Cycle { trace_id } => format!("In trace {trace_id} the ancestors of a span lead back to it."),
         Cause::Unmet(mismatch) | Cause::UnmetLeak(mismatch) => mismatch.to_string(),
@@ -178,6 +179,10 @@ pub fn not_a_break(reason: &NotABreak) -> String {
 pub fn unknown(unknown: &Unknown) -> Vec<String> {
     match unknown {
         Unknown::SourceDown { errors } => errors.clone(),
+        Unknown::TooManyTraces { searched_up_to } => vec![format!(
+            "{searched_up_to} traces carry its id, as many as a search finds at most: its own may not be among them. \
+             Anyone who can send spans to the trace store can send them with this id."
+        )],
         Unknown::Partial => vec!["The trace source left out spans.".to_owned()],
         Unknown::NothingReceived { waited_millis, malformed, traceresponse } => {
             let mut sentences = vec![format!("No span of it was received in {waited_millis} ms.")];
@@ -242,6 +247,9 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
                 Some(Unknown::SourceDown { .. }) => {
                     format!("the trace source does not answer, so claim {claim} cannot be looked up")
                 }
+                Some(Unknown::TooManyTraces { searched_up_to }) => {
+                    format!("{searched_up_to} traces or more carry the id of claim {claim}, more than one claim leaves")
+                }
                 Some(Unknown::Partial) => format!("the trace source left out spans of claim {claim}"),
                 Some(Unknown::NothingReceived { .. }) => format!("no span of claim {claim} was received"),
                 Some(Unknown::NotASubmission) => "the trace belongs to no submission of a claim".to_owned(),
@@ -287,22 +295,23 @@ fn broken_at(reading: &Reading<'_>, cause: &Cause) -> String {
 pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
     let reading = conclusion.reading;
     let evidence = reading.evidence();
-    let mut facts: Vec<_> =
-        evidence.fragments.iter().map(|fragment| format!("Trace {}.", fragment.describe())).collect();
+    let traces = evidence.fragments.iter().map(|fragment| format!("Trace {}.", fragment.describe()));
+    let mut facts: Vec<_> = some(traces).collect();
     if conclusion.outcome() == Outcome::Broken {
         facts.extend(reading.inner_rows().find(|row| row.parent.is_some() && !row.is_joined()).and_then(torn));
-        facts.extend(evidence.missing_parents().filter_map(|span| {
+        facts.extend(some(evidence.missing_parents().filter_map(|span| {
             Some(format!("{} names the parent {}, which was not received.", span.describe(), span.parent_span_id?))
-        }));
+        })));
         let stray =
             reading.stray_roots().map(|root| format!("{} is a root; only the front door's may be.", root.describe()));
-        facts.extend(stray);
-        facts.extend(reading.mixed().map(|fragment| {
-            format!("Trace {} also holds spans of the claims {}.", fragment.trace_id, fragment.other_claims.join(", "))
-        }));
+        facts.extend(some(stray));
+        facts.extend(some(reading.mixed().map(|fragment| {
+            let others = listed(&fragment.other_claims);
+            format!("Trace {} also holds spans of the claims {others}.", fragment.trace_id)
+        })));
         facts.extend(not_carried(reading));
     } else {
-        facts.extend(conclusion.not_breaks().iter().map(not_a_break));
+        facts.extend(some(conclusion.not_breaks().iter().map(not_a_break)));
     }
     facts.extend(conclusion.unknown().iter().flat_map(unknown));
     facts.extend(reading.leaks().map(|leak| format!("{}: baggage `{}` was sent.", leak.hop, leak.key)));
@@ -311,6 +320,15 @@ pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
         _ => None,
     }));
     facts
+}
+
+/// Some sentences, and how many are left out: whoever sends spans can make them as many as they like.
+fn some(sentences: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut all: Vec<_> = sentences.collect();
+    let left_out = all.len().saturating_sub(MAX_LISTED);
+    all.truncate(MAX_LISTED);
+    let more = (left_out > 0).then(|| format!("{left_out} more like this are left out."));
+    all.into_iter().chain(more)
 }
 
 /// What was sent and did not arrive, and baggage that the application could not read where it should.

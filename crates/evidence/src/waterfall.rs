@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Effects};
 use chain::Service;
 use unicode_width::UnicodeWidthChar as _;
 
-use crate::claim::{ClaimEvidence, Fragment, Node, Position};
+use crate::claim::{ClaimEvidence, Fragment, Node, Position, listed};
 use crate::reading::Reading;
 use crate::span::{Span, Status};
 use wire::{SpanId, TraceId};
@@ -130,7 +130,7 @@ impl Canvas {
         self.line(&format!("trace {}  {root}{stray}", fragment.trace_id));
 
         if !fragment.other_claims.is_empty() {
-            let others = format!("also holds spans of claim {}", fragment.other_claims.join(", "));
+            let others = format!("also holds spans of claim {}", listed(&fragment.other_claims));
             let others = self.cut(&others, self.style.width);
             self.line(&self.paint(&others, warning()));
         }
@@ -187,7 +187,8 @@ impl Canvas {
     fn notes(&mut self, evidence: &ClaimEvidence) {
         let malformed = (evidence.malformed > 0).then(|| format!("{} with malformed ids", evidence.malformed));
         let partial = evidence.partial.then(|| "some by the trace source".to_owned());
-        let notes: Vec<_> = malformed.into_iter().chain(partial).collect();
+        let others = evidence.searched_up_to.map(|most| format!("traces beyond the first {most}, if there are more"));
+        let notes: Vec<_> = malformed.into_iter().chain(partial).chain(others).collect();
         if !notes.is_empty() {
             self.line("");
             self.line(&self.paint(&format!("Left out: {}.", notes.join(", ")), warning()));
