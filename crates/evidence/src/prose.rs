@@ -2,6 +2,7 @@
 
 use chain::{Hop, Place};
 
+use crate::answer::{Answer, Objection};
 use crate::cause::{Cause, MAX_BAGGAGE_BYTES};
 use crate::cell::CellReason;
 use crate::conclusion::{Conclusion, NotABreak, Outcome, Unknown};
@@ -382,6 +383,51 @@ pub(crate) fn cell(reason: &CellReason<'_>) -> String {
         CellReason::Connected => "every span of it that was received has its context".to_owned(),
         CellReason::NoSpans => "no span of it was received".to_owned(),
     }
+}
+
+/// The observation that speaks against an answer.
+pub(crate) fn objection(objection: &Objection<'_>) -> String {
+    match objection {
+        Objection::Succeeded { hop, step, why } => format!("{hop}, step {step}: {}.", cell(why)),
+        Objection::NothingSent { hop } => {
+            format!("{hop}: no trace header is on record as sent, so none was lost or changed on the way.")
+        }
+        Objection::NothingArrived { hop } => {
+            format!("{hop}: no trace header arrived, so {} had none to extract or to use.", hop.to)
+        }
+        Objection::ArrivedUsed { hop, formats } => {
+            format!("{hop}: the parent of {}'s span is the one that the {} that arrived names.", hop.to, format_names(formats))
+        }
+        Objection::ReadNothing { hop } => {
+            format!("{hop}: nothing on record shows that {} read the context that arrived.", hop.to)
+        }
+        Objection::KeptInside { service } => {
+            format!("Inside {service}: {}.", cell(&CellReason::Connected))
+        }
+        Objection::DoesNot { service, step } => format!("{service} does not do step {step} at any hop of the chain."),
+        Objection::NoLink { hop } => format!("{hop}: the span of {} has no link to a span of {}.", hop.to, hop.from),
+        Objection::Sampled { traceresponse } => {
+            format!("The front door answered `traceresponse: {traceresponse}`: the sampled bit is set.")
+        }
+        Objection::NothingToExport { traceresponse } => format!(
+            "The front door answered `traceresponse: {traceresponse}`: the sampled bit is clear, so there is nothing to \
+             export."
+        ),
+        Objection::Received { service, spans: 1 } => format!("1 span of {service} was received."),
+        Objection::Received { service, spans } => format!("{spans} spans of {service} were received."),
+        Objection::CreatesNoSpans { service } => format!("{service} creates no spans, with or without a fault."),
+        Objection::NotOutside { hop } => format!("{hop}: {} is no third party.", hop.to),
+        Objection::CallsNobodyOutside { service } => format!("{service} calls no third party."),
+        Objection::NoSecret { hop, keys } if keys.is_empty() => format!("{hop}: no baggage arrived."),
+        Objection::NoSecret { hop, keys } => {
+            format!("{hop}: the baggage that arrived holds {}, and none of it is a secret.", keys.join(", "))
+        }
+    }
+}
+
+/// Why nothing speaks for or against an answer.
+pub(crate) fn open(answer: Answer, why: &CellReason<'_>) -> String {
+    format!("Nothing on record shows that at {}: {}.", answer.place, cell(why))
 }
 
 fn via(hop: &Hop) -> String {
