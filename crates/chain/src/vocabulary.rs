@@ -120,6 +120,34 @@ impl SpanKind {
     }
 }
 
+// === impl Transit ===
+
+impl Transit {
+    /// What happened to the headers, as the end of a sentence about them.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Intact => "arrived unchanged",
+            Self::Altered => "did not arrive as they were sent",
+            Self::Lost => "did not arrive",
+        }
+    }
+}
+
+// === impl ParentUsed ===
+
+impl ParentUsed {
+    /// The parent of the receiver's span, as the end of a sentence about it.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Sender => "the sender's span",
+            Self::Nobody => "none: it is a root",
+            Self::Other => "another span than the sender's",
+        }
+    }
+}
+
 // === impl Step ===
 
 impl Step {
