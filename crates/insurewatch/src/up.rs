@@ -367,7 +367,7 @@ async fn show_first_claim(desk: &DeskClient) {
         let claim = first.context("no answer came")?;
         let id = claim.claim_id.clone().with_context(|| claim.error.unwrap_or_default())?;
         let report: ClaimReport = desk.get(&format!("api/claims/{id}?wait_ms=10000")).await?;
-        anstream::print!("\n{}", commands::draw(&report));
+        anstream::print!("\n{}", commands::draw(&report, evidence::render));
         anstream::println!(
             "the first claim's traces were received after {:.1} s; Ctrl-C stops the lab",
             began.elapsed().as_secs_f64()

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::{Place, Service, Topology};
-use evidence::{Collected, Diagnosis, Patience, Picture, Reading, Span};
+use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading, Span};
 use reqwest::Url;
 use scenario::Scenario;
 use service::Problem;
@@ -28,7 +28,7 @@ use crate::api::{
     CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimRow, ClaimsRequest, DrillAnswer, DrillRequest, DrillStatus,
     Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, SentClaim, SetRequest, Status, Traffic,
 };
-use crate::drill::grading::Answer;
+use crate::drill::grading::{self, Grade};
 use crate::drill::{Drills, Ended, Ending, Mask, Spoiler};
 use crate::{Config, StartError, clock};
 
@@ -246,20 +246,44 @@ impl Lab {
             cause.ok_or_else(|| conflict("this scenario has no cause that could be found"))
         });
         let cause = cause.transpose()?;
-        let answer = Answer::new(place, answer.step);
-        let grading = match answer.names(&cause) {
-            Some(right) => right,
-            None => answer.grade(&cause, &check::diagnose(&self.front_door, &self.reader).await?),
+        let answer = Answer::new(place, answer.kind);
+        let grade = match (grading::names(answer, &cause), grading::differs_by_time(answer, &cause)) {
+            (Some(right), _) => right,
+            (None, Some(by_time)) => by_time.grade(answer, self.old_claim().await.as_ref()),
+            (None, None) => {
+                let collected = check::probe_evidence(&self.front_door, &self.reader).await?;
+                grading::grade(answer, &cause, &Reading::new(Topology::LAB, &collected).conclude())
+            }
         };
-        let right = grading.is_right();
-        if right {
-            let ended = self.end_drill(Ending::Solved)?;
-            self.name_scenario(&ended).await?;
-        } else {
-            self.drills.count_wrong_answer()?;
-            self.changes.notify(|pulse| pulse.drill += 1);
-        }
-        Ok(Judgement { right, evidence: grading.into_sentences(), drill: self.drills.status() })
+        let (correct, evidence) = match grade {
+            Grade::Right(evidence) => {
+                let ended = self.end_drill(Ending::Solved)?;
+                self.name_scenario(&ended).await?;
+                (Some(true), evidence)
+            }
+            Grade::Wrong(sentence) => {
+                self.drills.count_wrong_answer()?;
+                self.changes.notify(|pulse| pulse.drill += 1);
+                (Some(false), vec![sentence])
+            }
+            Grade::TooEarly => (
+                None,
+                vec![format!(
+                    "Nobody can tell yet: only when a claim of this drill is {} s old do spans that come late differ from \
+                 spans that do not come. This answer does not count.",
+                    grading::LATEST_SPAN_S
+                )],
+            ),
+        };
+        Ok(Judgement { correct, evidence, drill: self.drills.status() })
+    }
+
+    /// What there is of the oldest claim of this drill of which every span should have come by now.
+    async fn old_claim(&self) -> Option<Collected> {
+        let since = self.drills.started_unix_ms()?;
+        let old = self.observer.log().oldest_since(since).filter(|row| row.age_ms() > grading::LATEST_SPAN_S * 1000)?;
+        let at_once = Patience { deadline: Duration::ZERO, ..Patience::default() };
+        Some(self.reader.collect(old.claim.claim_id.as_deref()?, since / 1000, &at_once).await)
     }
 
     pub(crate) fn traffic(&self) -> Traffic {

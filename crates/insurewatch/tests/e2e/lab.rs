@@ -241,6 +241,11 @@ impl Lab {
         Ok(Self { process, file: file?, client, data_dir })
     }
 
+    /// What a service logged so far.
+    pub(crate) fn log(&self, service: &str) -> String {
+        std::fs::read_to_string(self.data_dir().join(format!("logs/{service}.jsonl"))).unwrap_or_default()
+    }
+
     pub(crate) fn data_dir(&self) -> &Path {
         self.data_dir.path()
     }
