@@ -14,7 +14,9 @@ beside a local engine. Elsewhere `docker kill` and `up` stand in for them, and t
 
 import json
 import os
+import random
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,12 +27,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/interop"))
-from real_backend import clean_environment, eventually, free_ports, get  # noqa: E402
+from real_backend import clean_environment, eventually, get  # noqa: E402
 
 ENV = dict(line.split("=", 1) for line in (ROOT / ".env").read_text().splitlines() if line and line[0] != "#")
 PROJECT = f"insurewatch-{os.getpid()}"
 LAB_1 = "lab-1-b3-vs-w3c"
 START_S = 180
+# Panels that show one trace, which the learner chooses.
+TRACE_IDS = {"${left}", "${right}"}
 STUB = """
 services:
   grafana:
@@ -130,12 +134,12 @@ class Story:
         assert not missing, f"not there: {missing}"
 
     def panels(self):
-        """Grafana: every query of every panel is answered through its data source proxy"""
+        """Grafana: every TraceQL query of every panel is answered through its data source proxy"""
         self.needs_grafana()
         for dashboard in self.provisioned():
             for panel in dashboard["panels"]:
                 for target in panel.get("targets", []):
-                    if target.get("queryType") == "traceql" and "${" + "left}" != target["query"] != "${" + "right}":
+                    if target.get("queryType") == "traceql" and target["query"] not in TRACE_IDS:
                         self.ask_tempo(dashboard, target)
 
     def host_name(self):
@@ -299,7 +303,7 @@ def main():
         os.umask(0o022)
         run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         ports = [name for name in ENV if name.endswith("_PORT")]
-        variables = clean_environment() | dict(zip(ports, map(str, free_ports(len(ports)))))
+        variables = clean_environment() | dict(zip(ports, map(str, lasting_ports(len(ports)))))
         story = Story(clone, {name: value for name, value in variables.items() if name not in ENV or name in ports})
         if not story.grafana_is_to_be_had():
             (clone / "stub.yaml").write_text(STUB)
@@ -327,6 +331,18 @@ def tell(story):
         print(f"ok    {time.monotonic() - began:6.1f} s  {step.__doc__}{f' ({remark})' if remark else ''}", flush=True)
     print(f"{len(STEPS) - not_run} steps passed, {not_run} were not run")
     return 0
+
+
+def lasting_ports(count):
+    """Free ports below those that the system hands out: between `down` and `up` nobody takes them by chance."""
+    ports = []
+    for port in random.sample(range(20000, 30000), 1000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise SystemExit("no free ports between 20000 and 30000")
 
 
 def run(command, **options):
