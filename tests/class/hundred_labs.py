@@ -13,6 +13,7 @@ Linux only; a hundred labs take some 3 GB.
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -33,10 +34,10 @@ EVERY_S = 10
 AT_ONCE = 4
 # `check` without an argument: 0 for a healthy chain and what is no propagation break, 1 for a fault.
 SCENARIOS = {path.stem: tomllib.loads(path.read_text()) for path in sorted((ROOT / "scenarios").glob("*.toml"))}
-EXPECTED = {name: int("cause" in scenario) for name, scenario in SCENARIOS.items()}
+EXPECTED = {name: int(name != "healthy" and not scenario.get("control")) for name, scenario in SCENARIOS.items()}
 # The claim stays in one trace, whole: nothing that counts traces can show these.
-ONE_WHOLE_TRACE = {"healthy", "baggage-bloat", "baggage-leak", "baggage-not-propagated", "conflicting-headers",
-                   "sampled-out", "stale-context", "tracestate-dropped"}
+ONE_WHOLE_TRACE = {"healthy", "baggage-bloat", "baggage-leak", "baggage-not-propagated", "sampled-out", "stale-context",
+                   "tracestate-dropped"}
 # The measure of the dashboard: work that the front door's root does not reach. A late root comes too late for it.
 DETACHED = "!>>"
 
@@ -47,6 +48,8 @@ def main():
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--dashboard", type=Path, default=ROOT / "grafana/dashboards/the-class.json")
     options = parser.parse_args()
+    # Told to end, it ends the labs too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     queries = list(dashboard(options.dashboard))
     print(f"{INSUREWATCH}; load average before: {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running, ThreadPoolExecutor(AT_ONCE) as pool:
@@ -54,8 +57,7 @@ def main():
         backend = running.enter_context(Backend(folder, ROOT / "deploy/kubernetes/base/otel-collector-class.yaml"))
         labs, problems = [Lab(Path(folder), backend, number) for number in range(options.labs)], []
         with step(f"{len(labs)} labs started"):
-            for lab in labs:
-                running.callback(lab.__exit__)
+            running.callback(stop, labs)
             list(pool.map(lambda lab: lab.__enter__(), labs))
         pids = {"Tempo": [backend.tempo.process.pid], "Collector": [backend.collector.process.pid],
                 "labs": [pid for lab in labs for pid in lab.pids()]}
@@ -73,7 +75,7 @@ def main():
         report(f"a claim per lab every {EVERY_S} s", busy, len(labs))
         print(f"  {len(sent)} claims; answer: median {statistics.median(sent) * 1000:.0f} ms, longest {max(sent) * 1000:.0f} ms")
         time.sleep(5)  # Spans of the last claims.
-        ask_all(backend, queries, began, labs, problems)
+        ask_all(backend, queries, began, labs, len(sent) / len(labs), problems)
         counters = backend.counters()
         print(f"  Collector: {counters['otelcol_exporter_sent_spans']:.0f} spans sent, "
               f"{counters.get('otelcol_receiver_refused_spans', 0):.0f} refused")
@@ -84,7 +86,8 @@ def main():
             if code != EXPECTED[lab.scenario]:
                 problems.append(f"{lab.name}: check of {lab.scenario} ended with {code}, not {EXPECTED[lab.scenario]}")
         right = sum(code == EXPECTED[lab.scenario] for lab, code in zip(labs, codes))
-        print(f"  {right} of {len(labs)} are right")
+        unsure = sum(code == 2 for code in codes)
+        print(f"  {right} of {len(labs)} are right, {unsure} cannot tell, {len(labs) - right - unsure} are wrong")
     for problem in problems:
         print(f"PROBLEM {problem}")
     return 1 if problems else 0
@@ -113,9 +116,6 @@ class Lab(Process):
                     raise
                 self.log.write_text("")
 
-    def __exit__(self, *_):
-        if hasattr(self, "process") and self.process.poll() is None:
-            super().__exit__()
 
     def pids(self):
         return [self.process.pid, *(process["pid"] for process in self.file["processes"])]
@@ -142,6 +142,15 @@ class Lab(Process):
 
     def check(self):
         return cli(str(self.data), "check")[0]
+
+
+def stop(labs):
+    """All at once."""
+    started = [lab for lab in labs if hasattr(lab, "process")]
+    for lab in started:
+        lab.process.send_signal(signal.SIGINT)
+    for lab in started:
+        lab.__exit__()
 
 
 def send(labs, seconds, problems):
@@ -195,7 +204,7 @@ def dashboard(path):
             yield panel["title"], target["metricsQueryType"], target["query"]
 
 
-def ask_all(backend, queries, began, labs, problems):
+def ask_all(backend, queries, began, labs, claims_per_lab, problems):
     for title, kind, query in queries:
         asked = time.monotonic()
         try:
@@ -205,7 +214,8 @@ def ask_all(backend, queries, began, labs, problems):
             continue
         print(f"{title}, {kind}, in {(time.monotonic() - asked) * 1000:.0f} ms\n  {query}\n  {len(answer)} series, {told(answer)}")
         if DETACHED in query:
-            seen = {key[0] for key, value in answer.items() if value > 0}
+            # A Tempo without breath cuts a trace in two now and then, so one claim says nothing.
+            seen = {key[0] for key, value in answer.items() if value > claims_per_lab / 2}
             broken = {lab.name for lab in labs if lab.scenario not in ONE_WHOLE_TRACE}
             # Claims that one trace holds with those of others are shown as such now and then.
             unsure = {lab.name for lab in labs if lab.scenario == "stale-context"}
