@@ -17,6 +17,8 @@ const run = { range: { start: end - Number(seconds), end }, variables: JSON.pars
 const answers = {};
 const ask = asking(tempo, answers);
 const boards = await dashboards();
+// What is printed is of these seconds alone, not of what a panel's own range would add from before.
+if (!file) boards.forEach(({ panels }) => panels.forEach((panel) => { delete panel.timeFrom; }));
 const drawn = await drawAll(boards, run, ask);
 for (const { query } of savedQueries(boards)) {
   const metrics = /\| *(rate|count_over_time)\(/.test(query);

@@ -2,7 +2,7 @@
 //
 // The data source is a plugin that no registry has, so its behaviour is written down here, from version 13.1.5 of
 // github.com/grafana/grafana-tempo-datasource (src/datasource.ts: query; pkg/tempo/search.go, traceql_query.go, trace.go,
-// traceql/metrics.go: requests and frames), without streaming. `compare.js` holds it to the plugin itself where one is at hand.
+// traceql/metrics.go: requests and frames), without streaming.
 
 import { interpolated } from "./grafana.js";
 
@@ -80,7 +80,7 @@ function rangeFrame({ labels, samples = [] }) {
     name, refId: name, meta: { preferredVisualisationType: "graph", type: "timeseries-multi" },
     fields: [
       { name: "time", type: "time", config: {}, values: samples.map((sample) => Number(sample.timestampMs)) },
-      { name, type: "number", labels: labelValues(labels), config: named(name), values: samples.map((sample) => sample.value ?? 0) },
+      { ...(name && { name }), type: "number", labels: labelValues(labels), config: named(name), values: samples.map((sample) => sample.value ?? 0) },
     ],
   };
 }

@@ -91,7 +91,7 @@ def a_claim(backend, name, since):
     return {"lab": name, "claim": claim, "left": traces[0], "right": traces[-1]}
 
 
-SETTLE_S, WATCH_S = 3, 12
+SETTLE_S, WATCH_S = 4, 15
 
 
 def faults():
