@@ -2,7 +2,7 @@
 //
 // The data source is a plugin that no registry has, so its behaviour is written down here, from version 13.1.5 of
 // github.com/grafana/grafana-tempo-datasource (src/datasource.ts: query; pkg/tempo/search.go, traceql_query.go, trace.go,
-// traceql/metrics.go: requests and frames), without streaming. `compare.js` holds it to the plugin itself where one is at hand.
+// traceql/metrics.go: requests and frames), without streaming.
 
 import { interpolated } from "./grafana.js";
 
@@ -49,11 +49,11 @@ function within(panel, { start, end }) {
   return own ? { start: end - own[1] * { s: 1, m: 60, h: 3600 }[own[2]], end } : { start, end };
 }
 
-/** The frames of one answer, in Grafana's plain form. */
+/** The frames of one answer, in Grafana's plain form. Examples (exemplars) are left out: they are no series. */
 export function frames({ kind, refId }, answer) {
   switch (kind) {
     case "instant": return (answer.series ?? []).map(instantFrame);
-    case "range": return [...(answer.series ?? []).map(rangeFrame), ...(answer.series ?? []).filter((one) => one.exemplars?.length).map(exemplarFrame)];
+    case "range": return (answer.series ?? []).map(rangeFrame);
     case "spans": return [spansFrame(newestFirst(answer.traces))];
     case "traces": return [tracesFrame(newestFirst(answer.traces))];
     case "trace": return traceFrames(answer.trace, refId);
@@ -80,17 +80,7 @@ function rangeFrame({ labels, samples = [] }) {
     name, refId: name, meta: { preferredVisualisationType: "graph", type: "timeseries-multi" },
     fields: [
       { name: "time", type: "time", config: {}, values: samples.map((sample) => Number(sample.timestampMs)) },
-      { name, type: "number", labels: labelValues(labels), config: named(name), values: samples.map((sample) => sample.value ?? 0) },
-    ],
-  };
-}
-
-function exemplarFrame({ exemplars }) {
-  return {
-    name: "exemplar", meta: { dataTopic: "annotations" },
-    fields: [
-      { name: "Time", type: "time", config: {}, values: exemplars.map((one) => Number(one.timestampMs)) },
-      { name: "Value", type: "number", config: {}, values: exemplars.map((one) => one.value ?? 0) },
+      { ...(name && { name }), type: "number", labels: labelValues(labels), config: named(name), values: samples.map((sample) => sample.value ?? 0) },
     ],
   };
 }
@@ -122,13 +112,16 @@ const newestFirst = (traces = []) =>
 const hidden = { custom: { hideFrom: { viz: true } } };
 const column = (name, type, shown, values, config = {}) =>
   ({ name, type, config: { ...(shown && { displayNameFromDS: shown }), ...config }, values });
+/** Milliseconds, and the nanoseconds beyond them, by which spans of one millisecond are told apart. */
+const instants = (name, shown, nanos) =>
+  ({ ...column(name, "time", shown, nanos.map(millis)), nanos: nanos.map((one) => Number(BigInt(one) % 1000000n)) });
 
 function tracesFrame(traces) {
   return {
     name: "Traces", meta: TABLE,
     fields: [
       column("traceID", "string", "Trace ID", traces.map((one) => one.traceID), { links: [{ title: "Trace: ${__value.raw}", url: "", internal: {} }] }),
-      column("startTime", "time", "Start time", traces.map((one) => millis(one.startTimeUnixNano))),
+      instants("startTime", "Start time", traces.map((one) => one.startTimeUnixNano)),
       column("traceService", "string", "Service", traces.map((one) => one.rootServiceName ?? "")),
       column("traceName", "string", "Name", traces.map((one) => one.rootTraceName ?? "")),
       column("traceDuration", "number", "Duration", traces.map((one) => (one.durationMs >= 1 ? one.durationMs : null)), { unit: "ms", noValue: "<1 ms" }),
@@ -154,7 +147,7 @@ function spansFrame(traces, whole = true) {
       column("traceIdHidden", "string", "", rows.map(({ trace }) => trace.traceID), hidden),
       ...ofTrace,
       column("spanID", "string", "Span ID", rows.map(({ span }) => span.spanID), { unit: "string", links: [{ title: "Span: ${__value.raw}", url: "", internal: {} }] }),
-      column("time", "time", "Start time", rows.map(({ span }) => millis(span.startTimeUnixNano))),
+      instants("time", "Start time", rows.map(({ span }) => span.startTimeUnixNano)),
       column("name", "string", "Name", rows.map(({ span }) => span.name ?? ""), { custom: { hideFrom: { viz: !named } } }),
       ...[...types.keys()].sort().map((key) => column(key, types.get(key), key, rows.map(({ attributes }) => attribute(attributes, key)))),
       column("duration", "number", "Duration", rows.map(({ span }) => Number(span.durationNanos ?? 0)), { unit: "ns" }),

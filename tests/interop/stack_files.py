@@ -164,7 +164,7 @@ class Compose(unittest.TestCase):
 
     def test_urls_name_services_that_listen_there(self):
         listening = {name: service["command"][-1].rpartition(":")[2] for name, service in OURS.items()}
-        listening |= {"nats": "4222", "otel-collector": "4318", "tempo": "3200"}
+        listening |= {"nats": "4222", "otel-collector": "4318", "tempo": "3200", "grafana": "3000"}
         for name, service in OURS.items():
             for variable, value in environment(service).items():
                 for host, port in re.findall(r"(?:http|nats)://([\w.-]+):(\d+)", value):

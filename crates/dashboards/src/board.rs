@@ -172,6 +172,11 @@ fn home() -> Dashboard {
     }
 }
 
+/// A search names the service of a root; where there is none, Tempo says so in its own words.
+fn no_root() -> Value {
+    text("^(|<root span not yet received>)$", NO_ROOT, Some(NONE))
+}
+
 /// In how many traces a claim is; a claim has no more than nine places to break.
 fn traces() -> Value {
     let mut options = json!({ "1": { "text": "● unified", "color": UNIFIED } });
@@ -237,7 +242,7 @@ fn one_claim() -> Dashboard {
             .size(24, 5)
             .ask(&[Ask::Traces(ask::TRACES_OF_CLAIM)])
             .fields("byName", "Trace ID", &[("links", choose)])
-            .fields("byName", "Service", &[("mappings", json!([text("^$", NO_ROOT, Some(NONE))]))]),
+            .fields("byName", "Service", &[("mappings", json!([no_root()]))]),
             graph("Left: who called whom", "left"),
             graph("Right: who called whom", "right"),
             spans("Left: spans", "left"),
@@ -399,7 +404,7 @@ fn propagation() -> Dashboard {
             )
             .size(12, 9)
             .ask(&[Ask::Traces(ask::ROOTLESS)])
-            .fields("byName", "Service", &[("mappings", json!([text("^(|<root span not yet received>)$", NO_ROOT, Some(NONE))]))]),
+            .fields("byName", "Service", &[("mappings", json!([no_root()]))]),
             over_time(
                 "Work without a tenant",
                 "short",

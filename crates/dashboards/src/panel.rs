@@ -210,3 +210,111 @@ fn push(object: &mut Value, key: &str, value: Value) {
         list.push(value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Grafana's panels, in its dark and in its light theme.
+    const BACKGROUNDS: [&str; 2] = ["#181b1f", "#ffffff"];
+    /// What is asked of graphics: <https://www.w3.org/TR/WCAG22/#non-text-contrast>.
+    const LEAST_CONTRAST: f64 = 3.0;
+    /// In OKLab, where about 0.02 is just noticed.
+    const LEAST_DISTANCE: f64 = 0.08;
+    /// What eyes without red or without green cones see of linear RGB, and what others do: Machado, Oliveira and Fernandes,
+    /// 2009, at full severity.
+    const EYES: [(&str, [[f64; 3]; 3]); 3] = [
+        ("all cones", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+        (
+            "no red cones",
+            [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        ),
+        (
+            "no green cones",
+            [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        ),
+    ];
+
+    fn linear(colour: &str) -> [f64; 3] {
+        [1, 3, 5].map(|at| {
+            let part = f64::from(u8::from_str_radix(colour.get(at..at + 2).unwrap(), 16).unwrap()) / 255.0;
+            if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+        })
+    }
+
+    fn times(matrix: [[f64; 3]; 3], vector: [f64; 3]) -> [f64; 3] {
+        matrix.map(|row| row.iter().zip(vector).map(|(one, other)| one * other).sum())
+    }
+
+    fn contrast(one: &str, other: &str) -> f64 {
+        let luminance = |colour| times([[0.2126, 0.7152, 0.0722]; 3], linear(colour))[0] + 0.05;
+        let (one, other) = (luminance(one), luminance(other));
+        one.max(other) / one.min(other)
+    }
+
+    /// <https://bottosson.github.io/posts/oklab/>
+    fn oklab(linear: [f64; 3]) -> [f64; 3] {
+        const CONES: [[f64; 3]; 3] = [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ];
+        const LAB: [[f64; 3]; 3] = [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ];
+        times(LAB, times(CONES, linear).map(f64::cbrt))
+    }
+
+    fn distance(one: &str, other: &str, eye: [[f64; 3]; 3]) -> f64 {
+        let seen = |colour| oklab(times(eye, linear(colour)).map(|part| part.clamp(0.0, 1.0)));
+        seen(one).iter().zip(seen(other)).map(|(one, other)| (one - other).powi(2)).sum::<f64>().sqrt()
+    }
+
+    /// What can stand side by side in one panel.
+    fn palette() -> Vec<(&'static str, &'static str)> {
+        let services = services().map(|service| (service.name(), service.row().colour.chart));
+        services.chain([(NO_ROOT, NONE)]).collect()
+    }
+
+    #[test]
+    fn colours_stand_out_from_both_backgrounds() {
+        for (name, colour) in palette() {
+            for background in BACKGROUNDS {
+                let found = contrast(colour, background);
+                assert!(found >= LEAST_CONTRAST, "{name}, {colour} on {background}: {found:.2}");
+            }
+        }
+        assert!(contrast("#6aa9f5", "#ffffff") < LEAST_CONTRAST, "one that does not is noticed");
+    }
+
+    #[test]
+    fn colours_are_told_apart_without_red_or_green() {
+        for (eye, matrix) in EYES {
+            for (at, (name, colour)) in palette().into_iter().enumerate() {
+                for (other, beside) in palette().into_iter().skip(at + 1) {
+                    let found = distance(colour, beside, matrix);
+                    assert!(found >= LEAST_DISTANCE, "{eye}: {name} {colour} and {other} {beside}: {found:.3}");
+                }
+            }
+        }
+        let [_, _, (_, without_green)] = EYES;
+        let (blue, purple) = ("#1f6fd0", "#8a3fc0");
+        assert!(distance(blue, purple, without_green) < LEAST_DISTANCE, "two that look the same are noticed");
+    }
+
+    #[test]
+    fn every_panel_says_what_is_healthy_and_what_to_do_without_data() {
+        for dashboard in crate::all() {
+            let json: Value = serde_json::from_str(&dashboard.to_json()).unwrap();
+            for panel in json["panels"].as_array().unwrap() {
+                let (title, about) = (&panel["title"], panel["description"].as_str().unwrap());
+                for part in ["\n\nHealthy: ", "\n\nNo data: "] {
+                    let said = about.split_once(part).map(|(_, said)| said.lines().next().unwrap_or_default());
+                    assert!(said.is_some_and(|said| said.len() > 5), "{title} says{part:?}: {about}");
+                }
+            }
+        }
+    }
+}

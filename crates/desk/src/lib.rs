@@ -13,7 +13,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -63,8 +63,10 @@ pub struct Config {
     pub lock_reveal: bool,
     /// The scenarios that drills choose from; empty for all.
     pub drills: Vec<String>,
-    /// Grafana, whose Explore page trace ids link to.
+    /// Grafana as people reach it: traces and claims link there.
     pub grafana: Option<Url>,
+    /// Grafana as the desk reaches it, which is told that settings changed; `None` if it is reached as people do.
+    pub grafana_api: Option<Url>,
     /// Claims per second that are sent from the start; 0 for none.
     pub traffic_per_second: f64,
 }
@@ -95,7 +97,7 @@ pub fn app(config: Config) -> Result<Router, StartError> {
     Ok(api
         .route("/api/openapi.json", get(async || document))
         .merge(page::router(token.clone()))
-        .route("/healthz", get(async || Json(serde_json::json!({ "service": "desk" }))))
+        .route("/healthz", get(async |State(lab): State<Arc<Lab>>| Json(lab.health())))
         .fallback(routes::nothing_here)
         .method_not_allowed_fallback(routes::wrong_method)
         .with_state(lab)

@@ -48,6 +48,7 @@ async fn stand(edit: impl FnOnce(&mut Config)) -> Stand {
         lock_reveal: false,
         drills: Vec::new(),
         grafana: None,
+        grafana_api: None,
         traffic_per_second: 0.0,
     };
     edit(&mut config);
@@ -75,6 +76,24 @@ impl Stand {
         let (status, _, body) = self.send(request.body(Body::from(body.to_string())).unwrap()).await;
         (status, body)
     }
+}
+
+#[tokio::test]
+async fn grafana_is_told_of_a_switch_and_not_of_the_scenario() {
+    let (told, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let annotations = axum::routing::post(async move |line: String| told.send(line).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let grafana: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    let app = Router::new().route("/api/annotations", annotations);
+    tokio::spawn(axum::serve(listener, app).into_future());
+    let stand = stand(|config| config.grafana = Some(grafana)).await;
+    let (status, body) = stand.post("/api/settings/use", &json!({ "id": "lab-1" })).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let line = tokio::time::timeout(std::time::Duration::from_secs(20), lines.recv()).await.unwrap().unwrap();
+    let mut line: Value = serde_json::from_str(&line).unwrap();
+    assert!(line["time"].take().is_u64(), "{line}");
+    let wanted = json!({ "time": null, "tags": ["insurewatch"], "text": "settings changed" });
+    assert_eq!(line, wanted, "when, and nothing of the scenario");
 }
 
 #[tokio::test]

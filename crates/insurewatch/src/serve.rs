@@ -91,6 +91,7 @@ fn desk_config() -> anyhow::Result<desk::Config> {
         token: desk_token()?.and_then(|token| desk::guard::token::Token::new(&token)),
         drills: list("INSUREWATCH_DRILLS"),
         grafana: variable("INSUREWATCH_GRAFANA_URL", "an http:// URL")?,
+        grafana_api: variable("INSUREWATCH_GRAFANA_API_URL", "an http:// URL")?,
         lock_reveal: variable("INSUREWATCH_LOCK_REVEAL", "true or false")?.unwrap_or(false),
         traffic_per_second: variable("INSUREWATCH_TRAFFIC_PER_SECOND", "a number")?.unwrap_or(0.0),
     })

@@ -1,6 +1,7 @@
 //! What can be asked of the desk, by the API and by the pages alike.
 //!
 //! - here: [`Lab`], the only thing that routes and pages know
+//! - `annotations`: tells Grafana when settings changed
 //! - `control`: switches settings and waits until all services have applied them
 //! - `front_door`: sends claims through the front door, singly or as traffic
 //! - `observer`, `log`: looks once at each claim, and remembers the newest
@@ -32,6 +33,7 @@ use crate::drill::grading::{self, Grade};
 use crate::drill::{Drills, Ended, Ending, Mask, Spoiler};
 use crate::{Config, StartError, clock};
 
+mod annotations;
 mod check;
 mod control;
 mod front_door;
@@ -39,6 +41,7 @@ mod log;
 mod observer;
 mod reader;
 
+use annotations::Annotations;
 use control::Control;
 use front_door::FrontDoor;
 use observer::Observer;
@@ -64,6 +67,7 @@ pub(crate) struct Lab {
     changes: Changes,
     trace_source: Url,
     grafana: Option<Url>,
+    annotations: Option<Annotations>,
     lock_reveal: bool,
     /// Held while a drill is started, answered or ended.
     drill_turn: Mutex<()>,
@@ -81,7 +85,12 @@ impl Lab {
         let folder = config.active.parent().unwrap_or(Path::new(""));
         let drills = Drills::load(folder, config.drills, &config.catalogue)?;
         let changes = Changes::new();
-        notify_of_settings(&changes, config.active.clone(), Arc::clone(&config.schema));
+        let annotations = config.grafana.as_ref().map(|public| {
+            let api = config.grafana_api.as_ref().unwrap_or(public);
+            Annotations::start(api, public)
+        });
+        let annotations = annotations.transpose()?;
+        notify_of_settings(&changes, config.active.clone(), Arc::clone(&config.schema), annotations.clone());
         let reader = EvidenceReader::new(&config.trace_source, client.clone(), url(Service::FraudPartner));
         let observer = Observer::start(reader.clone(), changes.clone());
         let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone())?;
@@ -102,6 +111,7 @@ impl Lab {
             ),
             trace_source: config.trace_source,
             grafana: config.grafana,
+            annotations,
             lock_reveal: config.lock_reveal,
             drill_turn: Mutex::default(),
         })
@@ -123,6 +133,15 @@ impl Lab {
 
     pub(crate) fn grafana(&self) -> Option<&Url> {
         self.grafana.as_ref()
+    }
+
+    /// Whether the desk answers, and whether Grafana listens to it.
+    pub(crate) fn health(&self) -> serde_json::Value {
+        let annotations = self.annotations.as_ref().map(|annotations| {
+            let (posted, dropped) = annotations.counts();
+            serde_json::json!({ "posted": posted, "dropped": dropped })
+        });
+        serde_json::json!({ "service": "desk", "annotations": annotations })
     }
 
     /// What may be set.
@@ -410,13 +429,22 @@ impl Lab {
 }
 
 /// By the file, however it was written.
-fn notify_of_settings(changes: &Changes, active: PathBuf, schema: Arc<Schema>) {
+fn notify_of_settings(changes: &Changes, active: PathBuf, schema: Arc<Schema>, annotations: Option<Annotations>) {
     let mut watch = settings::active::watch(active, schema);
     let changes = changes.clone();
     watch.mark_changed();
     tokio::spawn(async move {
+        // A generation may change no setting, and what the lab begins with is no change.
+        let mut before = Arc::clone(&watch.borrow().active);
         while watch.changed().await.is_ok() {
-            let generation = watch.borrow_and_update().active.generation;
+            let active = Arc::clone(&watch.borrow_and_update().active);
+            let generation = active.generation;
+            if let Some(annotations) = &annotations
+                && active.settings != before.settings
+            {
+                annotations.settings_changed(clock::unix_millis());
+            }
+            before = active;
             changes.notify(|pulse| {
                 pulse.settings += 1;
                 pulse.generation = generation;
