@@ -211,11 +211,11 @@ mod tests {
         for base in ["http://localhost:3000", "http://localhost:3000/"] {
             let link: reqwest::Url = in_grafana(&base.parse().unwrap(), &dashboards::link::trace(id)).parse().unwrap();
             assert_eq!(link.path(), "/explore", "{base}");
-            let query: Vec<_> = link.query_pairs().collect();
-            let names: Vec<_> = query.iter().map(|(name, _)| name.as_ref()).collect();
-            assert_eq!(names, ["schemaVersion", "panes", "orgId"], "{link}");
-            assert_eq!((&*query[0].1, &*query[2].1), ("1", "1"), "{link}");
-            let panes: serde_json::Value = serde_json::from_str(&query[1].1).unwrap();
+            let query: std::collections::BTreeMap<_, _> = link.query_pairs().collect();
+            let names: Vec<_> = query.keys().map(AsRef::as_ref).collect();
+            assert_eq!(names, ["orgId", "panes", "schemaVersion"], "{link}");
+            assert_eq!((&*query["schemaVersion"], &*query["orgId"]), ("1", "1"), "{link}");
+            let panes: serde_json::Value = serde_json::from_str(&query["panes"]).unwrap();
             let pane = panes.as_object().unwrap().values().next().unwrap();
             assert_eq!(pane["datasource"], "tempo", "the uid of the data source");
             assert_eq!(pane["queries"][0]["queryType"], "traceql", "an id alone is a TraceQL query");
