@@ -84,6 +84,10 @@ pub struct Collected {
     pub complete: bool,
     /// How long it was waited for, in milliseconds.
     pub waited_millis: u64,
+    /// How old the claim was at the last look, in milliseconds: since its first span began, at least as long as it was
+    /// waited for.
+    #[serde(default)]
+    pub age_millis: u64,
     /// What the source failed with meanwhile, each error once.
     pub source_errors: Vec<String>,
     /// Whether the last look failed: then nothing can be said about what is absent.

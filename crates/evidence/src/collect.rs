@@ -1,7 +1,7 @@
 //! How to wait for the evidence of a claim.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chain::Topology;
 use tokio::time::{Instant, sleep_until};
@@ -13,6 +13,10 @@ use crate::source::{MAX_TRACES, SourceError, TraceSource};
 
 /// Of the traces of one claim, no more is read: a healthy one has some 20 KB.
 const MAX_CLAIM_BYTES: usize = 16 << 20;
+
+/// What was not received of a claim of this age is taken for not coming: longer than the slowest exporter of the lab waits
+/// (a minute), and short enough to wait for.
+pub const LATEST_SPAN: Duration = Duration::from_secs(70);
 
 /// How long to wait for evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +78,18 @@ pub async fn collect(
         }
         if collected.complete || look >= deadline {
             collected.waited_millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            collected.age_millis = age_millis(&collected.evidence).max(collected.waited_millis);
             return collected;
         }
         sleep_until(deadline.min(look + patience.poll)).await;
     }
+}
+
+/// The time since the first span of a claim began, by this machine's clock.
+fn age_millis(evidence: &ClaimEvidence) -> u64 {
+    let first = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or(u64::MAX);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    u64::try_from(now).unwrap_or(u64::MAX).saturating_sub(first / 1_000_000)
 }
 
 /// One look, and whether every trace that was ever found could be fetched.

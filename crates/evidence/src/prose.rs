@@ -1,15 +1,16 @@
 //! Every sentence about a claim, in one place: what the other modules decide, this one says.
 
-use chain::{Hop, Place};
+use chain::{Hop, ParentUsed, Place};
 
+use crate::answer::{Answer, Objection};
 use crate::cause::{Cause, MAX_BAGGAGE_BYTES};
 use crate::cell::CellReason;
-use crate::claim::{MAX_LISTED, listed};
+use crate::claim::{Collected, MAX_LISTED, listed};
 use crate::conclusion::{Conclusion, NotABreak, Outcome, Unknown};
 use crate::headers::format_names;
 use crate::ledger::{HopRow, Side, SideState};
 use crate::reading::{NotReceived, Reading, TENANT};
-use wire::Format;
+use wire::{Context, Format};
 
 /// What went wrong.
 #[must_use]
@@ -187,7 +188,10 @@ pub fn unknown(unknown: &Unknown) -> Vec<String> {
         Unknown::NothingReceived { waited_millis, malformed, traceresponse } => {
             let mut sentences = vec![format!("No span of it was received in {waited_millis} ms.")];
             if *malformed > 0 {
-                sentences.push(format!("{malformed} spans had malformed ids and were left out."));
+                sentences.push(match malformed {
+                    1 => "1 span had a malformed id and was left out.".to_owned(),
+                    count => format!("{count} spans had malformed ids and were left out."),
+                });
             }
             sentences.push(traceresponse.as_ref().map_or_else(
                 || "No traceresponse says whether it was sampled.".to_owned(),
@@ -200,6 +204,15 @@ pub fn unknown(unknown: &Unknown) -> Vec<String> {
             "{span} names the parent {parent}, which was not received; nothing on record shows who wrote it."
         )],
         Unknown::NotASubmission => vec!["No span of this trace carries a claim's id.".to_owned()],
+    }
+}
+
+/// A span that every claim leaves, by its name.
+#[must_use]
+pub fn missing(what: NotReceived) -> String {
+    match what {
+        NotReceived::Receiver(hop) => format!("the span `{}` of {}, at {hop}", hop.receiver_span, hop.to),
+        NotReceived::Late(late) => format!("the span `{}` of {}", late.name, late.service),
     }
 }
 
@@ -291,6 +304,35 @@ fn broken_at(reading: &Reading<'_>, cause: &Cause) -> String {
     }
 }
 
+/// What was observed of a claim, without any judgement: its traces with their roots, and the parents that were not
+/// received.
+pub(crate) fn observed(reading: &Reading<'_>) -> Vec<String> {
+    let evidence = reading.evidence();
+    let count = match evidence.fragments.len() {
+        0 => format!("Claim {}: no span was received.", evidence.claim_id),
+        1 => format!("Claim {} is in one trace.", evidence.claim_id),
+        count => format!("Claim {} is in {count} traces.", evidence.claim_id),
+    };
+    let traces = evidence.fragments.iter().map(|fragment| format!("Trace {}.", fragment.describe()));
+    let missing = evidence.missing_parents().filter_map(|span| {
+        let when = absent(reading.collected);
+        Some(format!("{} names the parent {}, {when}.", span.describe(), span.parent_span_id?))
+    });
+    let answer =
+        evidence.traceresponse.iter().map(|header| format!("The front door answered `traceresponse: {header}`."));
+    [count].into_iter().chain(traces).chain(missing).chain(answer).collect()
+}
+
+/// Since when something is absent: until [`LATEST_SPAN`](crate::collect::LATEST_SPAN) it may still come.
+#[must_use]
+pub fn absent(collected: &Collected) -> String {
+    let latest = crate::collect::LATEST_SPAN.as_secs();
+    match collected.age_millis / 1000 {
+        age if age < latest => format!("not received yet ({age} s)"),
+        _ => format!("not received within {latest} s"),
+    }
+}
+
 /// What the outcome rests on, one sentence each: what was seen, without its cause.
 pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
     let reading = conclusion.reading;
@@ -353,6 +395,22 @@ fn torn(row: &HopRow) -> Option<String> {
     Some(format!("{}: the receiver's span {parent}. Sent: {sent}; received: {received}{sampled}.", row.hop))
 }
 
+/// The parent of a receiver's span, in words; `None` where no span of it was received. Whether another parent than the
+/// sender's span is one that was not received is part of it.
+#[must_use]
+pub fn parent(row: &HopRow) -> Option<&'static str> {
+    let received = row.received.span?;
+    let named = |context: Context| received.parent_span_id.is_some_and(|id| context.names(received.trace_id, id));
+    Some(match row.parent? {
+        ParentUsed::Sender => "the sender's span",
+        ParentUsed::Nobody => "none, it is a root",
+        ParentUsed::Other if !row.sent.is_seen() && row.received.headers.contexts().any(|(_, it)| named(it)) => {
+            "the span that the header names, which was not received"
+        }
+        ParentUsed::Other => "another span than the sender's",
+    })
+}
+
 /// The formats at one end of a hop, or why they are not known.
 #[must_use]
 pub fn side(side: &Side) -> String {
@@ -397,9 +455,60 @@ pub(crate) fn cell(reason: &CellReason<'_>) -> String {
             "the receiver's parent is the span that is named, which was not exported".to_owned()
         }
         CellReason::NotTold => "nothing on record says at which step it was lost".to_owned(),
-        CellReason::Connected => "every span of it that was received has its context".to_owned(),
+        CellReason::Connected => {
+            "every span of it that was received is below its parent, or receives a call".to_owned()
+        }
         CellReason::NoSpans => "no span of it was received".to_owned(),
     }
+}
+
+/// The observation that speaks against an answer.
+pub(crate) fn objection(objection: &Objection<'_>) -> String {
+    match objection {
+        Objection::Succeeded { hop, step, why } => format!("{hop}, step {step}: {}.", cell(why)),
+        Objection::NothingSent { hop } => {
+            format!("{hop}: no trace header is on record as sent, so none was lost or changed on the way.")
+        }
+        Objection::NothingArrived { hop } => {
+            format!("{hop}: no trace header arrived, so {} had none to extract or to use.", hop.to)
+        }
+        Objection::ArrivedUsed { hop, formats } => {
+            format!(
+                "{hop}: the parent of {}'s span is the one that the {} that arrived names.",
+                hop.to,
+                format_names(formats)
+            )
+        }
+        Objection::ReadNothing { hop } => {
+            format!("{hop}: nothing on record shows that {} read the context that arrived.", hop.to)
+        }
+        Objection::KeptInside { service } => {
+            format!("Inside {service}: {}.", cell(&CellReason::Connected))
+        }
+        Objection::DoesNot { service, step } => format!("{service} does not do step {step} at any hop of the chain."),
+        Objection::NoLink { hop } => format!("{hop}: the span of {} has no link to a span of {}.", hop.to, hop.from),
+        Objection::Sampled { traceresponse } => {
+            format!("The front door answered `traceresponse: {traceresponse}`: the sampled bit is set.")
+        }
+        Objection::NothingToExport { traceresponse } => format!(
+            "The front door answered `traceresponse: {traceresponse}`: the sampled bit is clear, so there is nothing to \
+             export."
+        ),
+        Objection::Received { service, spans: 1 } => format!("1 span of {service} was received."),
+        Objection::Received { service, spans } => format!("{spans} spans of {service} were received."),
+        Objection::CreatesNoSpans { service } => format!("{service} creates no spans, with or without a fault."),
+        Objection::NotOutside { hop } => format!("{hop}: {} is no third party.", hop.to),
+        Objection::CallsNobodyOutside { service } => format!("{service} calls no third party."),
+        Objection::NoSecret { hop, keys } if keys.is_empty() => format!("{hop}: no baggage arrived."),
+        Objection::NoSecret { hop, keys } => {
+            format!("{hop}: the baggage that arrived holds {}, and none of it is a secret.", keys.join(", "))
+        }
+    }
+}
+
+/// Why nothing speaks for or against an answer.
+pub(crate) fn open(answer: Answer, why: &CellReason<'_>) -> String {
+    format!("Nothing on record shows that at {}: {}.", answer.place, cell(why))
 }
 
 fn via(hop: &Hop) -> String {

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Claims that must not be accepted, and one that must not be found.
+
+A negative amount sent to java-claims without the front door; a claim as a list of its fields; a claim of somebody else by a
+guessed idempotency key. Exit code 1 if one of them works.
+"""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+import uuid
+
+from lab import lab
+
+CLAIM = {"policy_id": "POL-1001", "claimant": "Ada", "incident_date": "2025-06-15", "amount_cents": 20_000,
+         "description": "hail"}
+
+
+def main():
+    with lab() as running:
+        door = running.file["front_door"] + "claims"
+        inside = next(p["url"] for p in running.file["processes"] if p["service"] == "java-claims") + "api/claims"
+        negative = send(inside, {**CLAIM, "amount_cents": -1_000_000}, {"x-claim-id": f"CLM-{'0' * 31}1"})
+        array = send(door, list(CLAIM.values()), {})
+        mine = send(door, CLAIM, {"idempotency-key": "order-1"})
+        again = send(door, CLAIM, {"idempotency-key": "order-1"})
+        guess = f"CLM-{uuid.uuid5(uuid.NAMESPACE_OID, 'order-1').hex}"
+        read = send(f"{door}/{guess}", None, {})
+    rows = [
+        ("a negative amount, sent to java-claims", negative[0], negative[0] == 422),
+        ("a claim as a JSON array", array[0], array[0] == 422),
+        ("the same key twice is one claim", f"{mine[0]} and {again[0]}", mine == again and mine[0] == 201),
+        ("somebody's claim by a guessed key", read[0], read[0] == 404 and mine[1] != guess),
+    ]
+    for what, seen, good in rows:
+        print(f"{what:45} {seen!s:12} {'as it must be' if good else 'WRONG'}")
+    return 0 if all(good for _, _, good in rows) else 1
+
+
+def send(url, body, headers):
+    """Status and claim id of the answer."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=15) as answer:
+            return answer.status, answer.headers["x-claim-id"]
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers["x-claim-id"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
