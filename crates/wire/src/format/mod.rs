@@ -286,9 +286,9 @@ mod tests {
                 headers.entry(name.to_owned()).or_default().push(value);
             }
             let headers: TraceHeaders = headers.into_iter().collect();
-            headers.sampled();
-            headers.baggage();
-            headers.joined(true);
+            let _ = headers.sampled();
+            let _ = headers.baggage();
+            let _ = headers.joined(true);
             for format in Format::ALL {
                 if let Some(Err(rejection)) = format.read(&headers) {
                     prop_assert!(!rejection.to_string().is_empty(), "a rejection says why");
