@@ -33,6 +33,7 @@ pub(crate) fn faults(submission: &Submission, today: Date) -> Vec<FieldError> {
 #[cfg(test)]
 mod tests {
     use jiff::civil::date;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -55,5 +56,26 @@ mod tests {
             description: "hail".into(),
         };
         assert_eq!(faults(&good, date(2026, 1, 1)), []);
+    }
+
+    include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/edited.rs"));
+
+    const CLAIMS: &[&str] = &[
+        r#"{"policy_id":"POL-1001","claimant":"Ada","incident_date":"2025-06-15","amount_cents":120000,"description":"hail"}"#,
+        r#"{"policy_id":"","claimant":"\u0000\ud83d\ude00","incident_date":"-009999-01-01","amount_cents":-1,"description":""}"#,
+        r#"["POL-1001","Ada","2025-06-15",9223372036854775807,"hail"]"#,
+    ];
+
+    proptest! {
+        #[test]
+        fn fuzz_claims(text in edited(CLAIMS)) {
+            if let Ok(submission) = serde_json::from_str::<Submission>(&text)
+                && faults(&submission, date(2026, 1, 1)).is_empty()
+            {
+                prop_assert!(submission.amount_cents > 0, "an accepted claim asks for something: {}", text);
+                let sent_on = serde_json::to_string(&submission).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Submission>(&sent_on).unwrap(), submission, "it is sent on as it came");
+            }
+        }
     }
 }
