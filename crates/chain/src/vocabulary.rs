@@ -142,7 +142,7 @@ impl ParentUsed {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Sender => "the sender's span",
-            Self::Nobody => "none: it is a root",
+            Self::Nobody => "none, it is a root",
             Self::Other => "another span than the sender's",
         }
     }

@@ -402,12 +402,10 @@ pub fn parent(row: &HopRow) -> Option<&'static str> {
     let received = row.received.span?;
     let named = |context: Context| received.parent_span_id.is_some_and(|id| context.names(received.trace_id, id));
     Some(match row.parent? {
-        ParentUsed::Sender => "the sender's span",
-        ParentUsed::Nobody => "none, it is a root",
         ParentUsed::Other if !row.sent.is_seen() && row.received.headers.contexts().any(|(_, it)| named(it)) => {
             "the span that the header names, which was not received"
         }
-        ParentUsed::Other => "another span than the sender's",
+        used => used.words(),
     })
 }
 

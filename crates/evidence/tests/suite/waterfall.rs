@@ -46,14 +46,14 @@ claim c-1  1 trace  20.0 ms
 
 trace 000000000000000000000000000000a1  python-api
 python-api  POST /claims                                  server   █████████████           12.0 ms
-├ python-api  POST                                        client    ███████████            10.0 ms
+├ python-api  POST → java-claims                          client    ███████████            10.0 ms
 │ └ java-claims  POST /api/claims                         server     █████████              8.0 ms
-│   ├ java-claims  GET                                    client      █████                 4.0 ms
+│   ├ java-claims  GET → node-policy-store                client      █████                 4.0 ms
 │   │ └ node-policy-store  GET /policies/:id              server       ███                  2.0 ms
-│   ├ java-claims  send claims                            producer        ██                1.0 ms
+│   ├ java-claims  send claims → claims-worker            producer        ██                1.0 ms
 │   │ └ claims-worker  process claim                      consumer               ███████    6.0 ms
-│   │   ├ claims-worker  POST                             client                  ██        1.0 ms
-│   │   └ claims-worker  PUT                              client                    ████    3.0 ms
+│   │   ├ claims-worker  POST → fraud-partner             client                  ██        1.0 ms
+│   │   └ claims-worker  PUT → java-claims                client                    ████    3.0 ms
 │   │     └ java-claims  PUT /api/claims/{id}/fraud-check server                     ██     1.0 ms
 │   └ java-claims  notify_claimant                        internal          ██              1.0 ms
 └ python-api  write_audit                                 internal            ███           2.0 ms
@@ -69,17 +69,17 @@ claim c-1  2 traces  20.0 ms
 
 trace 000000000000000000000000000000a1  python-api
 python-api  POST /claims                              server   ===============             12.0 ms
-|-python-api  POST                                    client    =============              10.0 ms
+|-python-api  POST -> java-claims                     client    =============              10.0 ms
 `-python-api  write_audit                             internal              ====            2.0 ms
 
 trace 000000000000000000000000000000b2  java-claims  no parent
 java-claims  POST /api/claims                         server     ===========                8.0 ms
-|-java-claims  GET                                    client      ======                    4.0 ms
+|-java-claims  GET -> node-policy-store               client      ======                    4.0 ms
 | `-node-policy-store  GET /policies/:id              server        ===                     2.0 ms
-|-java-claims  send claims                            producer         ==                   1.0 ms
+|-java-claims  send claims -> claims-worker           producer         ==                   1.0 ms
 | `-claims-worker  process claim                      consumer                  ========    6.0 ms
-|   |-claims-worker  POST                             client                     ==         1.0 ms
-|   `-claims-worker  PUT                              client                        ====    3.0 ms
+|   |-claims-worker  POST -> fraud-partner            client                     ==         1.0 ms
+|   `-claims-worker  PUT -> java-claims               client                        ====    3.0 ms
 |     `-java-claims  PUT /api/claims/{id}/fraud-check server                         ==     1.0 ms
 `-java-claims  notify_claimant                        internal            ==                1.0 ms
 ";

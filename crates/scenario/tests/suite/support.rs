@@ -34,7 +34,7 @@ OTEL_PROPAGATORS = "b3"
 
 [cause]
 where = "python-api -> java-claims"
-step = "extract"
+kind = "extract"
 text = "A cause"
 
 [[fixes]]
