@@ -5,7 +5,7 @@
 // Prints what each panel draws; with FILE, Tempo's answers are kept there instead, as `recorded/` has them.
 
 import { writeFile } from "node:fs/promises";
-import { asking, dashboards, drawAll, savedQueries } from "./panels.js";
+import { asking, dashboards, drawAll, savedQueries, told } from "./panels.js";
 
 const [tempo, variables, seconds = "60", file] = process.argv.slice(2);
 if (variables === undefined) {
@@ -29,10 +29,5 @@ if (file) {
   const unread = new Set(["spanSet", "serviceStats", "metrics", "exemplars", "inspectedBytes"]);
   await writeFile(file, `${JSON.stringify({ ...run, answers }, (key, value) => (unread.has(key) ? undefined : value))}\n`);
 } else {
-  const told = drawn.map(({ dashboard, panel, frames }) => ({
-    dashboard, panel: panel.title, unit: panel.fieldConfig.defaults.unit,
-    fields: frames.flatMap(({ fields }) => fields).filter((field) => !field.hidden && field.type !== "nestedFrames")
-      .map(({ name, type, cells }) => ({ name, type, cells: cells.map(({ value, text }) => ({ value, text })) })),
-  }));
-  console.log(JSON.stringify(told));
+  console.log(JSON.stringify(told(drawn)));
 }

@@ -22,6 +22,15 @@ export async function drawAll(boards, { range, variables }, ask) {
   }));
 }
 
+/** What can be seen of that: by panel the columns that are shown. */
+export function told(drawn) {
+  return drawn.map(({ dashboard, panel, frames }) => ({
+    dashboard, panel: panel.title, unit: panel.fieldConfig.defaults.unit,
+    fields: frames.flatMap(({ fields }) => fields).filter((field) => !field.hidden && field.type !== "nestedFrames")
+      .map(({ name, type, cells }) => ({ name, type, cells: cells.map(({ value, text }) => ({ value, text })) })),
+  }));
+}
+
 /** Asks a Tempo, and keeps every answer. */
 export function asking(tempo, kept = {}) {
   return async (path) => {

@@ -237,8 +237,11 @@ class Grafana(unittest.TestCase):
             self.assertEqual(len(ids), len(set(ids)), f"{name}: a panel's id is given twice")
             for uid in re.findall(r"/d/([\w-]+)", json.dumps(dashboard)):
                 self.assertIn(uid, uids, f"{name} links to a dashboard that is not there")
-        home = environment(SERVICES["grafana"])["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
-        self.assertIn(Path(home).name, DASHBOARDS, "the home dashboard exists")
+        grafana = environment(SERVICES["grafana"])
+        home = Path(grafana["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]).name
+        self.assertIn(home, DASHBOARDS, "the home dashboard exists")
+        self.assertEqual(grafana["GF_DASHBOARDS_MIN_REFRESH_INTERVAL"], DASHBOARDS[home]["refresh"], "home may ask as often as it wants")
+        self.assertIn(DASHBOARDS[home]["refresh"], DASHBOARDS[home]["timepicker"]["refresh_intervals"], "and this is offered")
 
     def test_panels_do_not_overlap(self):
         for name, dashboard in DASHBOARDS.items():

@@ -50,7 +50,7 @@ fn home() -> Dashboard {
         about: "Whether each claim is one trace; since when; and the way to the traces.",
         variables: vec![lab()],
         from: "now-15m",
-        refresh: "5s",
+        refresh: "2s",
         panels: vec![
             Panel::new(
                 "barchart",
@@ -100,7 +100,7 @@ fn home() -> Dashboard {
                 "no claim came in during this time; choose a longer range, or send claims.",
             )
             .size(24, 7)
-            .ask(&[Ask::Range(ask::WORK_BY_ROOT_ALONE, Some("15s"))])
+            .ask(&[Ask::Range(ask::WORK_BY_ROOT_ALONE, None)])
             .transform("renameByRegex", json!({ "regex": "^(?!time$)(.*[^\"])$", "renamePattern": "in $1's trace" }))
             .transform("renameByRegex", json!({ "regex": "^(Field \\d+ )?\"\"$", "renamePattern": format!("in a trace with {NO_ROOT}") }))
             .defaults(json!({
@@ -669,6 +669,8 @@ impl Dashboard {
             "graphTooltip": 1,
             "time": { "from": self.from, "to": "now" },
             "refresh": self.refresh,
+            // By itself Grafana offers none below 5 s.
+            "timepicker": { "refresh_intervals": ["2s", "5s", "10s", "30s", "1m", "5m"] },
             "links": [{
                 "type": "dashboards", "title": "InsureWatch", "tags": ["insurewatch"], "asDropdown": false,
                 "includeVars": false, "keepTime": true, "targetBlank": false, "icon": "external link", "tooltip": "", "url": "",
