@@ -107,7 +107,7 @@ pub(crate) async fn run(
 
 /// The claims queue that `QUEUE_URL` names.
 async fn queue() -> anyhow::Result<Arc<dyn Queue>> {
-    let url = std::env::var("QUEUE_URL").unwrap_or_else(|_| "sqlite:queue.db".to_owned());
+    let url = std::env::var("QUEUE_URL").unwrap_or_else(|_| "sqlite://queue.db".to_owned());
     Ok(claims_queue::connect(&url, "claims", claims_queue::Options::default()).await?)
 }
 
