@@ -66,9 +66,9 @@ class Process:
 
 
 class Backend:
-    """Tempo and a Collector before it."""
+    """Tempo and a Collector before it; further configuration files are laid over the Collector's."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *collector_files):
         tempo, otelcol = programs()
         tempo_http, tempo_grpc, tempo_otlp, otlp_grpc, otlp_http, health, metrics = free_ports(7)
         folder = Path(folder)
@@ -84,7 +84,7 @@ class Backend:
         }
         self.otlp, self.tempo_url = f"http://127.0.0.1:{otlp_http}", f"http://127.0.0.1:{tempo_http}"
         self.metrics_url = f"http://127.0.0.1:{metrics}/metrics"
-        config = ["--config", str(ROOT / "grafana/otel-collector.yaml")]
+        config = [f"--config={file}" for file in (ROOT / "grafana/otel-collector.yaml", *collector_files)]
         subprocess.run([otelcol, "validate", *config], env=environment, check=True)
         self.tempo = Process([tempo, f"-config.file={ROOT}/grafana/tempo.yaml", "-config.expand-env=true"],
                              folder / "tempo.log", environment, answers(f"{self.tempo_url}/ready"))

@@ -23,9 +23,20 @@ INSUREWATCH = os.environ.get("INSUREWATCH", str(ROOT / "target/debug/insurewatch
 OTELCOL = os.environ.get("OTELCOL") or shutil.which("otelcol-contrib") or shutil.which("otelcol")
 ENV = dict(line.split("=", 1) for line in (ROOT / ".env").read_text().splitlines() if line and line[0] != "#")
 COMPOSE_TEXT = (ROOT / "compose.yaml").read_text()
-RAW = yaml.safe_load(COMPOSE_TEXT)
-SERVICES = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: ENV[found[1]], COMPOSE_TEXT))["services"]
+LOGS_TEXT = (ROOT / "compose.logs.yaml").read_text()
+
+
+def filled(text):
+    return yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: ENV[found[1]], text))
+
+
+LOGGED = filled(LOGS_TEXT)
+SERVICES = filled(COMPOSE_TEXT)["services"]
+# The second file adds services to the first, and has ours log elsewhere.
+SERVICES |= {name: service for name, service in LOGGED["services"].items() if name not in SERVICES}
+VOLUMES = set(filled(COMPOSE_TEXT)["volumes"]) | set(LOGGED["volumes"])
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("insurewatch:")}
+BUILT = {name: service for name, service in SERVICES.items() if service["image"].startswith("insurewatch")}
 DASHBOARDS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "grafana/dashboards").glob("*.json"))}
 VERSION = re.compile(r"v?\d+\.\d+\.\d+(-alpine)?")
 
@@ -64,7 +75,7 @@ class Compose(unittest.TestCase):
             self.assertEqual(service["command"][:2], ["serve", name], "one spelling each, everywhere")
 
     def test_every_mounted_file_exists(self):
-        named = set(RAW["volumes"])
+        named = VOLUMES
         for name, service in SERVICES.items():
             for source, _, _ in mounts(service):
                 if source.startswith("./"):
@@ -88,7 +99,7 @@ class Compose(unittest.TestCase):
                     self.assertRegex(configuration, r"\$\{(env:)?" + variable + r"\b", f"{name}: {variable} is not read")
 
     def test_env_file_and_compose_agree(self):
-        asked = set(re.findall(r"\$\{(\w+)", COMPOSE_TEXT))
+        asked = set(re.findall(r"\$\{(\w+)", COMPOSE_TEXT + LOGS_TEXT))
         self.assertEqual(asked - set(ENV), set(), "compose.yaml asks for what .env does not have")
         self.assertEqual(set(ENV) - asked, set(), ".env has what compose.yaml does not ask for")
         arguments = dict(re.findall(r"^ARG (\w+)=(\S+)", (ROOT / "Dockerfile").read_text(), re.M))
@@ -102,8 +113,39 @@ class Compose(unittest.TestCase):
         stages = {"scratch"}
         for image, stage in re.findall(r"^FROM (\S+)(?: AS (\S+))?", (ROOT / "Dockerfile").read_text(), re.M):
             if image not in stages:
-                self.assertIn("${RUST_VERSION}", image, "every base image is pinned in .env")
+                self.assertRegex(image, r":\$\{\w+_VERSION\}", "every base image is pinned in .env")
             stages.add(stage)
+
+    def test_every_tag_is_built_once(self):
+        """Services that build one tag side by side fail with the containerd image store: it "already exists"."""
+        building = [service["image"] for service in SERVICES.values() if "build" in service]
+        self.assertEqual(sorted(building), sorted({service["image"] for service in BUILT.values()}))
+        for name, service in BUILT.items():
+            self.assertEqual(service["pull_policy"], "never", f"no registry has {name}'s image")
+        for name in OURS.keys() - {"desk"}:
+            self.assertIn("desk", self.waited_for(name), f"{name} must wait for who builds its image")
+
+    def waited_for(self, name):
+        needed = SERVICES[name].get("depends_on", {})
+        return set(needed).union(*map(self.waited_for, needed))
+
+    def test_up_can_tell_who_does_not_start(self):
+        for name, service in SERVICES.items():
+            self.assertIn("healthcheck", service, f"`up --wait` takes {name} for started while it crashes")
+
+    def test_nobody_has_more_rights_than_needed(self):
+        for name, service in SERVICES.items():
+            self.assertEqual(service["cap_drop"], ["ALL"], name)
+            self.assertNotIn("cap_add", service, name)
+            self.assertIn("no-new-privileges:true", service["security_opt"], name)
+            self.assertNotRegex(service.get("user", ""), "^(0|root)", f"{name} runs as root")
+            for source, target, mode in mounts(service):
+                self.assertFalse(source.startswith("/"), f"{name} mounts {source} of this machine")
+                if source.startswith("./"):
+                    self.assertEqual(mode, "ro", f"{name} may write to {source}")
+        self.assertTrue(all(service.get("read_only") for service in BUILT.values()), "ours write to volumes only")
+        self.assertIn("USER 10001", (ROOT / "Dockerfile").read_text(), "and are not root")
+        self.assertIn("user", SERVICES["nats"], "its image is root's")
 
     def test_only_loopback_is_published(self):
         published = []
@@ -122,7 +164,7 @@ class Compose(unittest.TestCase):
 
     def test_urls_name_services_that_listen_there(self):
         listening = {name: service["command"][-1].rpartition(":")[2] for name, service in OURS.items()}
-        listening |= {"nats": "4222", "otel-collector": "4318", "tempo": "3200"}
+        listening |= {"nats": "4222", "otel-collector": "4318", "tempo": "3200", "grafana": "3000"}
         for name, service in OURS.items():
             for variable, value in environment(service).items():
                 for host, port in re.findall(r"(?:http|nats)://([\w.-]+):(\d+)", value):
@@ -145,7 +187,14 @@ class Compose(unittest.TestCase):
     def test_nobody_grows_without_bound(self):
         for name, service in SERVICES.items():
             self.assertRegex(service.get("mem_limit", ""), r"^\d+m$", f"{name} has a memory limit")
+            self.assertGreater(service.get("pids_limit", 0), 0, f"{name} has a limit of processes")
             self.assertIn("max-size", service["logging"]["options"], f"{name}'s log is rotated")
+
+    def test_logs_of_ours_alone_go_to_the_collector_that_is_published_for_them(self):
+        logged = {name for name, service in LOGGED["services"].items() if service["logging"]["driver"] == "fluentd"}
+        self.assertEqual(logged, set(OURS), "all of ours, and nobody else")
+        address = LOGGED["x-logged"]["logging"]["options"]["fluentd-address"]
+        self.assertIn(f"{address}:24224", SERVICES["logs-collector"]["ports"], "where the engine finds it")
 
     def test_who_is_waited_for_can_say_that_it_is_ready(self):
         for name, service in SERVICES.items():
@@ -155,6 +204,14 @@ class Compose(unittest.TestCase):
 
 
 class Grafana(unittest.TestCase):
+    def test_only_its_own_name_is_served(self):
+        """It has no login; a web page whose name points to loopback (DNS rebinding) must get nothing."""
+        grafana = environment(SERVICES["grafana"])
+        self.assertEqual(grafana["GF_SERVER_ENFORCE_DOMAIN"], "true")
+        self.assertEqual(grafana["GF_SERVER_DOMAIN"], "127.0.0.1")
+        published = SERVICES["grafana"]["ports"][0].rpartition(":")[0]
+        self.assertEqual(grafana["GF_SERVER_ROOT_URL"], f"http://{published}/", "where others are redirected to")
+
     def test_data_sources_that_panels_name_are_provisioned(self):
         file = yaml.safe_load((ROOT / "grafana/provisioning/datasources/datasources.yaml").read_text())
         known = {source["uid"]: source["type"] for source in file["datasources"]}
@@ -197,16 +254,14 @@ class Grafana(unittest.TestCase):
 class Readme(unittest.TestCase):
     def test_links_to_explore_ask_what_they_say(self):
         text = (ROOT / "README.md").read_text()
-        said = re.findall(r"^- \[.+\]\[(explore-\w+)\] `(.+)`$", text, re.M)
-        links = dict(re.findall(r"^\[(explore-\w+)\]: (.+)$", text, re.M))
-        self.assertEqual(sorted(name for name, _ in said), sorted(links), "every link is used")
-        self.assertTrue(links, "there are some")
-        for name, query in said:
-            url = urllib.parse.urlsplit(links[name])
-            self.assertEqual(url.netloc, f"127.0.0.1:{ENV['GRAFANA_PORT']}", name)
+        said = re.findall(r"^- \[.+\]\((http.+)\) `(.+)`$", text, re.M)
+        self.assertTrue(said, "there are some")
+        for link, query in said:
+            url = urllib.parse.urlsplit(link)
+            self.assertEqual(url.netloc, f"127.0.0.1:{ENV['GRAFANA_PORT']}", query)
             pane, = json.loads(urllib.parse.parse_qs(url.query)["panes"][0]).values()
-            self.assertEqual([asked["query"] for asked in pane["queries"]], [query], name)
-            self.assertEqual(pane["datasource"], "tempo", name)
+            self.assertEqual([asked["query"] for asked in pane["queries"]], [query], link)
+            self.assertEqual(pane["datasource"], "tempo", query)
 
 
 class Collector(unittest.TestCase):

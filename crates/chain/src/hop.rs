@@ -6,7 +6,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::service::Service;
-use crate::vocabulary::{SpanKind, Step};
+use crate::vocabulary::{Kind, SpanKind, Step};
 
 /// One directed call or message between two services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,16 @@ impl Hop {
             Step::Inject => Some(self.from),
             Step::Transit => self.via,
             Step::Extract | Step::Use => Some(self.to),
+        }
+    }
+
+    /// Whose doing it is when this happens at the hop: then the service and the hop are two names of one place.
+    #[must_use]
+    pub const fn doer(&self, kind: Kind) -> Option<Service> {
+        match kind {
+            Kind::Fails(step) => self.done_by(step),
+            Kind::Leak | Kind::NotSampled | Kind::NotExported | Kind::Late => Some(self.from),
+            Kind::Links => Some(self.to),
         }
     }
 }

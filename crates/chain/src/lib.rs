@@ -5,7 +5,7 @@
 //! - [`topology`]: hops and late spans together, the value against which evidence is read
 //! - [`place`]: where something can go wrong: at a hop or inside a service
 //! - [`route`]: how the framework that a service stands in for writes routes
-//! - [`vocabulary`]: span kinds, the four steps, transit, parent
+//! - [`vocabulary`]: span kinds, the four steps and what else an answer may name, transit, parent
 //! - [`spelling`]: "did you mean …?" for every name that a person writes
 //!
 //! A further service or hop is one row; whatever needs to know of it is derived from the row. The crate does no I/O, knows
@@ -24,4 +24,4 @@ pub use place::{Place, UnknownPlace};
 pub use route::RouteSyntax;
 pub use service::{Service, UnknownService};
 pub use topology::{InsideSpan, Topology};
-pub use vocabulary::{ParentUsed, SpanKind, Step, Transit};
+pub use vocabulary::{Kind, ParentUsed, SpanKind, Step, Transit, UnknownKind};

@@ -28,13 +28,15 @@ pub struct ServiceRow {
     pub place: BoxPlace,
 }
 
-/// A colour for a page with a light and with a dark background, and for a terminal.
+/// A colour for a page with a light and with a dark background, for a chart on either, and for a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Colour {
     /// On a light page, in CSS.
     pub light: &'static str,
     /// On a dark page, in CSS.
     pub dark: &'static str,
+    /// In a chart on either background, beside the other services; also for eyes that confuse red and green.
+    pub chart: &'static str,
     /// In a terminal.
     pub terminal: AnsiColor,
 }
@@ -90,7 +92,7 @@ services! {
         url_variable: "PYTHON_API_URL",
         has_sdk: true,
         routes: Some(RouteSyntax::Flask),
-        colour: Colour { light: "#1f6fd0", dark: "#6aa9f5", terminal: AnsiColor::Cyan },
+        colour: Colour { light: "#1f6fd0", dark: "#6aa9f5", chart: "#4079c4", terminal: AnsiColor::Cyan },
         place: BoxPlace { left: 0, top: 20, width: 150 },
     },
     /// A plain reverse proxy; like an unconfigured nginx it creates no spans.
@@ -100,7 +102,7 @@ services! {
         url_variable: "GATEWAY_URL",
         has_sdk: false,
         routes: None,
-        colour: Colour { light: "#6b7280", dark: "#9aa3b2", terminal: AnsiColor::White },
+        colour: Colour { light: "#6b7280", dark: "#9aa3b2", chart: "#878b99", terminal: AnsiColor::White },
         place: BoxPlace { left: 235, top: 20, width: 110 },
     },
     /// Decides and keeps claims, a stand-in for a Spring service.
@@ -110,7 +112,7 @@ services! {
         url_variable: "JAVA_CLAIMS_URL",
         has_sdk: true,
         routes: Some(RouteSyntax::Spring),
-        colour: Colour { light: "#c2570c", dark: "#f59a57", terminal: AnsiColor::Magenta },
+        colour: Colour { light: "#c2570c", dark: "#f59a57", chart: "#c57132", terminal: AnsiColor::Magenta },
         place: BoxPlace { left: 430, top: 20, width: 180 },
     },
     /// Answers for policies, a stand-in for an Express service.
@@ -120,7 +122,7 @@ services! {
         url_variable: "NODE_POLICY_STORE_URL",
         has_sdk: true,
         routes: Some(RouteSyntax::Express),
-        colour: Colour { light: "#2c8a3e", dark: "#6ccb80", terminal: AnsiColor::Green },
+        colour: Colour { light: "#2c8a3e", dark: "#6ccb80", chart: "#477166", terminal: AnsiColor::Green },
         place: BoxPlace { left: 850, top: 20, width: 190 },
     },
     /// Consumes the claims queue and has each claim checked for fraud.
@@ -130,7 +132,7 @@ services! {
         url_variable: "CLAIMS_WORKER_URL",
         has_sdk: true,
         routes: None,
-        colour: Colour { light: "#8a3fc0", dark: "#c58cf0", terminal: AnsiColor::Blue },
+        colour: Colour { light: "#8a3fc0", dark: "#c58cf0", chart: "#e514f9", terminal: AnsiColor::Blue },
         place: BoxPlace { left: 430, top: 260, width: 180 },
     },
     /// A third party: exports nothing, remembers the headers that it was sent.
@@ -140,7 +142,7 @@ services! {
         url_variable: "FRAUD_PARTNER_URL",
         has_sdk: false,
         routes: None,
-        colour: Colour { light: "#a3195b", dark: "#f07fb4", terminal: AnsiColor::BrightMagenta },
+        colour: Colour { light: "#a3195b", dark: "#f07fb4", chart: "#a3195b", terminal: AnsiColor::BrightMagenta },
         place: BoxPlace { left: 850, top: 260, width: 190 },
     },
 }

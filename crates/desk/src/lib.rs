@@ -13,7 +13,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -23,6 +23,7 @@ use scenario::Catalogue;
 use settings::Schema;
 
 use crate::api::{openapi, routes};
+use crate::guard::backends::Backends;
 use crate::guard::limits::{self, Writes};
 use crate::guard::site;
 use crate::guard::token::{self, Token};
@@ -54,16 +55,18 @@ pub struct Config {
     pub catalogue: Catalogue,
     /// What may be set.
     pub schema: Arc<Schema>,
-    /// Hosts that may be asked for, beside those of loopback.
-    pub allowed_hosts: Vec<String>,
+    /// Where services may be told to send their spans.
+    pub backends: Backends,
     /// What every request has to show; see [`check_exposure`](guard::token::check_exposure).
     pub token: Option<Token>,
-    /// Whether the answers of scenarios stay hidden.
+    /// Whether the answers of scenarios stay hidden, and with them settings and diagnoses.
     pub lock_reveal: bool,
     /// The scenarios that drills choose from; empty for all.
     pub drills: Vec<String>,
-    /// Grafana, whose Explore page trace ids link to.
+    /// Grafana as people reach it: traces and claims link there.
     pub grafana: Option<Url>,
+    /// Grafana as the desk reaches it, which is told that settings changed; `None` if it is reached as people do.
+    pub grafana_api: Option<Url>,
     /// Claims per second that are sent from the start; 0 for none.
     pub traffic_per_second: f64,
 }
@@ -88,20 +91,19 @@ pub enum StartError {
 /// It was not told where the front door is, or the drills cannot be set up.
 pub fn app(config: Config) -> Result<Router, StartError> {
     let token = config.token.clone().map(Arc::new);
-    let allowed_hosts: Arc<[String]> = Arc::from(config.allowed_hosts.clone());
     let lab = Arc::new(Lab::start(config)?);
     let (api, document) = routes::router().split_for_parts();
     let document = Json(openapi::complete(document));
     Ok(api
         .route("/api/openapi.json", get(async || document))
         .merge(page::router(token.clone()))
-        .route("/healthz", get(async || Json(serde_json::json!({ "service": "desk" }))))
+        .route("/healthz", get(async |State(lab): State<Arc<Lab>>| Json(lab.health())))
         .fallback(routes::nothing_here)
         .method_not_allowed_fallback(routes::wrong_method)
         .with_state(lab)
         .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
-        .layer(from_fn_with_state(Arc::new(Writes::new()), limits::writes))
+        .layer(from_fn_with_state(Arc::<Writes>::default(), limits::writes))
         .layer(from_fn_with_state(token, token::demand))
-        .layer(from_fn_with_state(allowed_hosts, site::same_site))
+        .layer(from_fn(site::same_site))
         .layer(from_fn(site::headers)))
 }

@@ -35,7 +35,7 @@ hints = ["First.", "Second.", "OTEL_PROPAGATORS."]
 OTEL_PROPAGATORS = "b3"
 [cause]
 where = "python-api -> java-claims"
-step = "extract"
+kind = "extract"
 text = "It is B3."
 [[fixes]]
 text = "Fix it."

@@ -10,6 +10,8 @@ use wire::{Context, SpanId, TraceHeaders, TraceId, TraceParent};
 
 /// Calls nest less deeply, and the parents that foreign spans name may form a cycle.
 const MAX_ANCESTORS: usize = 64;
+/// How many items of a list are told: whoever sends spans can make it as long as they like.
+pub(crate) const MAX_LISTED: usize = 20;
 
 /// Everything that is known of one claim, as the trace source, the front door and the third party say it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,8 +27,12 @@ pub struct ClaimEvidence {
     pub third_party: Option<TraceHeaders>,
     /// How many spans and links had malformed ids and were left out.
     pub malformed: usize,
-    /// Whether the source said that it left out spans of a trace.
+    /// Whether spans of a trace were left out: by the source, which says so, or because there are more bytes than are read.
     pub partial: bool,
+    /// The number of traces that a search finds at most, if it found as many: there may be others, the claim's own among
+    /// them. Whoever can send spans can send them with any claim's id.
+    #[serde(default)]
+    pub searched_up_to: Option<usize>,
 }
 
 /// One of the traces that a single claim was split into.
@@ -78,6 +84,10 @@ pub struct Collected {
     pub complete: bool,
     /// How long it was waited for, in milliseconds.
     pub waited_millis: u64,
+    /// How old the claim was at the last look, in milliseconds: since its first span began, at least as long as it was
+    /// waited for.
+    #[serde(default)]
+    pub age_millis: u64,
     /// What the source failed with meanwhile, each error once.
     pub source_errors: Vec<String>,
     /// Whether the last look failed: then nothing can be said about what is absent.
@@ -117,6 +127,11 @@ impl ClaimEvidence {
             traces.into_iter().map(|(trace_id, spans)| Fragment::new(trace_id, spans, &claim_id)).collect();
         fragments.sort_by_key(|fragment| fragment.spans().map(|span| span.start_unix_nano).min());
         Self { claim_id, fragments, ..Self::default() }
+    }
+
+    /// Whether there may be spans of the claim that are not here, however long one waits.
+    pub(crate) const fn leaves_out(&self) -> bool {
+        self.partial || self.searched_up_to.is_some()
     }
 
     /// Every span of every fragment.
@@ -190,13 +205,23 @@ impl Fragment {
     #[must_use]
     pub fn describe(&self) -> String {
         let roots: Vec<_> = self.roots().map(Span::describe).collect();
-        let root = if roots.is_empty() { "no root".to_owned() } else { roots.join(", ") };
-        format!("{} [{root}; {}]", self.trace_id, self.services.join(", "))
+        let root = if roots.is_empty() { "no root".to_owned() } else { listed(&roots) };
+        format!("{} [{root}; {}]", self.trace_id, listed(&self.services))
     }
 
     /// Its spans that hang in the tree in this way.
     pub fn placed(&self, place: Position) -> impl Iterator<Item = &Span> {
         self.nodes.iter().filter(move |node| node.place == place).map(|node| &node.span)
+    }
+}
+
+/// The first items of a list, and how many are left out.
+#[must_use]
+pub fn listed<T: AsRef<str>>(items: &[T]) -> String {
+    let shown: Vec<_> = items.iter().take(MAX_LISTED).map(AsRef::as_ref).collect();
+    match items.len().saturating_sub(MAX_LISTED) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How to wait for the evidence of a claim.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chain::Topology;
 use tokio::time::{Instant, sleep_until};
@@ -9,7 +9,14 @@ use wire::TraceId;
 
 use crate::claim::{ClaimEvidence, Collected};
 use crate::reading::Reading;
-use crate::source::{SourceError, TraceSource};
+use crate::source::{MAX_TRACES, SourceError, TraceSource};
+
+/// Of the traces of one claim, no more is read: a healthy one has some 20 KB.
+const MAX_CLAIM_BYTES: usize = 16 << 20;
+
+/// What was not received of a claim of this age is taken for not coming: longer than the slowest exporter of the lab waits
+/// (a minute), and short enough to wait for.
+pub const LATEST_SPAN: Duration = Duration::from_secs(70);
 
 /// How long to wait for evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +78,18 @@ pub async fn collect(
         }
         if collected.complete || look >= deadline {
             collected.waited_millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            collected.age_millis = age_millis(&collected.evidence).max(collected.waited_millis);
             return collected;
         }
         sleep_until(deadline.min(look + patience.poll)).await;
     }
+}
+
+/// The time since the first span of a claim began, by this machine's clock.
+fn age_millis(evidence: &ClaimEvidence) -> u64 {
+    let first = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or(u64::MAX);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    u64::try_from(now).unwrap_or(u64::MAX).saturating_sub(first / 1_000_000)
 }
 
 /// One look, and whether every trace that was ever found could be fetched.
@@ -84,11 +99,20 @@ async fn look_once(
     since_unix_seconds: u64,
     found: &mut BTreeSet<TraceId>,
 ) -> Result<(ClaimEvidence, bool), SourceError> {
-    found.extend(source.traces_of_claim(claim_id, since_unix_seconds).await?);
+    let now = source.traces_of_claim(claim_id, since_unix_seconds).await?;
+    let searched_up_to = (now.len() >= MAX_TRACES).then_some(MAX_TRACES);
+    found.extend(now);
     let (mut spans, mut malformed, mut partial, mut all_found) = (Vec::new(), 0, false, true);
-    for id in &*found {
+    let mut bytes = 0;
+    // Once more than any claim has been found, no later look finds more that is of use.
+    for id in found.iter().take(MAX_TRACES) {
+        if bytes >= MAX_CLAIM_BYTES {
+            partial = true;
+            break;
+        }
         match source.trace(*id).await? {
             Some(trace) => {
+                bytes += trace.bytes;
                 spans.extend(trace.spans);
                 malformed += trace.malformed;
                 partial |= trace.partial;
@@ -96,6 +120,7 @@ async fn look_once(
             None => all_found = false,
         }
     }
-    let evidence = ClaimEvidence { malformed, partial, ..ClaimEvidence::from_spans(claim_id, spans) };
+    let searched_up_to = searched_up_to.or((found.len() > MAX_TRACES).then_some(MAX_TRACES));
+    let evidence = ClaimEvidence { malformed, partial, searched_up_to, ..ClaimEvidence::from_spans(claim_id, spans) };
     Ok((evidence, all_found))
 }

@@ -57,6 +57,8 @@ pub enum NotABreak {
 pub enum Unknown {
     /// The trace source does not answer.
     SourceDown { errors: Vec<String> },
+    /// As many traces carry the claim's id as a search finds at most, so that there may be others.
+    TooManyTraces { searched_up_to: usize },
     /// The trace source left out spans.
     Partial,
     /// No span of the claim was received.
@@ -148,8 +150,9 @@ impl<'a> Conclusion<'a> {
         let (not_breaks, untold) = explained(reading);
         let mut causes = cause::find(reading);
         account(reading, &mut causes);
-        if evidence.partial {
-            let unknown = vec![Unknown::Partial];
+        if evidence.leaves_out() {
+            let crowd = evidence.searched_up_to.map(|searched_up_to| Unknown::TooManyTraces { searched_up_to });
+            let unknown = crowd.into_iter().chain(evidence.partial.then_some(Unknown::Partial)).collect();
             return Self { suspected: causes, not_breaks, unknown, ..nothing(Outcome::CannotTell) };
         }
         let told = untold.is_empty();

@@ -248,7 +248,7 @@ impl Conclusion<'_> {
         }
     }
 
-    fn reason<'r>(&'r self, row: &'r HopRow, step: Step) -> CellReason<'r> {
+    pub(crate) fn reason<'r>(&'r self, row: &'r HopRow, step: Step) -> CellReason<'r> {
         let place = Place::Hop(row.hop);
         let (found, suspected) = (self.cause_at(place), self.suspected_at(place));
         if let Some((cause, failed)) = found.or(suspected).and_then(|cause| Some((cause, cause.step()?))) {

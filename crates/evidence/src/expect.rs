@@ -14,6 +14,9 @@ use crate::reading::Reading;
 use crate::span::Span;
 use wire::{Format, TraceHeaders};
 
+const NOT_TOLD: &str = "nothing to tell it by";
+const BAGGAGE: &str = "baggage";
+
 /// One thing that was expected and not seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mismatch {
@@ -29,11 +32,11 @@ pub struct Mismatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// The traces that the claim fell into.
+    /// The traces that the claim was split into.
     Fragments,
     /// A cell of the hop ledger.
     Hop,
-    /// Spans whose parent never arrived.
+    /// Spans whose parent was not received.
     MissingParents,
     /// A link between spans.
     Link,
@@ -119,7 +122,7 @@ fn fits_span(shape: &SpanShape, span: &Span) -> bool {
 }
 
 fn check_hop(cells: &HopCells, reading: &Reading<'_>) -> Vec<Mismatch> {
-    let HopCells { hop, sent, received, transit, parent, sampled } = cells;
+    let HopCells { hop, sent, received, transit, parent, sampled, invalid, contains } = cells;
     let Some(row) = reading.row(hop) else {
         return vec![Mismatch::new(Part::Hop, format!("the hop `{hop}`"), "the chain has no such hop")];
     };
@@ -144,20 +147,36 @@ fn check_hop(cells: &HopCells, reading: &Reading<'_>) -> Vec<Mismatch> {
     if let Some(transit) = transit {
         check(
             row.transit != Some(*transit),
-            format!("headers {} in transit", described(Some(transit))),
-            described(row.transit),
+            format!("the trace headers {}", transit.words()),
+            row.transit.map_or(NOT_TOLD, |seen| seen.words()).to_owned(),
         );
     }
     if let Some(parent) = parent {
         check(
             row.parent != Some(*parent),
-            format!("the receiver's parent is {}", described(Some(parent))),
-            described(row.parent),
+            format!("the receiver's parent is {}", parent.words()),
+            row.parent.map_or(NOT_TOLD, |seen| seen.words()).to_owned(),
         );
     }
     if let Some(sampled) = sampled {
-        let expected = format!("the sampled bit that arrived is {sampled}");
-        check(row.sampled != Some(*sampled), expected, described(row.sampled));
+        let expected = format!("the sampled bit that arrived is {}", set_or_clear(*sampled));
+        let seen = row.sampled.map_or(NOT_TOLD, set_or_clear);
+        check(row.sampled != Some(*sampled), expected, seen.to_owned());
+    }
+    if let Some(format) = invalid {
+        let seen = row.received.recorded().and_then(|headers| headers.context(*format));
+        let expected = format!("an invalid {} arrived", format_names(&[*format]));
+        check(
+            !matches!(seen, Some(Err(_))),
+            expected,
+            if seen.is_some() { "a valid one" } else { NOT_TOLD }.to_owned(),
+        );
+    }
+    for (name, part) in contains {
+        let value = row.received.recorded().and_then(|headers| headers.joined(name == BAGGAGE).remove(name.as_str()));
+        let seen = value.as_ref().map_or(NOT_TOLD, |_| "it does not contain that");
+        let expected = format!("the header `{name}` that arrived contains `{part}`");
+        check(!value.as_ref().is_some_and(|value| value.contains(part)), expected, seen.to_owned());
     }
     mismatches
 }
@@ -234,7 +253,7 @@ fn check_sampled(sampled: bool, evidence: &ClaimEvidence) -> Option<Mismatch> {
     let seen = evidence.response_context().and_then(|context| context.sampled);
     (seen != Some(sampled)).then(|| {
         let raw = evidence.traceresponse.as_deref().map_or("no such header".to_owned(), |raw| format!("`{raw}`"));
-        Mismatch::new(Part::Sampled, format!("a traceresponse with the sampled bit {sampled}"), raw)
+        Mismatch::new(Part::Sampled, format!("a traceresponse with the sampled bit {}", set_or_clear(sampled)), raw)
     })
 }
 
@@ -277,8 +296,8 @@ fn as_set<T: Copy + Ord>(items: &[T]) -> BTreeSet<T> {
     items.iter().copied().collect()
 }
 
-fn described<T: fmt::Debug>(seen: Option<T>) -> String {
-    seen.map_or_else(|| "nothing to tell it by".to_owned(), |seen| format!("{seen:?}").to_lowercase())
+fn set_or_clear(sampled: bool) -> &'static str {
+    if sampled { "set" } else { "clear" }
 }
 
 fn on_record(side: &Side) -> Option<Vec<Format>> {
@@ -305,8 +324,89 @@ fn describe_shape(shape: &FragmentShape) -> String {
 
 fn describe_span_shape(shape: &SpanShape) -> String {
     let name = shape.name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
-    let kind = shape.kind.map(|kind| format!(" ({kind:?})").to_lowercase()).unwrap_or_default();
+    let kind = shape.kind.map(|kind| format!(" ({})", kind.name())).unwrap_or_default();
     format!("{}{name}{kind}", shape.service)
+}
+
+// === impl Expectation ===
+
+impl Expectation {
+    /// What must be seen, one sentence for each part of it that can be asked by itself.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let Self { fragments, hops, missing_parents, links, baggage, sampled, mixed_with_other_claims } = self;
+        let mut sentences = Vec::new();
+        match fragments.as_slice() {
+            [] => {}
+            [one] => sentences.push(format!("The claim is one trace: {}.", describe_fragment(one))),
+            several => {
+                let traces = several.iter().map(describe_fragment).collect::<Vec<_>>().join("; ");
+                sentences.push(format!("The claim was split into {} traces: {traces}.", several.len()));
+            }
+        }
+        sentences.extend(hops.iter().map(describe_cells));
+        if let Some(shapes) = missing_parents {
+            sentences.push(match shapes.as_slice() {
+                [] => "Every span that names a parent has it in its trace.".to_owned(),
+                shapes => {
+                    format!("The parent of {} is not in the trace.", list(shapes, describe_span_shape))
+                }
+            });
+        }
+        sentences.extend(links.iter().map(|link| {
+            format!("{} has a link to {}.", describe_span_shape(&link.from), describe_span_shape(&link.to))
+        }));
+        sentences.extend(baggage.iter().map(describe_baggage));
+        sentences.extend(
+            sampled.map(|bit| format!("The sampled bit of the `traceresponse` header is {}.", set_or_clear(bit))),
+        );
+        sentences.extend(mixed_with_other_claims.map(|mixed| match mixed {
+            true => "A trace of the claim also has spans of another claim.".to_owned(),
+            false => "The traces of the claim have no spans of another claim.".to_owned(),
+        }));
+        sentences
+    }
+}
+
+fn describe_fragment(shape: &FragmentShape) -> String {
+    let services = list(&shape.services, ToString::to_string);
+    match &shape.root {
+        None => format!("{services}, without a root"),
+        Some(root) => format!("{services}, with the root {}", describe_span_shape(root)),
+    }
+}
+
+fn describe_cells(cells: &HopCells) -> String {
+    let HopCells { hop, sent, received, transit, parent, sampled, invalid, contains } = cells;
+    let formats =
+        |formats: &[Format]| if formats.is_empty() { "no trace header".to_owned() } else { format_names(formats) };
+    let mut parts = Vec::new();
+    match (sent, received) {
+        (Some(sent), Some(received)) if sent == received && !sent.is_empty() => {
+            parts.push(format!("{} was sent and arrived", formats(sent)));
+        }
+        (sent, received) => {
+            parts.extend(sent.as_deref().map(|sent| format!("{} was sent", formats(sent))));
+            parts.extend(received.as_deref().map(|received| format!("{} arrived", formats(received))));
+        }
+    }
+    parts.extend(transit.map(|transit| format!("the trace headers {}", transit.words())));
+    parts.extend(invalid.map(|format| format!("the {} that arrived is invalid", format_names(&[format]))));
+    parts.extend(contains.iter().map(|(name, part)| format!("the `{name}` that arrived contains `{part}`")));
+    parts.extend(sampled.map(|bit| format!("the sampled bit that arrived is {}", set_or_clear(bit))));
+    parts.extend(parent.map(|parent| format!("the parent of the receiver's span is {}", parent.words())));
+    format!("{hop}: {}.", parts.join("; "))
+}
+
+fn describe_baggage(shape: &BaggageShape) -> String {
+    let BaggageShape { at, key, present, read, min_bytes } = shape;
+    let what = key.as_ref().map_or_else(|| "baggage".to_owned(), |key| format!("baggage `{key}`"));
+    let arrived = present.map(|present| if present { "arrived" } else { "did not arrive" }.to_owned());
+    let read = read
+        .map(|read| if read { "was read by the application" } else { "was not read by the application" }.to_owned());
+    let size = min_bytes.map(|bytes| format!("has at least {bytes} bytes"));
+    let parts: Vec<_> = arrived.into_iter().chain(size).chain(read).collect();
+    format!("At {at}, {what} {}.", parts.join(" and "))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! An expectation is a conjunction: everything written must hold, what is not written is not asked. Whether it
 //! holds is `expect`'s matter; here is the grammar, and what a healthy chain must look like.
 
+use std::collections::BTreeMap;
+
 use chain::{Hop, ParentUsed, Service, SpanKind, Topology, Transit};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -83,6 +85,12 @@ pub struct HopCells {
     /// The sampled bit of what arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampled: Option<bool>,
+    /// A format whose header arrived and breaks a rule of the format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid: Option<Format>,
+    /// For each header name, what its value on arrival contains.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contains: BTreeMap<String, String>,
 }
 
 /// A link from one span to another.
@@ -164,7 +172,8 @@ impl HopCells {
     /// A row in which nothing is asked.
     #[must_use]
     pub const fn of(hop: &'static Hop) -> Self {
-        Self { hop, sent: None, received: None, transit: None, parent: None, sampled: None }
+        let contains = BTreeMap::new();
+        Self { hop, sent: None, received: None, transit: None, parent: None, sampled: None, invalid: None, contains }
     }
 
     fn take_over(&mut self, more: &Self) {
@@ -173,6 +182,8 @@ impl HopCells {
         self.transit = more.transit.or(self.transit);
         self.parent = more.parent.or(self.parent);
         self.sampled = more.sampled.or(self.sampled);
+        self.invalid = more.invalid.or(self.invalid);
+        self.contains.extend(more.contains.clone());
     }
 }
 

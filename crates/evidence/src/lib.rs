@@ -5,11 +5,12 @@
 //! - [`claim`]: the fragments of one claim; [`mod@collect`]: how to wait for them
 //! - [`reading`]: a claim read once against a topology; [`mod@ledger`]: what each of its hops sent and received
 //! - [`mod@cause`]: what went wrong, as data; [`conclusion`]: what a reading comes to, and why
-//! - views of both: [`verdict`], [`mod@diagnose`] (of [`cell`]s), [`picture`], [`waterfall`]; [`prose`] has all their sentences
+//! - views of both: [`verdict`], [`mod@diagnose`] (of [`cell`]s), [`picture`], [`waterfall`], [`table`], [`answer`]; [`prose`] has all their sentences
 //! - [`expectation`]: what a claim must look like; [`mod@expect`]: whether it does
 //!
 //! It never reads settings, sends no claims and creates no spans. Which chain a claim passes through is passed in.
 
+pub mod answer;
 pub mod cause;
 pub mod cell;
 pub mod claim;
@@ -26,9 +27,11 @@ pub mod prose;
 pub mod reading;
 pub mod source;
 pub mod span;
+pub mod table;
 pub mod verdict;
 pub mod waterfall;
 
+pub use answer::{Answer, Weight};
 pub use cause::Cause;
 pub use cell::CellStatus;
 pub use claim::{ClaimEvidence, Collected, Fragment};
@@ -42,5 +45,6 @@ pub use picture::{Mark, Picture};
 pub use reading::Reading;
 pub use source::{SourceError, TraceSource};
 pub use span::Span;
+pub use table::ledger as render_ledger;
 pub use verdict::{Verdict, judge};
 pub use waterfall::{Style, render};

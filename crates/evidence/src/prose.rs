@@ -1,14 +1,16 @@
 //! Every sentence about a claim, in one place: what the other modules decide, this one says.
 
-use chain::{Hop, Place};
+use chain::{Hop, ParentUsed, Place};
 
+use crate::answer::{Answer, Objection};
 use crate::cause::{Cause, MAX_BAGGAGE_BYTES};
 use crate::cell::CellReason;
+use crate::claim::{Collected, MAX_LISTED, listed};
 use crate::conclusion::{Conclusion, NotABreak, Outcome, Unknown};
 use crate::headers::format_names;
 use crate::ledger::{HopRow, Side, SideState};
 use crate::reading::{NotReceived, Reading, TENANT};
-use wire::Format;
+use wire::{Context, Format};
 
 /// What went wrong.
 #[must_use]
@@ -138,7 +140,7 @@ pub fn cause(cause: &Cause) -> String {
         ),
         Cause::StrayRoot { span, .. } => format!("{span} is a root; only the front door's may be."),
         Cause::SharedTrace { trace_id, other_claims } => {
-            format!("Trace {trace_id} also holds spans of the claims {}.", other_claims.join(", "))
+            format!("Trace {trace_id} also holds spans of the claims {}.", listed(other_claims))
         }
         Cause::Cycle { trace_id } => format!("In trace {trace_id} the ancestors of a span lead back to it."),
         Cause::Unmet(mismatch) | Cause::UnmetLeak(mismatch) => mismatch.to_string(),
@@ -178,11 +180,18 @@ pub fn not_a_break(reason: &NotABreak) -> String {
 pub fn unknown(unknown: &Unknown) -> Vec<String> {
     match unknown {
         Unknown::SourceDown { errors } => errors.clone(),
+        Unknown::TooManyTraces { searched_up_to } => vec![format!(
+            "{searched_up_to} traces carry its id, as many as a search finds at most: its own may not be among them. \
+             Anyone who can send spans to the trace store can send them with this id."
+        )],
         Unknown::Partial => vec!["The trace source left out spans.".to_owned()],
         Unknown::NothingReceived { waited_millis, malformed, traceresponse } => {
             let mut sentences = vec![format!("No span of it was received in {waited_millis} ms.")];
             if *malformed > 0 {
-                sentences.push(format!("{malformed} spans had malformed ids and were left out."));
+                sentences.push(match malformed {
+                    1 => "1 span had a malformed id and was left out.".to_owned(),
+                    count => format!("{count} spans had malformed ids and were left out."),
+                });
             }
             sentences.push(traceresponse.as_ref().map_or_else(
                 || "No traceresponse says whether it was sampled.".to_owned(),
@@ -195,6 +204,15 @@ pub fn unknown(unknown: &Unknown) -> Vec<String> {
             "{span} names the parent {parent}, which was not received; nothing on record shows who wrote it."
         )],
         Unknown::NotASubmission => vec!["No span of this trace carries a claim's id.".to_owned()],
+    }
+}
+
+/// A span that every claim leaves, by its name.
+#[must_use]
+pub fn missing(what: NotReceived) -> String {
+    match what {
+        NotReceived::Receiver(hop) => format!("the span `{}` of {}, at {hop}", hop.receiver_span, hop.to),
+        NotReceived::Late(late) => format!("the span `{}` of {}", late.name, late.service),
     }
 }
 
@@ -242,6 +260,9 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
                 Some(Unknown::SourceDown { .. }) => {
                     format!("the trace source does not answer, so claim {claim} cannot be looked up")
                 }
+                Some(Unknown::TooManyTraces { searched_up_to }) => {
+                    format!("{searched_up_to} traces or more carry the id of claim {claim}, more than one claim leaves")
+                }
                 Some(Unknown::Partial) => format!("the trace source left out spans of claim {claim}"),
                 Some(Unknown::NothingReceived { .. }) => format!("no span of claim {claim} was received"),
                 Some(Unknown::NotASubmission) => "the trace belongs to no submission of a claim".to_owned(),
@@ -283,26 +304,56 @@ fn broken_at(reading: &Reading<'_>, cause: &Cause) -> String {
     }
 }
 
+/// What was observed of a claim, without any judgement: its traces with their roots, and the parents that were not
+/// received.
+pub(crate) fn observed(reading: &Reading<'_>) -> Vec<String> {
+    let evidence = reading.evidence();
+    let count = match evidence.fragments.len() {
+        0 => format!("Claim {}: no span was received.", evidence.claim_id),
+        1 => format!("Claim {} is in one trace.", evidence.claim_id),
+        count => format!("Claim {} is in {count} traces.", evidence.claim_id),
+    };
+    let traces = evidence.fragments.iter().map(|fragment| format!("Trace {}.", fragment.describe()));
+    let missing = evidence.missing_parents().filter_map(|span| {
+        let when = absent(reading.collected);
+        Some(format!("{} names the parent {}, {when}.", span.describe(), span.parent_span_id?))
+    });
+    let answer =
+        evidence.traceresponse.iter().map(|header| format!("The front door answered `traceresponse: {header}`."));
+    [count].into_iter().chain(traces).chain(missing).chain(answer).collect()
+}
+
+/// Since when something is absent: until [`LATEST_SPAN`](crate::collect::LATEST_SPAN) it may still come.
+#[must_use]
+pub fn absent(collected: &Collected) -> String {
+    let latest = crate::collect::LATEST_SPAN.as_secs();
+    match collected.age_millis / 1000 {
+        age if age < latest => format!("not received yet ({age} s)"),
+        _ => format!("not received within {latest} s"),
+    }
+}
+
 /// What the outcome rests on, one sentence each: what was seen, without its cause.
 pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
     let reading = conclusion.reading;
     let evidence = reading.evidence();
-    let mut facts: Vec<_> =
-        evidence.fragments.iter().map(|fragment| format!("Trace {}.", fragment.describe())).collect();
+    let traces = evidence.fragments.iter().map(|fragment| format!("Trace {}.", fragment.describe()));
+    let mut facts: Vec<_> = some(traces).collect();
     if conclusion.outcome() == Outcome::Broken {
         facts.extend(reading.inner_rows().find(|row| row.parent.is_some() && !row.is_joined()).and_then(torn));
-        facts.extend(evidence.missing_parents().filter_map(|span| {
+        facts.extend(some(evidence.missing_parents().filter_map(|span| {
             Some(format!("{} names the parent {}, which was not received.", span.describe(), span.parent_span_id?))
-        }));
+        })));
         let stray =
             reading.stray_roots().map(|root| format!("{} is a root; only the front door's may be.", root.describe()));
-        facts.extend(stray);
-        facts.extend(reading.mixed().map(|fragment| {
-            format!("Trace {} also holds spans of the claims {}.", fragment.trace_id, fragment.other_claims.join(", "))
-        }));
+        facts.extend(some(stray));
+        facts.extend(some(reading.mixed().map(|fragment| {
+            let others = listed(&fragment.other_claims);
+            format!("Trace {} also holds spans of the claims {others}.", fragment.trace_id)
+        })));
         facts.extend(not_carried(reading));
     } else {
-        facts.extend(conclusion.not_breaks().iter().map(not_a_break));
+        facts.extend(some(conclusion.not_breaks().iter().map(not_a_break)));
     }
     facts.extend(conclusion.unknown().iter().flat_map(unknown));
     facts.extend(reading.leaks().map(|leak| format!("{}: baggage `{}` was sent.", leak.hop, leak.key)));
@@ -311,6 +362,15 @@ pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
         _ => None,
     }));
     facts
+}
+
+/// Some sentences, and how many are left out: whoever sends spans can make them as many as they like.
+fn some(sentences: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut all: Vec<_> = sentences.collect();
+    let left_out = all.len().saturating_sub(MAX_LISTED);
+    all.truncate(MAX_LISTED);
+    let more = (left_out > 0).then(|| format!("{left_out} more like this are left out."));
+    all.into_iter().chain(more)
 }
 
 /// What was sent and did not arrive, and baggage that the application could not read where it should.
@@ -333,6 +393,22 @@ fn torn(row: &HopRow) -> Option<String> {
     let sampled = if row.sampled == Some(false) { "; the sampled bit that arrived is clear" } else { "" };
     let (sent, received) = (side(&row.sent), side(&row.received));
     Some(format!("{}: the receiver's span {parent}. Sent: {sent}; received: {received}{sampled}.", row.hop))
+}
+
+/// The parent of a receiver's span, in words; `None` where no span of it was received. Whether another parent than the
+/// sender's span is one that was not received is part of it.
+#[must_use]
+pub fn parent(row: &HopRow) -> Option<&'static str> {
+    let received = row.received.span?;
+    let named = |context: Context| received.parent_span_id.is_some_and(|id| context.names(received.trace_id, id));
+    Some(match row.parent? {
+        ParentUsed::Sender => "the sender's span",
+        ParentUsed::Nobody => "none, it is a root",
+        ParentUsed::Other if !row.sent.is_seen() && row.received.headers.contexts().any(|(_, it)| named(it)) => {
+            "the span that the header names, which was not received"
+        }
+        ParentUsed::Other => "another span than the sender's",
+    })
 }
 
 /// The formats at one end of a hop, or why they are not known.
@@ -379,9 +455,60 @@ pub(crate) fn cell(reason: &CellReason<'_>) -> String {
             "the receiver's parent is the span that is named, which was not exported".to_owned()
         }
         CellReason::NotTold => "nothing on record says at which step it was lost".to_owned(),
-        CellReason::Connected => "every span of it that was received has its context".to_owned(),
+        CellReason::Connected => {
+            "every span of it that was received is below its parent, or receives a call".to_owned()
+        }
         CellReason::NoSpans => "no span of it was received".to_owned(),
     }
+}
+
+/// The observation that speaks against an answer.
+pub(crate) fn objection(objection: &Objection<'_>) -> String {
+    match objection {
+        Objection::Succeeded { hop, step, why } => format!("{hop}, step {step}: {}.", cell(why)),
+        Objection::NothingSent { hop } => {
+            format!("{hop}: no trace header is on record as sent, so none was lost or changed on the way.")
+        }
+        Objection::NothingArrived { hop } => {
+            format!("{hop}: no trace header arrived, so {} had none to extract or to use.", hop.to)
+        }
+        Objection::ArrivedUsed { hop, formats } => {
+            format!(
+                "{hop}: the parent of {}'s span is the one that the {} that arrived names.",
+                hop.to,
+                format_names(formats)
+            )
+        }
+        Objection::ReadNothing { hop } => {
+            format!("{hop}: nothing on record shows that {} read the context that arrived.", hop.to)
+        }
+        Objection::KeptInside { service } => {
+            format!("Inside {service}: {}.", cell(&CellReason::Connected))
+        }
+        Objection::DoesNot { service, step } => format!("{service} does not do step {step} at any hop of the chain."),
+        Objection::NoLink { hop } => format!("{hop}: the span of {} has no link to a span of {}.", hop.to, hop.from),
+        Objection::Sampled { traceresponse } => {
+            format!("The front door answered `traceresponse: {traceresponse}`: the sampled bit is set.")
+        }
+        Objection::NothingToExport { traceresponse } => format!(
+            "The front door answered `traceresponse: {traceresponse}`: the sampled bit is clear, so there is nothing to \
+             export."
+        ),
+        Objection::Received { service, spans: 1 } => format!("1 span of {service} was received."),
+        Objection::Received { service, spans } => format!("{spans} spans of {service} were received."),
+        Objection::CreatesNoSpans { service } => format!("{service} creates no spans, with or without a fault."),
+        Objection::NotOutside { hop } => format!("{hop}: {} is no third party.", hop.to),
+        Objection::CallsNobodyOutside { service } => format!("{service} calls no third party."),
+        Objection::NoSecret { hop, keys } if keys.is_empty() => format!("{hop}: no baggage arrived."),
+        Objection::NoSecret { hop, keys } => {
+            format!("{hop}: the baggage that arrived holds {}, and none of it is a secret.", keys.join(", "))
+        }
+    }
+}
+
+/// Why nothing speaks for or against an answer.
+pub(crate) fn open(answer: Answer, why: &CellReason<'_>) -> String {
+    format!("Nothing on record shows that at {}: {}.", answer.place, cell(why))
 }
 
 fn via(hop: &Hop) -> String {

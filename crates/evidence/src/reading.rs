@@ -193,7 +193,7 @@ impl<'a> Reading<'a> {
     pub fn is_complete(&self) -> bool {
         let arrived = self.evidence().missing_parents().all(|span| self.has_caller(span));
         let all = self.front().is_some() && self.not_received().next().is_none();
-        all && arrived && !self.evidence().partial
+        all && arrived && !self.evidence().leaves_out()
     }
 
     /// The receiver, if its application could not read the tenant though the one that called it could, and what was sent

@@ -20,8 +20,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const SEARCH_MARGIN_SECONDS: u64 = 60;
 /// Tempo refuses to search through more (`query_frontend.search.max_duration`, 168 h).
 const LONGEST_SEARCH_SECONDS: u64 = 168 * 3600;
-/// More traces than one claim can fall into.
-const SEARCH_LIMIT: &str = "200";
+/// More traces than one claim can fall into. A search that finds as many may have left others out.
+pub(crate) const MAX_TRACES: usize = 200;
 /// Tempo keeps no trace above 5 MB, the built-in store none above 16 MiB.
 const MAX_BODY_BYTES: usize = 32 << 20;
 /// How much of an answer an error shows.
@@ -43,6 +43,8 @@ pub struct Trace {
     pub malformed: usize,
     /// Whether the source says that it left spans out.
     pub partial: bool,
+    /// How long the answer was, in bytes.
+    pub bytes: usize,
 }
 
 /// A question that the source did not answer.
@@ -108,7 +110,7 @@ impl TraceSource {
         Self { base_url: base_url.into().trim_end_matches('/').to_owned(), client }
     }
 
-    /// The traces that hold a span with this claim's id.
+    /// The traces that hold a span with this claim's id, 200 at most: the newest, as far as the source sorts.
     ///
     /// `since_unix_seconds` is any time before the claim was sent, by less than a week; the search starts a minute before
     /// it and ends, as Tempo wants it, no later than a week after that.
@@ -126,7 +128,8 @@ impl TraceSource {
         let start = since_unix_seconds.saturating_sub(SEARCH_MARGIN_SECONDS);
         let end = now.max(since_unix_seconds).saturating_add(SEARCH_MARGIN_SECONDS);
         let end = end.min(start.saturating_add(LONGEST_SEARCH_SECONDS)).to_string();
-        let parameters = [("q", query.as_str()), ("start", &start.to_string()), ("end", &end), ("limit", SEARCH_LIMIT)];
+        let (start, limit) = (start.to_string(), MAX_TRACES.to_string());
+        let parameters = [("q", query.as_str()), ("start", &start), ("end", &end), ("limit", &limit)];
 
         let request = self.client.get(format!("{}/api/search", self.base_url)).query(&parameters);
         let answer = self.ask(request).await?.success()?;
@@ -149,8 +152,9 @@ impl TraceSource {
         let found =
             TraceByIdResponse::decode(answer.body.as_slice()).map_err(|error| answer.unreadable(error.to_string()))?;
         let Decoded { spans, malformed } = found.trace.unwrap_or_default().into();
-        let trace = Trace { spans, malformed, partial: found.status == 1 };
-        Ok(Some(trace).filter(|trace| *trace != Trace::default()))
+        let trace = Trace { spans, malformed, partial: found.status == 1, bytes: answer.body.len() };
+        let is_empty = trace.spans.is_empty() && malformed == 0 && !trace.partial;
+        Ok(Some(trace).filter(|_| !is_empty))
     }
 
     async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Answer, SourceError> {

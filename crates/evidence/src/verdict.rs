@@ -33,6 +33,9 @@ pub struct ClaimVerdict {
     pub sentence: String,
     /// The traces that it was split into.
     pub traces: Vec<TraceId>,
+    /// What was observed, without any judgement, one sentence each.
+    #[serde(default)]
+    pub observed: Vec<String>,
     /// What the outcome rests on, one sentence each.
     pub evidence: Vec<String>,
 }
@@ -67,6 +70,7 @@ impl Conclusion<'_> {
             outcome: self.outcome(),
             sentence: prose::outcome(self),
             traces: evidence.fragments.iter().map(|fragment| fragment.trace_id).collect(),
+            observed: prose::observed(self.reading),
             evidence: prose::facts(self),
         }
     }

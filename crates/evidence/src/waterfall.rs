@@ -7,7 +7,8 @@ use anstyle::{AnsiColor, Effects};
 use chain::Service;
 use unicode_width::UnicodeWidthChar as _;
 
-use crate::claim::{ClaimEvidence, Fragment, Node, Position};
+use crate::claim::{ClaimEvidence, Fragment, Node, Position, listed};
+use crate::prose;
 use crate::reading::Reading;
 use crate::span::{Span, Status};
 use wire::{SpanId, TraceId};
@@ -38,7 +39,7 @@ struct Clock {
 }
 
 enum Row<'a> {
-    /// A parent that was named and never arrived.
+    /// A parent that was named and not received.
     Ghost(SpanId),
     Span(&'a Node),
 }
@@ -62,6 +63,10 @@ struct Canvas {
     bar_columns: usize,
     /// Service and name of each span.
     names: BTreeMap<(TraceId, SpanId), String>,
+    /// For the sender's span of each hop, whom it calls.
+    targets: BTreeMap<(TraceId, SpanId), Service>,
+    /// Since when what is absent is absent, in words.
+    absent: String,
     text: String,
 }
 
@@ -71,7 +76,7 @@ struct Canvas {
 pub fn render(reading: &Reading<'_>, style: &Style) -> String {
     let evidence = reading.evidence();
     let style = Style { width: style.width.clamp(60, 200), ..*style };
-    let mut canvas = Canvas::new(evidence, style);
+    let mut canvas = Canvas::new(reading, style);
     canvas.header(evidence);
     for fragment in &evidence.fragments {
         canvas.fragment(reading, fragment);
@@ -80,18 +85,34 @@ pub fn render(reading: &Reading<'_>, style: &Style) -> String {
     canvas.text
 }
 
+/// The name of a span, and whom it calls if it does: many a CLIENT span is named by its method alone.
+fn title(span: &Span, targets: &BTreeMap<(TraceId, SpanId), Service>, style: Style) -> String {
+    match targets.get(&(span.trace_id, span.span_id)) {
+        Some(target) => format!("{} {} {target}", span.name, if style.unicode { "→" } else { "->" }),
+        None => span.name.clone(),
+    }
+}
+
 // === impl Canvas ===
 
 impl Canvas {
-    fn new(evidence: &ClaimEvidence, style: Style) -> Self {
+    fn new(reading: &Reading<'_>, style: Style) -> Self {
+        let evidence = reading.evidence();
+        let calls = reading.rows().iter().filter_map(|row| Some((row.sent.span?, row.hop.to)));
+        let targets: BTreeMap<_, _> = calls.map(|(span, to)| ((span.trace_id, span.span_id), to)).collect();
         let start = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or(0);
         let end = evidence.spans().map(|span| span.end_unix_nano.max(span.start_unix_nano)).max().unwrap_or(0);
         let room = style.width - KIND_COLUMNS - 1 - DURATION_COLUMNS - MARK_COLUMNS;
         let most = room - MIN_BAR_COLUMNS;
         let clean = |text: &str| columns(&clean(text, style.unicode));
         let needed = |guides: Guides| {
-            let label =
-                |node: &Node| guides.columns(node.depth) + clean(&node.span.service) + 2 + clean(&node.span.name) + 1;
+            let label = |node: &Node| {
+                guides.columns(node.depth)
+                    + clean(&node.span.service)
+                    + 2
+                    + clean(&title(&node.span, &targets, style))
+                    + 1
+            };
             let nodes = evidence.fragments.iter().flat_map(|fragment| &fragment.nodes);
             nodes.map(label).max().unwrap_or(0).max(MIN_LABEL_COLUMNS)
         };
@@ -101,7 +122,9 @@ impl Canvas {
         let bar_columns = room - label_columns;
         let name = |span: &Span| ((span.trace_id, span.span_id), format!("{}  {}", span.service, span.name));
         let names = evidence.spans().map(name).collect();
-        Self { style, clock: Clock { start, end }, guides, label_columns, bar_columns, names, text: String::new() }
+        let absent = prose::absent(reading.collected);
+        let clock = Clock { start, end };
+        Self { style, clock, guides, label_columns, bar_columns, names, targets, absent, text: String::new() }
     }
 
     fn header(&mut self, evidence: &ClaimEvidence) {
@@ -130,7 +153,7 @@ impl Canvas {
         self.line(&format!("trace {}  {root}{stray}", fragment.trace_id));
 
         if !fragment.other_claims.is_empty() {
-            let others = format!("also holds spans of claim {}", fragment.other_claims.join(", "));
+            let others = format!("also holds spans of claim {}", listed(&fragment.other_claims));
             let others = self.cut(&others, self.style.width);
             self.line(&self.paint(&others, warning()));
         }
@@ -139,7 +162,7 @@ impl Canvas {
             match row {
                 Row::Ghost(parent) => {
                     let short = format!("{parent:.8}{}", self.ellipsis());
-                    let ghost = format!("(parent {short} not received)");
+                    let ghost = format!("(parent {short} {})", self.absent);
                     self.line(&self.paint(&ghost, anstyle::Style::new().dimmed()));
                 }
                 Row::Span(node) => self.span(node, &guide),
@@ -155,7 +178,11 @@ impl Canvas {
         let room = self.label_columns.saturating_sub(columns(guide) + 1);
         let service = self.cut(&span.service, room);
         let name_room = room.saturating_sub(columns(&service) + 2);
-        let name = if name_room > 0 { format!("  {}", self.cut(&span.name, name_room)) } else { String::new() };
+        let name = if name_room > 0 {
+            format!("  {}", self.cut(&title(span, &self.targets, self.style), name_room))
+        } else {
+            String::new()
+        };
         let used = columns(guide) + columns(&service) + columns(&name);
         let gap = " ".repeat(self.label_columns.saturating_sub(used));
 
@@ -187,7 +214,8 @@ impl Canvas {
     fn notes(&mut self, evidence: &ClaimEvidence) {
         let malformed = (evidence.malformed > 0).then(|| format!("{} with malformed ids", evidence.malformed));
         let partial = evidence.partial.then(|| "some by the trace source".to_owned());
-        let notes: Vec<_> = malformed.into_iter().chain(partial).collect();
+        let others = evidence.searched_up_to.map(|most| format!("traces beyond the first {most}, if there are more"));
+        let notes: Vec<_> = malformed.into_iter().chain(partial).chain(others).collect();
         if !notes.is_empty() {
             self.line("");
             self.line(&self.paint(&format!("Left out: {}.", notes.join(", ")), warning()));
@@ -218,39 +246,29 @@ impl Canvas {
         }
     }
 
-    /// The text, cleaned and no wider than `room` columns.
     fn cut(&self, text: &str, room: usize) -> String {
-        let text = clean(text, self.style.unicode);
-        if columns(&text) <= room {
-            return text;
-        }
-        let dots = self.ellipsis();
-        let mut cut = String::new();
-        let mut used = columns(dots);
-        if used > room {
-            return cut;
-        }
-        for character in text.chars() {
-            used += columns_of(character);
-            if used > room {
-                break;
-            }
-            cut.push(character);
-        }
-        cut + dots
+        cut(text, room, self.style.unicode)
     }
 
     fn ellipsis(&self) -> &'static str {
-        if self.style.unicode { "…" } else { "..." }
+        ellipsis(self.style.unicode)
     }
 
     fn paint(&self, text: &(impl Display + ?Sized), style: anstyle::Style) -> String {
-        if self.style.colour { format!("{style}{text}{style:#}") } else { text.to_string() }
+        self.style.paint(text, style)
     }
 
     fn line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
+    }
+}
+
+// === impl Style ===
+
+impl Style {
+    pub(crate) fn paint(self, text: &(impl Display + ?Sized), style: anstyle::Style) -> String {
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_string() }
     }
 }
 
@@ -327,6 +345,32 @@ impl Guides {
     }
 }
 
+/// The text, cleaned and no wider than `room` columns.
+pub(crate) fn cut(text: &str, room: usize, unicode: bool) -> String {
+    let text = clean(text, unicode);
+    if columns(&text) <= room {
+        return text;
+    }
+    let dots = ellipsis(unicode);
+    let mut cut = String::new();
+    let mut used = columns(dots);
+    if used > room {
+        return cut;
+    }
+    for character in text.chars() {
+        used += columns_of(character);
+        if used > room {
+            break;
+        }
+        cut.push(character);
+    }
+    cut + dots
+}
+
+const fn ellipsis(unicode: bool) -> &'static str {
+    if unicode { "…" } else { "..." }
+}
+
 /// One colour per service, the same in every drawing.
 fn service_style(service: &str) -> anstyle::Style {
     const OTHERS: [AnsiColor; 2] = [AnsiColor::BrightBlue, AnsiColor::BrightCyan];
@@ -345,7 +389,7 @@ fn error() -> anstyle::Style {
 }
 
 /// Replaces what could steer a terminal (control and direction characters) and, without Unicode, all but ASCII.
-fn clean(text: &str, unicode: bool) -> String {
+pub(crate) fn clean(text: &str, unicode: bool) -> String {
     let steers = |c: char| {
         c.is_control()
             || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
@@ -360,7 +404,7 @@ fn clean(text: &str, unicode: bool) -> String {
         .collect()
 }
 
-fn columns(text: &str) -> usize {
+pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }
 

@@ -3,6 +3,7 @@
 //! It forwards every header but those of a single connection (`forward`), and writes an access log with the trace
 //! headers that arrived. What else it can do with headers is in [`seams`].
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -22,6 +23,8 @@ pub mod seams;
 
 /// How long java-claims may take to answer.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(5);
+/// A trace header is far shorter; baggage may be longer.
+const LONGEST_LOGGED_BYTES: usize = 512;
 
 /// The services that this one calls.
 pub const CALLS: &[Call] = &[UPSTREAM];
@@ -47,7 +50,7 @@ async fn access_log(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let headers = trace_headers()
-        .filter_map(|name| Some(format!("{name}: {}", request.headers().get(name)?.to_str().ok()?)))
+        .filter_map(|name| Some(format!("{name}: {}", beginning(request.headers().get(name)?.to_str().ok()?))))
         .collect::<Vec<_>>()
         .join("; ");
     let response = next.run(request).await;
@@ -62,6 +65,14 @@ async fn access_log(request: Request, next: Next) -> Response {
     response
 }
 
+/// As much of a header's value as is logged.
+fn beginning(value: &str) -> Cow<'_, str> {
+    match value.get(..LONGEST_LOGGED_BYTES) {
+        Some(beginning) if beginning.len() < value.len() => format!("{beginning}… ({} bytes)", value.len()).into(),
+        _ => value.into(),
+    }
+}
+
 // === impl Config ===
 
 impl Config {
@@ -71,5 +82,19 @@ impl Config {
     /// A value that cannot be used.
     pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
         Ok(Self { upstream: UPSTREAM.url(env)?.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_header_is_logged_by_its_beginning() {
+        for length in [0, 55, LONGEST_LOGGED_BYTES] {
+            assert_eq!(beginning(&"x".repeat(length)).len(), length, "it is short enough");
+        }
+        let long = beginning(&"x".repeat(380_000)).into_owned();
+        assert_eq!(long, format!("{}… (380000 bytes)", "x".repeat(LONGEST_LOGGED_BYTES)));
     }
 }

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use chain::Kind;
+use clap::{Args, Parser, Subcommand};
 
+use crate::lab_file::LabName;
 use crate::program::Program;
 
 /// A lab in which distributed traces break, and where you learn why
@@ -17,6 +19,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+pub(crate) const DEFAULT_DATA_DIR: &str = ".insurewatch";
+
 /// Which lab is meant.
 #[derive(Debug, Args)]
 pub(crate) struct Lab {
@@ -24,7 +28,7 @@ pub(crate) struct Lab {
     #[arg(long, global = true, env = "INSUREWATCH_LAB", value_name = "URL")]
     pub(crate) lab: Option<reqwest::Url>,
     /// Where a lab keeps its databases, logs and lab.json
-    #[arg(long, global = true, env = "INSUREWATCH_DATA_DIR", value_name = "DIR", default_value = ".insurewatch")]
+    #[arg(long, global = true, env = "INSUREWATCH_DATA_DIR", value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     pub(crate) data_dir: PathBuf,
 }
 
@@ -78,6 +82,12 @@ pub(crate) struct Up {
     /// First of the lab's ports; 0 takes any free ones
     #[arg(long, value_name = "N")]
     pub(crate) port_base: Option<u16>,
+    /// Where the desk listens; beyond loopback it needs INSUREWATCH_DESK_TOKEN
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) desk_listen: Option<SocketAddr>,
+    /// Goes along with every span as deployment.environment.name: tells labs apart that share a trace store
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lab_name: Option<LabName>,
 }
 
 #[derive(Debug, Args)]
@@ -168,6 +178,9 @@ pub(crate) struct Trace {
     /// The claim that was sent last
     #[arg(long)]
     pub(crate) last: bool,
+    /// What each hop sent and received, instead of the spans
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) ledger: bool,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -190,7 +203,7 @@ pub(crate) struct Diagnose {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Drill {
-    /// Hide a scenario; settings read as hidden from now on, and check says only healthy or broken
+    /// Hide a scenario; settings read as hidden from now on, and check says what it observed, without a verdict
     Start {
         /// Choose from these only; may be given more than once
         #[arg(long = "scenario", value_name = "ID")]
@@ -198,12 +211,14 @@ pub(crate) enum Drill {
         #[command(flatten)]
         json: Json,
     },
-    /// Say where the first step fails; exit code 0 if the answer is correct, 1 if not
+    /// Say where what happened; exit code 0 if the answer is correct, 1 if not, 2 if that cannot be told yet
+    #[command(after_help = kinds())]
     Answer {
         /// A hop, such as 'python-api -> java-claims', or a service
         place: String,
-        /// The first of the four steps that fails there
-        step: DrillStep,
+        /// What happened there: one of the kinds below
+        #[arg(value_parser = kind)]
+        kind: Kind,
         #[command(flatten)]
         json: Json,
     },
@@ -211,26 +226,25 @@ pub(crate) enum Drill {
     Status(Json),
 }
 
-/// A step of the diagnosis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DrillStep {
-    /// 1: the sender does not inject
-    Inject,
-    /// 2: the headers do not survive transit
-    Transit,
-    /// 3: the receiver does not extract
-    Extract,
-    /// 4: what was extracted is not used
-    Use,
-    /// All four succeed
-    None,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Healthcheck {
     /// The service's address
     #[arg(default_value = "http://127.0.0.1:7700/healthz")]
     pub(crate) url: reqwest::Url,
+}
+
+fn kind(text: &str) -> Result<Kind, chain::UnknownKind> {
+    text.parse()
+}
+
+/// What an answer may say, and what it means.
+fn kinds() -> String {
+    let rows = Kind::ALL.map(|kind| format!("  {:<13} {}", kind.name(), kind.meaning()));
+    format!(
+        "Kinds:\n{}\n\nA hop and the service that does the step there are the same place: the sender injects, the \
+         proxy in between passes on, the receiver extracts and uses.",
+        rows.join("\n")
+    )
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -15,7 +15,7 @@ use evidence::diagnose::HopDiagnosis;
 use evidence::{Diagnosis, Outcome, Reading};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use scenario::Scenario;
-use scenario::file::Fault;
+use scenario::file::{Fault, Practice};
 use serde::Serialize;
 
 use crate::cli;
@@ -117,7 +117,8 @@ pub(crate) async fn trace(lab: &cli::Lab, options: cli::Trace) -> anyhow::Result
     if options.json.json {
         return print_json(&report);
     }
-    anstream::print!("{}", draw(&report));
+    let drawing = if options.ledger { evidence::render_ledger } else { evidence::render };
+    anstream::print!("{}", draw(&report, drawing));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -173,18 +174,28 @@ pub(crate) async fn reveal(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<Ex
         return print_json(&scenario);
     }
     anstream::println!("{BOLD}{}{BOLD:#}  {DIM}{}{DIM:#}", scenario.title, scenario.id);
-    let Some(Fault { cause, fixes, .. }) = &scenario.fault else {
+    let Some(fault @ Fault { cause, fixes, practice, .. }) = &scenario.fault else {
         anstream::println!("Nothing is broken on purpose.");
         return Ok(ExitCode::SUCCESS);
     };
-    let step = cause.step.map(|step| format!(", step {}", step.name())).unwrap_or_default();
-    anstream::println!("{BAD}{}{step}{BAD:#}", cause.place);
+    anstream::println!("{BAD}{}, {}{BAD:#}", cause.place, cause.kind);
     print_wrapped("", &cause.text);
+    anstream::println!("What can be observed:");
+    for observation in fault.observations() {
+        print_wrapped("- ", &observation);
+    }
     for fix in fixes {
         print_wrapped("- ", &fix.text);
         for (service, key, value) in fix.settings.iter() {
             anstream::println!("  insurewatch scenario set {service} {key}={value}");
         }
+    }
+    for Practice { stack, text, code, source } in practice {
+        print_wrapped("- ", &format!("In {stack}: {text}"));
+        for line in code.iter().flat_map(|code| code.trim_matches('\n').lines()) {
+            anstream::println!("    {line}");
+        }
+        anstream::println!("  {DIM}{source}{DIM:#}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -196,19 +207,18 @@ pub(crate) async fn healthcheck(options: cli::Healthcheck) -> anyhow::Result<Exi
 }
 
 /// A claim's traces, as the terminal can show them.
-pub(crate) fn draw(report: &ClaimReport) -> String {
+pub(crate) fn draw(report: &ClaimReport, drawing: fn(&Reading<'_>, &evidence::Style) -> String) -> String {
     let terminal = console::Term::stdout();
     let style = evidence::Style {
         width: terminal.size_checked().map_or(100, |(_, columns)| usize::from(columns)),
         colour: !matches!(anstream::AutoStream::choice(&std::io::stdout()), anstream::ColorChoice::Never),
         unicode: console::Term::stdout().features().wants_emoji() || utf8_locale(),
     };
-    let mut text = evidence::render(&Reading::new(Topology::LAB, &report.collected), &style);
-    if !report.collected.complete {
-        text.push_str(&format!(
-            "after {:.1} s some spans of the chain were not received yet\n",
-            seconds(report.collected.waited_millis)
-        ));
+    let reading = Reading::new(Topology::LAB, &report.collected);
+    let mut text = drawing(&reading, &style);
+    let when = evidence::prose::absent(&report.collected);
+    for missing in reading.not_received() {
+        text.push_str(&format!("{when}: {}\n", evidence::prose::missing(missing)));
     }
     text
 }
@@ -232,7 +242,10 @@ fn print_claim(claim: &SentClaim) {
 }
 
 fn print_report(report: &CheckReport) {
-    let (style, word) = outcome_in_words(report.verdict.outcome);
+    let (style, word) = match report.masked {
+        true => (DIM, "NO VERDICT"),
+        false => outcome_in_words(report.verdict.outcome),
+    };
     anstream::println!("{style}{word}{style:#}");
     print_wrapped("", &report.verdict.sentence);
     for evidence in &report.verdict.evidence {
@@ -331,7 +344,7 @@ fn print_status(status: &Status, json: cli::Json) -> anyhow::Result<ExitCode> {
         let scenario = status.scenario.as_deref().unwrap_or("-");
         anstream::println!("scenario {BOLD}{scenario}{BOLD:#}, generation {}", status.generation);
         if status.masked {
-            anstream::println!("  {DIM}a drill is on, so settings are hidden{DIM:#}");
+            anstream::println!("  {DIM}settings are hidden: a drill is on, or the answers are locked{DIM:#}");
         }
         for (service, key, value) in status.settings.iter() {
             anstream::println!("  {service:<18} {key}={value}");

@@ -1,9 +1,8 @@
-//! `drill`: a hidden scenario, answered with the place and the first step that fails.
+//! `drill`: a hidden scenario, answered with the place and what happened there.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chain::Step;
 use desk::api::{DrillAnswer, DrillRequest, DrillStatus, Judgement};
 
 use crate::cli;
@@ -20,15 +19,19 @@ pub(crate) async fn drill(lab: &cli::Lab, command: cli::Drill) -> anyhow::Result
             print_status(&status, json)
         }
         cli::Drill::Status(json) => print_status(&desk.get("api/drill").await?, json),
-        cli::Drill::Answer { place, step, json } => {
-            let answer = DrillAnswer { place: spaced(&place), step: step.into() };
+        cli::Drill::Answer { place, kind, json } => {
+            let answer = DrillAnswer { place: spaced(&place), kind };
             let judgement: Judgement = waiting("judging", desk.post("api/drill/answer", &answer)).await?;
             if json.json {
                 print_json(&judgement)?;
             } else {
                 print_judgement(&judgement);
             }
-            Ok(if judgement.right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(ExitCode::from(match judgement.correct {
+                Some(true) => 0,
+                Some(false) => 1,
+                None => 2,
+            }))
         }
     }
 }
@@ -39,12 +42,16 @@ fn spaced(place: &str) -> String {
 }
 
 fn print_judgement(judgement: &Judgement) {
-    let (style, word) = if judgement.right { (GOOD, "Correct") } else { (BAD, "Incorrect") };
+    let (style, word) = match judgement.correct {
+        Some(true) => (GOOD, "Correct"),
+        Some(false) => (BAD, "Incorrect"),
+        None => (DIM, "Too early"),
+    };
     anstream::println!("{style}{word}{style:#}");
     for sentence in &judgement.evidence {
         print_wrapped("- ", sentence);
     }
-    if judgement.right
+    if judgement.correct == Some(true)
         && let Some(last) = &judgement.drill.last
     {
         anstream::println!(
@@ -63,7 +70,7 @@ fn print_status(status: &DrillStatus, json: cli::Json) -> anyhow::Result<ExitCod
     match &status.current {
         Some(drill) => {
             let time = minutes(drill.age_ms());
-            anstream::println!("{BOLD}a drill is on{BOLD:#}, for {time}; where is the first step that fails?");
+            anstream::println!("{BOLD}a drill is on{BOLD:#}, for {time}; where did what happen?");
             anstream::println!("wrong answers {}, hints {}", drill.wrong_answers, drill.hints);
         }
         None => anstream::println!("no drill is on"),
@@ -86,18 +93,4 @@ fn print_status(status: &DrillStatus, json: cli::Json) -> anyhow::Result<ExitCod
 fn minutes(millis: u64) -> String {
     let seconds = Duration::from_millis(millis).as_secs();
     format!("{}:{:02}", seconds / 60, seconds % 60)
-}
-
-// === impl DrillStep ===
-
-impl From<cli::DrillStep> for Option<Step> {
-    fn from(step: cli::DrillStep) -> Self {
-        match step {
-            cli::DrillStep::Inject => Some(Step::Inject),
-            cli::DrillStep::Transit => Some(Step::Transit),
-            cli::DrillStep::Extract => Some(Step::Extract),
-            cli::DrillStep::Use => Some(Step::Use),
-            cli::DrillStep::None => None,
-        }
-    }
 }

@@ -11,6 +11,7 @@ use service::Problem;
 use settings::atomic;
 
 use crate::cli;
+use crate::process::variable_or_file;
 
 /// Where a desk listens unless told otherwise.
 const DEFAULT_DESK: &str = "http://127.0.0.1:7700/";
@@ -25,13 +26,18 @@ pub(crate) struct LabFile {
     pub(crate) front_door: Url,
     /// Where traces are read: Tempo's HTTP API.
     pub(crate) traces: Url,
-    /// Where OTLP is taken over gRPC.
-    pub(crate) otlp_grpc: Url,
-    /// Where OTLP is taken over HTTP.
-    pub(crate) otlp_http: Url,
+    /// Where the built-in trace store takes OTLP over gRPC; absent if it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) otlp_grpc: Option<Url>,
+    /// Where it takes OTLP over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) otlp_http: Option<Url>,
     pub(crate) supervisor_pid: u32,
     /// Every process that it started.
     pub(crate) processes: Vec<ProcessEntry>,
+    /// Whether the file says something else, since it could not be written.
+    #[serde(skip)]
+    pub(crate) stale: bool,
 }
 
 /// One process of the lab.
@@ -46,10 +52,15 @@ pub(crate) struct ProcessEntry {
     pub(crate) restarts: u32,
 }
 
+/// Tells labs apart that share a trace store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LabName(String);
+
 /// A client of the desk.
 #[derive(Debug)]
 pub(crate) struct DeskClient {
     url: Url,
+    token: Option<String>,
     client: reqwest::Client,
 }
 
@@ -71,8 +82,41 @@ impl LabFile {
         }
     }
 
-    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
-        Ok(atomic::replace(&Self::path(data_dir), &serde_json::to_vec_pretty(self)?)?)
+    /// Writes it as it is now; what cannot be written is reported once, and is to be tried again.
+    pub(crate) fn write(&mut self, data_dir: &Path) {
+        let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
+        let written = text.and_then(|text| atomic::replace(&Self::path(data_dir), &text));
+        if let (Err(error), false) = (&written, self.stale) {
+            anstream::eprintln!("lab.json cannot be written, and is tried again every second: {error:#}");
+        }
+        self.stale = written.is_err();
+    }
+
+    pub(crate) fn write_if_stale(&mut self, data_dir: &Path) {
+        if self.stale {
+            self.write(data_dir);
+        }
+    }
+}
+
+// === impl LabName ===
+
+impl LabName {
+    pub(crate) const ALLOWED: &str = "1 to 63 ASCII letters, digits, dots, dashes and underscores";
+
+    /// The name in the form of `OTEL_RESOURCE_ATTRIBUTES`.
+    pub(crate) fn resource_attribute(&self) -> String {
+        format!("deployment.environment.name={}", self.0)
+    }
+}
+
+impl std::str::FromStr for LabName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        let is_name = (1..=63).contains(&text.len()) && text.bytes().all(plain);
+        is_name.then(|| Self(text.to_owned())).ok_or_else(|| format!("must be {}", Self::ALLOWED))
     }
 }
 
@@ -85,14 +129,20 @@ impl DeskClient {
             Some(url) => url.clone(),
             None => match LabFile::read(&lab.data_dir)? {
                 Some(file) => file.desk,
-                None => DEFAULT_DESK.parse()?,
+                // Who names a folder means the lab in it, and no other that runs on the usual port.
+                None if lab.data_dir == Path::new(cli::DEFAULT_DATA_DIR) => DEFAULT_DESK.parse()?,
+                None => bail!(
+                    "no lab runs in {}; start one there with `insurewatch up`, or name its desk with --lab",
+                    lab.data_dir.display()
+                ),
             },
         };
         Self::at(url)
     }
 
     pub(crate) fn at(url: Url) -> anyhow::Result<Self> {
-        Ok(Self { url, client: reqwest::Client::builder().no_proxy().read_timeout(READ_TIMEOUT).build()? })
+        let client = reqwest::Client::builder().no_proxy().read_timeout(READ_TIMEOUT).build()?;
+        Ok(Self { url, token: desk_token()?, client })
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
@@ -137,7 +187,7 @@ impl DeskClient {
 
     async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> anyhow::Result<Response> {
         let mut request = self.client.request(method, self.url.join(path)?);
-        if let Ok(token) = std::env::var("INSUREWATCH_DESK_TOKEN") {
+        if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {
@@ -151,6 +201,11 @@ impl DeskClient {
             }
         })
     }
+}
+
+/// What the desk demands, and its clients show.
+pub(crate) fn desk_token() -> anyhow::Result<Option<String>> {
+    variable_or_file("INSUREWATCH_DESK_TOKEN", "a token")
 }
 
 /// The answer if it is one, else what the desk says against it.

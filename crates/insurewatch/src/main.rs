@@ -2,6 +2,7 @@
 //!
 //! - `cli`: the commands and their options
 //! - `up`: the supervisor that runs the whole lab, each service a process of its own
+//! - `folder`: the folder of a running lab: whose it is, its logs
 //! - `serve`, `process`: one program, in a process of its own; `program`: which there are
 //! - `services`: the services of the chain: what each can be set to, what it must be told, how it starts
 //! - `commands`, `drill`: thin clients of the desk; `lab_file`: how they find it
@@ -20,6 +21,7 @@ mod cli;
 mod commands;
 mod drill;
 mod echo;
+mod folder;
 mod lab_file;
 mod process;
 mod program;

@@ -1,16 +1,19 @@
 //! What every service process needs: its settings followed, its listener, and an end in which nothing is lost.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use chain::Service;
 use service::health::{self, App, CountSpans, Following};
+use service::serve::Serve;
 use settings::active::{self, Seen, Watch};
 use settings::{Active, ConfigError, Environment, Live, Overlay, ProcessEnvironment, Schema};
 use telemetry::Telemetry;
@@ -18,8 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How often the file of active settings is looked at.
-const SETTINGS_POLL: Duration = Duration::from_millis(50);
+const LONGEST_SECRET_BYTES: u64 = 4096;
 /// A port that was just left by a dead predecessor may need a moment.
 const BIND_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -120,7 +122,8 @@ impl Health {
         };
         // Outside the server layer: health polls create no spans.
         let app = health::router(source).merge(routes);
-        Ok(service::serve::run(bind(listen).await?, app, shutdown).await?)
+        Serve::read(&ProcessEnvironment)?.run([(bind(listen).await?, app)], shutdown).await;
+        Ok(())
     }
 }
 
@@ -153,7 +156,7 @@ fn environment(service: Service, active: &Active) -> impl Environment + use<> {
 /// The settings of the file that `INSUREWATCH_SETTINGS` names; without it nothing is ever set.
 fn watch_settings(schema: Schema) -> Watch {
     match std::env::var_os("INSUREWATCH_SETTINGS") {
-        Some(path) => active::watch(path.into(), Arc::new(schema), SETTINGS_POLL),
+        Some(path) => active::watch(path.into(), Arc::new(schema)),
         None => {
             let (sender, never) = watch::channel(Seen::default());
             std::mem::forget(sender);
@@ -201,6 +204,21 @@ pub(crate) fn variable<T: FromStr>(name: &str, allowed: &str) -> anyhow::Result<
             Err(_) => bail!("{name}={value} must be {allowed}"),
         },
         _ => Ok(None),
+    }
+}
+
+/// A variable of this process's environment, or what stands in the file that `NAME_FILE` names, as containers get secrets.
+pub(crate) fn variable_or_file<T: FromStr>(name: &str, allowed: &str) -> anyhow::Result<Option<T>> {
+    let file = format!("{name}_FILE");
+    let (Some(path), None) = (variable::<PathBuf>(&file, "a path")?, std::env::var_os(name)) else {
+        return variable(name, allowed);
+    };
+    let mut text = String::new();
+    let read = File::open(&path).and_then(|file| file.take(LONGEST_SECRET_BYTES).read_to_string(&mut text));
+    read.with_context(|| format!("{file}={} cannot be read", path.display()))?;
+    match text.trim() {
+        "" => bail!("{file}={} names an empty file; allowed: {allowed}", path.display()),
+        text => text.parse().map(Some).map_err(|_| anyhow!("what {file}={} holds must be {allowed}", path.display())),
     }
 }
 

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use chain::Service;
+use desk::guard::backends::Backends;
 use reqwest::Url;
 use scenario::{Catalogue, Scenario};
 use settings::{Active, ProcessEnvironment};
 use telemetry::Telemetry;
 
 use crate::cli::Serve;
+use crate::lab_file::desk_token;
 use crate::process::{bind, shutdown_asked, variable};
 use crate::program::Program;
 use crate::services;
@@ -24,13 +26,14 @@ const TRACE_STORE_BYTES: usize = 64 << 20;
 /// Runs one program until it is told to end.
 pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown_asked(options.supervised)?;
+    let serve = service::serve::Serve::read(&ProcessEnvironment)?;
     let program = options.service;
     let listen = options.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, program.port())));
     match program {
         Program::Service(service) => return services::run(service, listen, shutdown).await,
         Program::TraceContextEcho => {
             let telemetry = Telemetry::init(&ProcessEnvironment)?;
-            service::serve::run(bind(listen).await?, crate::echo::app()?, shutdown).await?;
+            serve.run([(bind(listen).await?, crate::echo::app()?)], shutdown).await;
             telemetry.shutdown().await;
         }
         Program::Desk => {
@@ -38,18 +41,20 @@ pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
             let config = desk_config()?;
             let published = std::env::var("INSUREWATCH_PUBLISHED_ON_LOOPBACK").is_ok_and(|value| value == "1");
             desk::guard::token::check_exposure(listen, config.token.as_ref(), published)?;
-            service::serve::run(bind(listen).await?, desk::app(config)?, shutdown).await?;
+            serve.run([(bind(listen).await?, desk::app(config)?)], shutdown).await;
         }
         Program::TraceStore => {
             telemetry::logs::init(program.name(), None).context("logs cannot be set up")?;
-            let listeners = trace_store::Listeners {
-                grpc: bind(options.otlp_grpc).await?,
-                http: bind(options.otlp_http).await?,
-                query: bind(listen).await?,
-            };
+            let [grpc, http, query] =
+                [bind(options.otlp_grpc).await?, bind(options.otlp_http).await?, bind(listen).await?];
             let bytes = variable("INSUREWATCH_TRACE_STORE_MAX_BYTES", "a number of bytes")?;
             let store = trace_store::Store::new(bytes.unwrap_or(TRACE_STORE_BYTES));
-            trace_store::run(listeners, store, shutdown).await?;
+            let listeners = [
+                (grpc, trace_store::grpc_router(store.clone())),
+                (http, trace_store::otlp_http_app(store.clone())),
+                (query, trace_store::query_app(store)),
+            ];
+            serve.run(listeners, shutdown).await;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -70,6 +75,7 @@ fn desk_config() -> anyhow::Result<desk::Config> {
         let list = std::env::var(name).unwrap_or_default();
         list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     };
+    let configured = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok();
     let active = std::env::var_os("INSUREWATCH_SETTINGS").map_or_else(|| "active.toml".into(), PathBuf::from);
     let catalogue = catalogue()?;
     if let Some(id) = variable::<String>("INSUREWATCH_SCENARIO", "the id of a scenario")? {
@@ -81,10 +87,11 @@ fn desk_config() -> anyhow::Result<desk::Config> {
         active,
         catalogue,
         schema: Arc::new(schema()),
-        allowed_hosts: list("INSUREWATCH_ALLOWED_HOSTS"),
-        token: std::env::var("INSUREWATCH_DESK_TOKEN").ok().and_then(|token| desk::guard::token::Token::new(&token)),
+        backends: Backends::new(configured.as_deref(), list("INSUREWATCH_ALLOWED_BACKENDS")),
+        token: desk_token()?.and_then(|token| desk::guard::token::Token::new(&token)),
         drills: list("INSUREWATCH_DRILLS"),
         grafana: variable("INSUREWATCH_GRAFANA_URL", "an http:// URL")?,
+        grafana_api: variable("INSUREWATCH_GRAFANA_API_URL", "an http:// URL")?,
         lock_reveal: variable("INSUREWATCH_LOCK_REVEAL", "true or false")?.unwrap_or(false),
         traffic_per_second: variable("INSUREWATCH_TRAFFIC_PER_SECOND", "a number")?.unwrap_or(0.0),
     })

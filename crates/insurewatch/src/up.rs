@@ -1,9 +1,10 @@
 //! The supervisor: the whole lab on this machine, each service a process of its own.
 
 use std::fs::{File, OpenOptions};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,12 +18,12 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::cli::Up;
-use crate::lab_file::{DeskClient, LabFile, ProcessEntry};
-use crate::process::shutdown_asked;
+use crate::lab_file::{DeskClient, LabFile, LabName, ProcessEntry};
+use crate::process::{shutdown_asked, variable_or_file};
 use crate::program::Program;
 use crate::serve::{begin, catalogue};
 use crate::services::{self, Needs};
-use crate::{EXIT_BAD_CONFIG, commands};
+use crate::{EXIT_BAD_CONFIG, commands, folder};
 
 /// How long the lab may take to come up.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -38,12 +39,18 @@ const SCHEDULE_DELAY_MS: &str = "200";
 /// Where everything listens.
 #[derive(Debug)]
 struct Ports {
-    services: Vec<(Program, Endpoint)>,
-    otlp_grpc: Endpoint,
-    otlp_http: Endpoint,
+    programs: Vec<(Program, Endpoint)>,
+    /// Of the built-in trace store, if it is needed.
+    otlp: Option<Otlp>,
 }
 
-/// A port of loopback.
+#[derive(Debug)]
+struct Otlp {
+    grpc: Endpoint,
+    http: Endpoint,
+}
+
+/// Where a program listens, and the URL at which this machine finds it.
 #[derive(Clone, Debug)]
 struct Endpoint {
     address: SocketAddr,
@@ -67,7 +74,7 @@ struct Running {
 }
 
 /// The state that `lab.json` shows.
-type SharedLab = Arc<Mutex<LabFile>>;
+pub(crate) type SharedLab = Arc<Mutex<LabFile>>;
 
 pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
@@ -78,36 +85,41 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
 
     std::fs::create_dir_all(data_dir.join("logs")).with_context(|| format!("{} cannot be made", data_dir.display()))?;
     let data_dir = data_dir.canonicalize()?;
-    refuse_second_lab(&data_dir).await?;
+    let _claimed = folder::claim(&data_dir)?;
     begin(&data_dir.join("active.toml"), scenario)?;
 
-    let ports = Ports::choose(options.port_base)?;
+    let lab_name = match &options.lab_name {
+        Some(name) => Some(name.clone()),
+        None => variable_or_file("INSUREWATCH_LAB_NAME", LabName::ALLOWED)?,
+    };
+    let ports = Ports::choose(&options)?;
     let lab = Arc::new(Mutex::new(ports.lab_file(&options)?));
     let mut kept = Vec::new();
     let (bad_config, mut misconfigured) = mpsc::unbounded_channel();
-    for service in Program::started() {
+    let ready = Arc::new(AtomicBool::new(false));
+    for (service, _) in &ports.programs {
         kept.push(keep(
-            service,
-            environment(service, &ports, &options, &data_dir)?,
+            *service,
+            environment(*service, &ports, &options, lab_name.as_ref(), &data_dir)?,
             &ports,
             &data_dir,
             &lab,
-            bad_config.clone(),
+            (bad_config.clone(), ready.clone()),
         )?);
     }
 
     let run = async {
         let desk = wait_until_ready(&lab, &data_dir).await?;
         announce(&lab, &data_dir, began.elapsed());
-        show_first_claim(&desk).await;
+        ready.store(true, Relaxed);
+        tokio::join!(show_first_claim(&desk), folder::keep_tidy(&data_dir, &lab));
         anyhow::Ok(())
     };
     let result = tokio::select! {
-        result = run => match result {
-            Ok(()) => { shutdown.await; Ok(()) }
-            Err(error) => Err(error),
-        },
-        Some(service) = misconfigured.recv() => Err(last_words(&data_dir, service)),
+        result = run => result,
+        Some(service) = misconfigured.recv() => {
+            Err(anyhow::anyhow!("{} cannot start: {}", service.name(), last_words(&log_path(&data_dir, service))))
+        }
         () = &mut shutdown => Ok(()),
     };
     anstream::eprintln!("shutting down: draining requests, flushing spans");
@@ -116,30 +128,21 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// Two labs in one folder would share databases and settings.
-async fn refuse_second_lab(data_dir: &Path) -> anyhow::Result<()> {
-    if let Ok(Some(other)) = LabFile::read(data_dir)
-        && DeskClient::at(other.desk.clone())?.get::<serde_json::Value>("api/lab").await.is_ok()
-    {
-        bail!(
-            "a lab runs in {} already, its desk is {}; another one needs another --data-dir",
-            data_dir.display(),
-            other.desk
-        );
-    }
-    Ok(())
-}
-
 /// What a service is told; the rest of the environment is handed down.
 fn environment(
     program: Program,
     ports: &Ports,
     options: &Up,
+    lab_name: Option<&LabName>,
     data_dir: &Path,
 ) -> anyhow::Result<Vec<(&'static str, String)>> {
     let url = |program| anyhow::Ok(ports.of(program)?.url.to_string());
     let database = |name: &str| format!("sqlite://{}", data_dir.join(format!("{name}.db")).display());
-    let endpoint = options.otlp_endpoint.clone().unwrap_or_else(|| ports.otlp_http.url.to_string());
+    let endpoint = match (&options.otlp_endpoint, &ports.otlp) {
+        (Some(endpoint), _) => endpoint.clone(),
+        (None, Some(built_in)) => built_in.http.url.to_string(),
+        (None, None) => bail!("spans have nowhere to go"),
+    };
     let mut variables = vec![
         ("INSUREWATCH_SETTINGS", data_dir.join("active.toml").display().to_string()),
         ("OTEL_SERVICE_NAME", program.name().to_owned()),
@@ -151,6 +154,11 @@ fn environment(
         // Whatever protocol the environment names, the built-in store is asked as its endpoint is written.
         variables.push(("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf".to_owned()));
         variables.push(("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", String::new()));
+    }
+    if let Some(name) = lab_name {
+        // The last of several with the same key counts.
+        let named = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+        variables.push(("OTEL_RESOURCE_ATTRIBUTES", format!("{named},{}", name.resource_attribute())));
     }
     if std::env::var_os("OTEL_BSP_SCHEDULE_DELAY").is_none() {
         variables.push(("OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS.to_owned()));
@@ -196,16 +204,17 @@ fn keep(
     ports: &Ports,
     data_dir: &Path,
     lab: &SharedLab,
-    bad_config: mpsc::UnboundedSender<Program>,
+    // Whom a configuration that cannot work is told, until the lab is ready.
+    (bad_config, ready): (mpsc::UnboundedSender<Program>, Arc<AtomicBool>),
 ) -> anyhow::Result<Kept> {
     let log_path = log_path(data_dir, service);
     let log = OpenOptions::new().create(true).append(true).open(&log_path);
     let log = log.with_context(|| format!("{} cannot be opened", log_path.display()))?;
     let mut arguments = vec!["serve".to_owned(), service.name().to_owned(), "--supervised".to_owned()];
     arguments.extend(["--listen".to_owned(), ports.of(service)?.address.to_string()]);
-    if service == Program::TraceStore {
-        arguments.extend(["--otlp-grpc".to_owned(), ports.otlp_grpc.address.to_string()]);
-        arguments.extend(["--otlp-http".to_owned(), ports.otlp_http.address.to_string()]);
+    if let (Program::TraceStore, Some(otlp)) = (service, &ports.otlp) {
+        arguments.extend(["--otlp-grpc".to_owned(), otlp.grpc.address.to_string()]);
+        arguments.extend(["--otlp-http".to_owned(), otlp.http.address.to_string()]);
     }
     let executable = std::env::current_exe().context("the running program cannot be found")?;
     let start = move || spawn(&executable, &arguments, &environment, &log);
@@ -225,11 +234,15 @@ fn keep(
             if started.elapsed() >= LIVED {
                 backoff = FIRST_BACKOFF;
             }
-            if restarts == 0 && ended.as_ref().is_ok_and(|status| status.code() == Some(i32::from(EXIT_BAD_CONFIG))) {
+            let gave_up = ended.as_ref().is_ok_and(|status| status.code() == Some(i32::from(EXIT_BAD_CONFIG)));
+            if gave_up && !ready.load(Relaxed) {
                 let _ = bad_config.send(service);
                 return;
             }
-            let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let how = match ended {
+                Ok(_) if gave_up => last_words(&log_path),
+                ended => ended.map_or_else(|error| error.to_string(), |status| status.to_string()),
+            };
             anstream::eprintln!("{} ended ({how}), starting it again; see {}", service.name(), log_path.display());
             note(&lab, &data_dir, service, None, restarts);
             running = loop {
@@ -291,9 +304,7 @@ fn note(lab: &SharedLab, data_dir: &Path, service: Program, pid: Option<u32>, re
         process.pid = pid;
         process.restarts = restarts;
     }
-    if let Err(error) = lab.write(data_dir) {
-        anstream::eprintln!("lab.json cannot be written: {error:#}");
-    }
+    lab.write(data_dir);
 }
 
 async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<DeskClient> {
@@ -322,21 +333,23 @@ async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<De
 }
 
 /// What a service said before it gave up.
-fn last_words(data_dir: &Path, service: Program) -> anyhow::Error {
-    let text = std::fs::read_to_string(log_path(data_dir, service)).unwrap_or_default();
+fn last_words(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
     let words = text.rfind("insurewatch: ").and_then(|at| text.get(at..)).unwrap_or(&text);
-    anyhow::anyhow!("{} cannot start: {}", service.name(), words.trim_start_matches("insurewatch: ").trim())
+    words.trim_start_matches("insurewatch: ").trim().to_owned()
 }
 
 fn announce(lab: &SharedLab, data_dir: &Path, took: Duration) {
     let lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
-    let rows = [
+    let mut rows = vec![
         ("claims go in at", format!("{}claims", lab.front_door)),
         ("desk", lab.desk.to_string()),
         ("traces (Tempo's API)", lab.traces.to_string()),
-        ("OTLP", format!("{} (HTTP), {} (gRPC)", lab.otlp_http, lab.otlp_grpc)),
         ("logs, databases", data_dir.display().to_string()),
     ];
+    if let (Some(http), Some(grpc)) = (&lab.otlp_http, &lab.otlp_grpc) {
+        rows.insert(3, ("OTLP", format!("{http} (HTTP), {grpc} (gRPC)")));
+    }
     for (what, value) in rows {
         anstream::println!("  {what:<21} {value}");
     }
@@ -358,7 +371,7 @@ async fn show_first_claim(desk: &DeskClient) {
         let claim = first.context("no answer came")?;
         let id = claim.claim_id.clone().with_context(|| claim.error.unwrap_or_default())?;
         let report: ClaimReport = desk.get(&format!("api/claims/{id}?wait_ms=10000")).await?;
-        anstream::print!("\n{}", commands::draw(&report));
+        anstream::print!("\n{}", commands::draw(&report, evidence::render));
         anstream::println!(
             "the first claim's traces were received after {:.1} s; Ctrl-C stops the lab",
             began.elapsed().as_secs_f64()
@@ -377,12 +390,16 @@ fn log_path(data_dir: &Path, service: Program) -> PathBuf {
 // === impl Ports ===
 
 impl Ports {
-    /// The usual ports, or those from `base` on; where one is taken, the next free one.
-    fn choose(base: Option<u16>) -> anyhow::Result<Self> {
+    /// The usual ports, or those from `--port-base` on; where one is taken, the next free one.
+    fn choose(options: &Up) -> anyhow::Result<Self> {
         // Kept open until all are chosen, so that none is chosen twice.
+        let desk = options
+            .desk_listen
+            .map(|address| TcpListener::bind(address).with_context(|| format!("the desk cannot listen on {address}")));
+        let desk = desk.transpose()?;
         let mut open = Vec::new();
         let mut choose = |usual: u16, offset: u16| -> anyhow::Result<Endpoint> {
-            let (first, last) = match base {
+            let (first, last) = match options.port_base {
                 Some(0) => (0, 0),
                 base => {
                     let first = base.map_or(usual, |base| base.saturating_add(offset));
@@ -391,24 +408,34 @@ impl Ports {
             };
             for port in first..=last {
                 if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-                    let address = listener.local_addr()?;
+                    let endpoint = Endpoint::at(listener.local_addr()?)?;
                     open.push(listener);
-                    return Ok(Endpoint { address, url: format!("http://{address}/").parse()? });
+                    return Ok(endpoint);
                 }
             }
             bail!("every port from {first} to {last} is taken")
         };
-        let mut services = Vec::new();
-        for service in Program::started() {
-            let offset = if service == Program::TraceStore { 9 } else { service.port() - Program::Desk.port() };
-            services.push((service, choose(service.port(), offset)?));
+        // Who sends spans elsewhere and reads them there needs no store here.
+        let built_in = options.otlp_endpoint.is_none() || options.tempo.is_none();
+        let mut programs = Vec::new();
+        for program in Program::started().into_iter().filter(|program| built_in || *program != Program::TraceStore) {
+            let endpoint = match (program, &desk) {
+                (Program::Desk, Some(listener)) => Endpoint::at(listener.local_addr()?)?,
+                (Program::TraceStore, _) => choose(program.port(), 9)?,
+                _ => choose(program.port(), program.port() - Program::Desk.port())?,
+            };
+            programs.push((program, endpoint));
         }
-        Ok(Self { services, otlp_grpc: choose(4317, 7)?, otlp_http: choose(4318, 8)? })
+        let otlp = match built_in {
+            true => Some(Otlp { grpc: choose(4317, 7)?, http: choose(4318, 8)? }),
+            false => None,
+        };
+        Ok(Self { programs, otlp })
     }
 
-    fn of(&self, service: Program) -> anyhow::Result<&Endpoint> {
-        let found = self.services.iter().find(|(name, _)| *name == service);
-        found.map(|(_, endpoint)| endpoint).with_context(|| format!("{} is not part of the lab", service.name()))
+    fn of(&self, program: Program) -> anyhow::Result<&Endpoint> {
+        let found = self.programs.iter().find(|(name, _)| *name == program);
+        found.map(|(_, endpoint)| endpoint).with_context(|| format!("{} is not part of the lab", program.name()))
     }
 
     fn lab_file(&self, options: &Up) -> anyhow::Result<LabFile> {
@@ -423,10 +450,23 @@ impl Ports {
             desk: url(Program::Desk)?,
             front_door: url(Program::Service(Service::PythonApi))?,
             traces: options.tempo.clone().map_or_else(|| url(Program::TraceStore), Ok)?,
-            otlp_grpc: self.otlp_grpc.url.clone(),
-            otlp_http: self.otlp_http.url.clone(),
+            otlp_grpc: self.otlp.as_ref().map(|otlp| otlp.grpc.url.clone()),
+            otlp_http: self.otlp.as_ref().map(|otlp| otlp.http.url.clone()),
             supervisor_pid: std::process::id(),
-            processes: self.services.iter().map(process).collect(),
+            processes: self.programs.iter().map(process).collect(),
+            stale: false,
         })
+    }
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    fn at(address: SocketAddr) -> anyhow::Result<Self> {
+        let mut reached = address;
+        if address.ip().is_unspecified() {
+            reached.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        Ok(Self { address, url: format!("http://{reached}/").parse()? })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chain::{Place, Step};
+use chain::{Kind, Place, Service};
 use evidence::Expectation;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -29,8 +29,6 @@ pub struct Scenario {
     pub hints: Vec<String>,
     /// What to set.
     pub settings: Settings,
-    /// Whether it looks broken and is not.
-    pub control: bool,
     /// What is broken; absent means healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
@@ -48,6 +46,41 @@ pub struct Fault {
     pub fixes: Vec<Fix>,
     /// What must be seen while it is broken.
     pub broken: Expectation,
+    /// What services log while it is broken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<LogLine>,
+    /// How the same is fixed in real services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub practice: Vec<Practice>,
+}
+
+/// How a fault is fixed in a real service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Practice {
+    /// The runtime, SDK, agent or proxy of which it is true.
+    #[serde(rename = "in", deserialize_with = "filled")]
+    pub stack: String,
+    /// What to do, in a sentence.
+    #[serde(deserialize_with = "filled")]
+    pub text: String,
+    /// Code or configuration, if the sentence does not say all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The page that documents it.
+    #[serde(deserialize_with = "filled")]
+    pub source: String,
+}
+
+/// A line that a service logs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogLine {
+    /// The service.
+    pub service: Service,
+    /// What a line of it contains.
+    #[serde(deserialize_with = "filled")]
+    pub contains: String,
 }
 
 /// Where and why.
@@ -57,9 +90,8 @@ pub struct Cause {
     /// The hop or service that is at fault.
     #[serde(rename = "where")]
     pub place: Place,
-    /// The first of the four diagnostic steps that fails; absent when all four succeed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<Step>,
+    /// What happened there: the first of the four steps that fails, a leak, or what only looks like a break.
+    pub kind: Kind,
     /// The explanation.
     #[serde(deserialize_with = "filled")]
     pub text: String,
@@ -111,7 +143,6 @@ struct Written {
     hints: Vec<Text>,
     #[serde(rename = "settings")]
     _settings: IgnoredAny,
-    control: bool,
     cause: Option<Cause>,
     #[serde(rename = "fixes")]
     _fixes: Vec<CheckedFix>,
@@ -119,6 +150,8 @@ struct Written {
     _broken: IgnoredAny,
     #[serde(rename = "healed")]
     _healed: IgnoredAny,
+    logs: Vec<LogLine>,
+    practice: Vec<Practice>,
 }
 
 /// What a fix must have; [`read_fix`] reads it.
@@ -145,6 +178,12 @@ impl Scenario {
         document.finish(scenario)
     }
 
+    /// Whether it looks broken and is not.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.fault.as_ref().is_some_and(|fault| fault.cause.kind.is_no_break())
+    }
+
     /// The settings of the scenario with `fix` applied.
     #[must_use]
     pub fn fixed(&self, fix: &Fix) -> Settings {
@@ -164,7 +203,6 @@ fn read_scenario(document: &mut Document<'_>, root: &Value<'_>, id: &str, schema
     let healed = read_expectation(document, root, "healed");
     let written = document.read_in_pieces::<Written>(root)?;
     let group = written.group?;
-    check_step(document, root, group, &written);
     Some(Scenario {
         id: id.to_owned(),
         title: written.title.0,
@@ -174,8 +212,13 @@ fn read_scenario(document: &mut Document<'_>, root: &Value<'_>, id: &str, schema
         look: texts(written.look),
         hints: texts(written.hints),
         settings,
-        control: written.control,
-        fault: written.cause.zip(broken).map(|(cause, broken)| Fault { cause, fixes, broken }),
+        fault: written.cause.zip(broken).map(|(cause, broken)| Fault {
+            cause,
+            fixes,
+            broken,
+            logs: written.logs,
+            practice: written.practice,
+        }),
         healed,
     })
 }
@@ -190,7 +233,9 @@ fn read_fix(document: &mut Document<'_>, fix: &Value<'_>, base: &Settings, schem
 fn check_keys(document: &mut Document<'_>, root: &Value<'_>) {
     let table = root.get_ref();
     let healthy = table.get("group").and_then(|group| group.get_ref().as_str()) == Some("healthy");
-    let control = table.get("control").and_then(|control| control.get_ref().as_bool()) == Some(true);
+    let kind =
+        table.get("cause").and_then(|cause| cause.get_ref().get("kind")?.get_ref().as_str()?.parse::<Kind>().ok());
+    let control = kind.is_some_and(Kind::is_no_break);
 
     let mut required = vec!["title", "group", "topic", "symptom", "look"];
     required.extend_from_slice(if healthy { &["healed"] } else { &["settings", "hints", "cause", "broken"] });
@@ -207,21 +252,9 @@ fn check_keys(document: &mut Document<'_>, root: &Value<'_>) {
         }
     }
     for (key, _) in table.as_table().into_iter().flatten() {
-        if healthy && ["settings", "control", "cause", "fixes", "broken"].contains(&key.get_ref().as_ref()) {
+        if healthy && ["settings", "cause", "fixes", "broken", "logs", "practice"].contains(&key.get_ref().as_ref()) {
             document.report(key.span(), format!("`{}` has no place in the group `healthy`", key.get_ref()));
         }
-    }
-}
-
-/// Baggage can go wrong, and a control look wrong, although all four steps succeed; nothing else can.
-fn check_step(document: &mut Document<'_>, root: &Value<'_>, group: Group, written: &Written) {
-    let stepless = written.cause.as_ref().is_some_and(|cause| cause.step.is_none());
-    if stepless
-        && !written.control
-        && group != Group::Baggage
-        && let Some(cause) = root.get_ref().get("cause")
-    {
-        document.report(cause.span(), "`cause`: missing key `step`; only baggage and controls may do without");
     }
 }
 
@@ -262,6 +295,16 @@ fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
 
 fn texts(texts: Vec<Text>) -> Vec<String> {
     texts.into_iter().map(|text| text.0).collect()
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// What can be observed while it is broken, each sentence as the test asks it of the running lab.
+    pub fn observations(&self) -> impl Iterator<Item = String> {
+        let logs = self.logs.iter().map(|line| format!("{} logs `{}`.", line.service, line.contains));
+        self.broken.sentences().into_iter().chain(logs)
+    }
 }
 
 // === impl Group ===

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use chain::Step;
+use chain::Kind;
 use settings::Settings;
 
 use crate::catalogue::Catalogue;
-use crate::file::{Fault, Scenario};
+use crate::file::{Fault, Practice, Scenario};
 
 struct Page<'a>(&'a Catalogue);
 struct Lesson<'a>(&'a Scenario);
@@ -34,8 +34,13 @@ insurewatch scenario set python-api OTEL_PROPAGATORS=tracecontext,baggage
 insurewatch check lab-1-b3-vs-w3c          # is it fixed?
 ```
 
-The four steps of every diagnosis: 1. does the sender **inject**? 2. does the header survive **transit**? 3. does the \
-receiver **extract**? 4. is the context **used**?
+An answer names a place (a hop or a service) and what happened there:
+
+";
+
+const ORIGIN: &str = "
+The topic of a lesson is a competency of the OpenTelemetry Certified Associate exam (before the slash) and what the \
+lesson shows of it (after the slash, our words).
 
 This page is generated from the files in [`scenarios/`](../scenarios); change those.
 ";
@@ -53,6 +58,10 @@ impl Catalogue {
 impl fmt::Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(INTRODUCTION)?;
+        for kind in Kind::ALL {
+            writeln!(f, "- `{}`: {}", kind.name(), kind.meaning())?;
+        }
+        f.write_str(ORIGIN)?;
         let mut group = None;
         for scenario in self.0 {
             if group.replace(scenario.group) != Some(scenario.group) {
@@ -87,28 +96,27 @@ impl fmt::Display for Lesson<'_> {
 
 impl fmt::Display for Answer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scenario: Scenario { settings, control, .. }, fault: Fault { cause, fixes, .. } } = self;
-        if *control {
+        let Self { scenario, fault } = self;
+        let Fault { cause, fixes, practice, .. } = fault;
+        if cause.kind.is_no_break() {
             f.write_str("It looks broken. Is it? No: all four steps succeed.\n\n")?;
         }
-        write!(f, "**Where:** `{}`", cause.place)?;
-        if let Some(step) = cause.step {
-            write!(f, " · **step that fails:** {}", numbered(step))?;
+        write!(f, "**Where:** `{}` · **what:** {}", cause.place, cause.kind)?;
+        write!(f, "\n\n{}\n\nWhat can be observed:\n", cause.text)?;
+        for observation in fault.observations() {
+            write!(f, "\n- {observation}")?;
         }
-        write!(f, "\n\n{}\n\nThe scenario sets:\n\n{}", cause.text, Commands(settings))?;
+        write!(f, "\n\nThe scenario sets:\n\n{}", Commands(&scenario.settings))?;
         for fix in fixes {
             write!(f, "\n\n**Fix:** {}\n\n{}", fix.text, Commands(&fix.settings))?;
         }
+        for Practice { stack, text, code, source } in practice {
+            write!(f, "\n\n**In {stack}:** {text} ([source]({source}))")?;
+            if let Some(code) = code {
+                write!(f, "\n\n```\n{}\n```", code.trim_matches('\n'))?;
+            }
+        }
         Ok(())
-    }
-}
-
-fn numbered(step: Step) -> &'static str {
-    match step {
-        Step::Inject => "1, inject",
-        Step::Transit => "2, transit",
-        Step::Extract => "3, extract",
-        Step::Use => "4, use",
     }
 }
 

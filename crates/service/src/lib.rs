@@ -6,7 +6,8 @@
 //! - [`problem`]: errors as `application/problem+json`
 //! - [`body`]: JSON request bodies, with errors that name the field
 //! - [`health`]: `GET /healthz`
-//! - [`serve`]: a listener, a router and a graceful end
+//! - [`serve`]: every listener: who is answered, what a peer may use up, and a graceful end
+//! - [`hosts`]: under which host names a process answers; `connections`: which one makes room for another
 //! - [`url`]: where other services answer, and where data is kept
 //!
 //! It knows no scenario, and no service but by the rows of the chain.
@@ -14,8 +15,10 @@
 pub mod baggage;
 pub mod body;
 pub mod claim_id;
+mod connections;
 pub mod contract;
 pub mod health;
+pub mod hosts;
 pub mod problem;
 pub mod serve;
 pub mod url;

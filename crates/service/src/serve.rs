@@ -1,21 +1,96 @@
-//! A listener, a router and a graceful end.
+//! Every listener of ours: who is answered, how many connections there may be, how long a peer may take, and an end in
+//! which no request is lost.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, DefaultBodyLimit};
+use axum::http::{Request, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::serve::ListenerExt;
-use axum::{Router, extract::DefaultBodyLimit};
+use axum::response::Response;
+use futures_util::future::join_all;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use settings::{ConfigError, Environment};
 use telemetry::server::Server;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
+use tower::{Service as _, service_fn};
 
+use crate::connections::{Connections, Place, Starved, UnderWay};
+use crate::hosts::{Hosts, refusal};
 use crate::{Problem, claim_id};
 
 /// How long running requests may take after shutdown was asked for.
 const DRAIN_FOR: Duration = Duration::from_secs(5);
+/// How long, then, a request may take that has not arrived yet.
+const LAST_CALL: Duration = Duration::from_secs(1);
+/// How long nobody is accepted after the system could not; it may be short of descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// The largest request body, in bytes: far above any claim.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What all listeners of a process share. Clones share it too.
+#[derive(Clone, Debug)]
+pub struct Serve {
+    hosts: Hosts,
+    limits: Limits,
+    connections: Connections,
+}
+
+/// What a peer may use up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once. Beyond, the one that has waited longest for its peer is closed; while all are busy, the
+    /// newest waits.
+    pub connections: usize,
+    /// How long the head of a connection's first request may take.
+    pub first_head: Duration,
+    /// How long the head of each later one may take, and so how long a connection may be idle. Longer than our clients
+    /// keep theirs (90 s), so that none sends on a connection that is being closed.
+    pub next_head: Duration,
+    /// How long a request body may take as a whole.
+    pub body: Duration,
+}
+
+/// A request body as it arrives.
+struct Arriving {
+    body: Incoming,
+    limit: Duration,
+    /// From the first time that it had to be waited for.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// While it has to be waited for.
+    starved: Option<Starved>,
+    /// Where this request is counted, and where it is told that the body was late.
+    exchange: Arc<Exchange>,
+}
+
+/// One request and its answer.
+struct Exchange {
+    under_way: UnderWay,
+    late: AtomicBool,
+}
+
+/// An answer's body; its request is under way until all of it is written.
+struct Leaving {
+    body: Body,
+    _exchange: Arc<Exchange>,
+}
+
+/// The body did not arrive in time.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the body did not arrive within {} s", .0.as_secs())]
+struct LateBody(Duration);
 
 /// Puts the layers of an instrumented service around its routes: the SERVER span outside, the claim's key inside it.
 pub fn instrumented(routes: Router, server: Server) -> Router {
@@ -29,38 +104,208 @@ pub fn instrumented(routes: Router, server: Server) -> Router {
         .layer(from_fn_with_state(server, telemetry::server::trace))
 }
 
-/// Serves until `shutdown` resolves, then drains running requests, within some seconds.
-///
-/// # Errors
-/// The listener fails.
-pub async fn run(
-    listener: TcpListener,
-    app: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let (ending, mut ended) = tokio::sync::watch::channel(false);
-    let graceful = async move {
-        shutdown.await;
-        let _ = ending.send(true);
+// === impl Serve ===
+
+impl Serve {
+    /// Answers to the names that the environment lists.
+    ///
+    /// # Errors
+    /// One of them is no host name.
+    pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
+        Ok(Self::new(Hosts::read(env)?, Limits::default()))
+    }
+
+    #[must_use]
+    pub fn new(hosts: Hosts, limits: Limits) -> Self {
+        Self { hosts, limits, connections: Connections::new(limits.connections) }
+    }
+
+    /// Serves each router on its listener until `shutdown` resolves, then drains running requests, within some seconds.
+    pub async fn run(
+        &self,
+        listeners: impl IntoIterator<Item = (TcpListener, Router)>,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let (ending, ended) = watch::channel(false);
+        let loops = listeners.into_iter().map(|(listener, app)| self.accept_each(listener, app, ended.clone()));
+        tokio::select! {
+            _ = join_all(loops) => {}
+            () = shutdown => {}
+        }
+        drop(ended);
+        ending.send_replace(true);
+        ending.closed().await;
+    }
+
+    async fn accept_each(&self, listener: TcpListener, app: Router, ended: watch::Receiver<bool>) {
+        loop {
+            let (connection, peer) = self.accept(&listener).await;
+            let place = self.connections.enter().await;
+            tokio::spawn(self.clone().serve(connection, peer, place, app.clone(), ended.clone()));
+        }
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+        loop {
+            match listener.accept().await {
+                Ok((connection, peer)) => {
+                    // Otherwise the last part of an answer waits for the client to acknowledge the first, 40 ms on
+                    // Linux. A connection without the option still works.
+                    let _ = connection.set_nodelay(true);
+                    return (connection, peer);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no connection can be accepted");
+                    self.connections.make_room();
+                    sleep(ACCEPT_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Serves one connection to its end.
+    async fn serve(self, io: TcpStream, peer: SocketAddr, place: Place, app: Router, mut ended: watch::Receiver<bool>) {
+        let limits = self.limits;
+        let connection = Arc::clone(place.connection());
+        let Ok(local) = io.local_addr().map(|address| address.ip()) else { return };
+        let answers = service_fn(move |request| {
+            let under_way = connection.begin();
+            answer(self.clone(), app.clone(), peer, local, under_way, request)
+        });
+        let mut protocols = Builder::new(TokioExecutor::new());
+        protocols.http1().timer(TokioTimer::new()).header_read_timeout(limits.next_head);
+        protocols.http2().timer(TokioTimer::new()).keep_alive_interval(limits.next_head);
+        let serving = protocols.serve_connection(TokioIo::new(io), TowerToHyperService::new(answers));
+        let mut serving = std::pin::pin!(serving);
+        let mut overdue = std::pin::pin!(overdue(&place, limits, ended.clone()));
+        tokio::select! {
+            // How a connection ends is its peer's affair.
+            _ = &mut serving => return,
+            () = &mut overdue => return,
+            // The sender is dropped only after it has sent.
+            _ = ended.wait_for(|ending| *ending) => serving.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            _ = serving => {}
+            () = overdue => {}
+        }
+    }
+}
+
+/// Resolves when a connection is to be closed, whatever its peer still means to send.
+async fn overdue(place: &Place, limits: Limits, mut ended: watch::Receiver<bool>) {
+    let connection = place.connection();
+    let silent = async {
+        // A client that opens a connection ahead of its requests may be quiet for long, but only after the first.
+        if tokio::time::timeout(limits.first_head, connection.asked()).await.is_ok() {
+            std::future::pending().await
+        }
     };
-    // Otherwise the last part of an answer waits for the client to acknowledge the first, 40 ms on Linux. A connection
-    // without the option still works.
-    let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
-    });
-    let server = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(graceful)
-        .into_future();
-    let overdue = async move {
-        // The sender is dropped only after it has sent.
+    let undrained = async {
         let _ = ended.wait_for(|ending| *ending).await;
-        tokio::time::sleep(DRAIN_FOR).await;
+        sleep(LAST_CALL).await;
+        if !connection.waits_for_peer() {
+            sleep(DRAIN_FOR - LAST_CALL).await;
+            tracing::warn!(waited_s = DRAIN_FOR.as_secs(), "a request was still running at shutdown");
+        }
     };
     tokio::select! {
-        result = server => result,
-        () = overdue => {
-            tracing::warn!(waited_s = DRAIN_FOR.as_secs(), "requests were still running at shutdown");
-            Ok(())
+        () = silent => {}
+        () = connection.displaced() => {}
+        () = undrained => {}
+    }
+}
+
+async fn answer(
+    serve: Serve,
+    mut app: Router,
+    peer: SocketAddr,
+    local: IpAddr,
+    under_way: UnderWay,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let exchange = Arc::new(Exchange { under_way, late: AtomicBool::new(false) });
+    let (mut parts, body) = request.into_parts();
+    let content_type = parts.headers.get(header::CONTENT_TYPE).cloned();
+    let response = if let Err(misdirected) = serve.hosts.check(&parts, local) {
+        refusal(content_type.as_ref(), misdirected.into(), tonic::Status::permission_denied)
+    } else {
+        parts.extensions.insert(ConnectInfo(peer));
+        let limit = serve.limits.body;
+        let body = Arriving { body, limit, deadline: None, starved: None, exchange: Arc::clone(&exchange) };
+        let response = app.call(Request::from_parts(parts, Body::new(body))).await?;
+        // Whatever the handler made of a body that broke off.
+        if exchange.late.load(Relaxed) {
+            let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, LateBody(limit).to_string());
+            refusal(content_type.as_ref(), problem, tonic::Status::deadline_exceeded)
+        } else {
+            response
         }
+    };
+    Ok(response.map(|body| Body::new(Leaving { body, _exchange: exchange })))
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // With as many calls to other services, below the usual 1,024 descriptors of a process.
+            connections: 384,
+            first_head: Duration::from_secs(10),
+            next_head: Duration::from_secs(120),
+            body: Duration::from_secs(20),
+        }
+    }
+}
+
+// === impl Arriving ===
+
+impl hyper::body::Body for Arriving {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.starved = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if self.starved.is_none() {
+            self.starved = Some(self.exchange.under_way.starve());
+        }
+        let limit = self.limit;
+        ready!(self.deadline.get_or_insert_with(|| Box::pin(sleep(limit))).as_mut().poll(cx));
+        self.exchange.late.store(true, Relaxed);
+        Poll::Ready(Some(Err(LateBody(limit).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+// === impl Leaving ===
+
+impl hyper::body::Body for Leaving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -13,13 +13,13 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch::{self, Receiver};
 
 use crate::atomic;
+use crate::changes::Changes;
 use crate::document::Document;
 use crate::problem::FileError;
 use crate::schema::Schema;
@@ -137,13 +137,15 @@ impl Active {
     }
 }
 
-/// Watches the file by its content, since bind mounts deliver no events. It reads the file once before it returns;
-/// then a task reads it again every `poll_interval`. A file that turns bad or vanishes leaves the last good settings.
+/// Watches the file by its content. It reads the file once before it returns; then a task reads it again when it may have
+/// changed, at least every second. A file that turns bad or vanishes leaves the last good settings.
 ///
 /// # Panics
 /// Outside a tokio runtime.
 #[must_use]
-pub fn watch(path: PathBuf, schema: Arc<Schema>, poll_interval: Duration) -> Watch {
+pub fn watch(path: PathBuf, schema: Arc<Schema>) -> Watch {
+    // Before the first look, so that no change falls between the two.
+    let mut changes = Changes::of(&path);
     let mut last = read(&path);
     let first = match &last {
         Err(ErrorKind::NotFound) => Seen::default(),
@@ -154,7 +156,7 @@ pub fn watch(path: PathBuf, schema: Arc<Schema>, poll_interval: Duration) -> Wat
         loop {
             tokio::select! {
                 () = sender.closed() => return,
-                () = tokio::time::sleep(poll_interval) => {}
+                () = changes.wait() => {}
             }
             let content = tokio::fs::read_to_string(&path).await.map_err(|error| error.kind());
             if content != last {

@@ -5,7 +5,8 @@
 //! - [`choice!`], [`number!`]: settings with named choices, and whole numbers within a range
 //! - [`live`]: a value that many read and one exchanges
 //! - [`schema`]: which settings each service takes; [`values`]: those that are set
-//! - [`active`]: the one file of active settings, and the watch over it; [`atomic`]: files that are replaced whole
+//! - [`active`]: the one file of active settings, and the watch over it; `changes`: when to look at it again; [`atomic`]:
+//!   files that are replaced whole
 //! - [`document`]: a TOML text whose reader collects every problem; [`problem`]: those, by line and column
 //!
 //! It gives no setting a meaning and has no list of them: each crate declares its own, and the one that sees all
@@ -13,6 +14,7 @@
 
 pub mod active;
 pub mod atomic;
+mod changes;
 mod choice;
 pub mod document;
 pub mod environment;

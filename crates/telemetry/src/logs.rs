@@ -18,6 +18,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt as lines};
 
+/// Foreign text may be long; more of a field than this is cut.
+const LONGEST_FIELD_BYTES: usize = 4096;
+
 /// Writes an event as one line of JSON.
 #[derive(Debug)]
 struct JsonLine {
@@ -78,11 +81,16 @@ where
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name().into(), format!("{value:?}").into());
+        self.record_str(field, &format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().into(), value.into());
+        let end = value.floor_char_boundary(LONGEST_FIELD_BYTES);
+        let text = match value.get(..end) {
+            Some(beginning) if end < value.len() => format!("{beginning}… ({} bytes)", value.len()),
+            _ => value.to_owned(),
+        };
+        self.0.insert(field.name().into(), text.into());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

@@ -4,25 +4,25 @@
 
 use std::io::{self, Write};
 
+use service::hosts::Hosts;
+use service::serve::{Limits, Serve};
 use tokio::net::TcpListener;
-use trace_store::{Listeners, Store, run};
+use trace_store::{Store, grpc_router, otlp_http_app, query_app};
 
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let listen = || TcpListener::bind("127.0.0.1:0");
-    let listeners = Listeners { grpc: listen().await?, http: listen().await?, query: listen().await? };
+    let (grpc, http, query) = (listen().await?, listen().await?, listen().await?);
     let url = |listener: &TcpListener| listener.local_addr().map(|address| format!("http://{address}"));
-    let addresses = serde_json::json!({
-        "grpc": url(&listeners.grpc)?,
-        "http": url(&listeners.http)?,
-        "query": url(&listeners.query)?,
-    });
+    let addresses = serde_json::json!({ "grpc": url(&grpc)?, "http": url(&http)?, "query": url(&query)? });
     writeln!(io::stdout(), "{addresses}")?;
-    run(listeners, Store::new(MAX_BYTES), async {
-        // Without a handler for Ctrl-C the process would end at once, which is the same.
-        let _ = tokio::signal::ctrl_c().await;
-    })
-    .await
+    let store = Store::new(MAX_BYTES);
+    let listeners =
+        [(grpc, grpc_router(store.clone())), (http, otlp_http_app(store.clone())), (query, query_app(store))];
+    // Without a handler for Ctrl-C the process would end at once, which is the same.
+    let shutdown = async { drop(tokio::signal::ctrl_c().await) };
+    Serve::new(Hosts::default(), Limits::default()).run(listeners, shutdown).await;
+    Ok(())
 }

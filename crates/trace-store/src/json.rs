@@ -1,124 +1,217 @@
 //! Protobuf's JSON as Tempo writes it: ids in base64, 64 bit numbers as text, enums by name, defaults left out.
 //!
-//! This is not OTLP/JSON, which writes ids in hex and enums as numbers.
-//! <https://protobuf.dev/programming-guides/json/>
+//! This is not OTLP/JSON, which writes ids in hex and enums as numbers. It is written as it is read, without a tree in
+//! between, which would take many times the text. <https://protobuf.dev/programming-guides/json/>
+
+use std::io::{self, Write};
+use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
+use crate::store::{Batch, StoredTrace};
 use crate::tempopb::{PartialStatus, TraceByIdResponse};
 
-/// A JSON object that leaves out what has its default value.
-#[derive(Default)]
-pub(crate) struct Object(Map<String, Value>);
+/// A JSON text of bounded length.
+#[derive(Debug)]
+pub(crate) struct Json {
+    text: Vec<u8>,
+    max_bytes: usize,
+    is_too_long: bool,
+}
 
-// === impl Object ===
+/// A JSON object that leaves out what has its default value; closed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Object<'j> {
+    json: &'j mut Json,
+    is_empty: bool,
+}
 
-impl Object {
-    pub(crate) fn set(mut self, key: &str, value: Value) -> Self {
-        self.0.insert(key.to_owned(), value);
-        self
+// === impl Json ===
+
+impl Json {
+    pub(crate) const fn new(max_bytes: usize) -> Self {
+        Self { text: Vec::new(), max_bytes, is_too_long: false }
     }
 
-    pub(crate) fn option(self, key: &str, value: Option<Value>) -> Self {
-        match value {
-            Some(value) => self.set(key, value),
-            None => self,
+    /// The text; `None` if it would have been longer than it may be.
+    pub(crate) fn into_bytes(self) -> Option<Vec<u8>> {
+        (!self.is_too_long).then_some(self.text)
+    }
+
+    pub(crate) fn object(&mut self) -> Object<'_> {
+        self.put(b"{");
+        Object { json: self, is_empty: true }
+    }
+
+    pub(crate) fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut item: impl FnMut(&mut Self, T)) {
+        self.put(b"[");
+        for (index, it) in items.into_iter().enumerate() {
+            if index > 0 {
+                self.put(b",");
+            }
+            if self.is_too_long {
+                break;
+            }
+            item(self, it);
         }
+        self.put(b"]");
     }
 
-    pub(crate) fn text(self, key: &str, text: &str) -> Self {
-        self.option(key, (!text.is_empty()).then(|| text.into()))
+    fn value(&mut self, value: impl Serialize) {
+        // What is too long was noted where it was.
+        let _ = serde_json::to_writer(self, &value);
     }
 
-    pub(crate) fn u32(self, key: &str, number: u32) -> Self {
-        self.option(key, (number != 0).then(|| number.into()))
-    }
-
-    pub(crate) fn u64(self, key: &str, number: u64) -> Self {
-        self.option(key, (number != 0).then(|| number.to_string().into()))
-    }
-
-    pub(crate) fn list<T>(self, key: &str, items: &[T], item: impl Fn(&T) -> Value) -> Self {
-        self.option(key, (!items.is_empty()).then(|| items.iter().map(item).collect()))
-    }
-
-    fn bytes(self, key: &str, bytes: &[u8]) -> Self {
-        self.text(key, &BASE64_STANDARD.encode(bytes))
+    fn put(&mut self, bytes: &[u8]) {
+        self.is_too_long |= self.text.len() + bytes.len() > self.max_bytes;
+        if !self.is_too_long {
+            self.text.extend_from_slice(bytes);
+        }
     }
 }
 
-impl From<Object> for Value {
-    fn from(object: Object) -> Self {
-        Self::Object(object.0)
+impl Write for Json {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes);
+        if self.is_too_long { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// === impl Object ===
+
+impl Object<'_> {
+    /// Where to write the value of a key.
+    pub(crate) fn field(&mut self, key: &str) -> &mut Json {
+        if !std::mem::replace(&mut self.is_empty, false) {
+            self.json.put(b",");
+        }
+        self.json.value(key);
+        self.json.put(b":");
+        self.json
+    }
+
+    pub(crate) fn set(mut self, key: &str, value: impl Serialize) -> Self {
+        self.field(key).value(value);
+        self
+    }
+
+    pub(crate) fn text(self, key: &str, text: &str) -> Self {
+        if text.is_empty() { self } else { self.set(key, text) }
+    }
+
+    pub(crate) fn u32(self, key: &str, number: u32) -> Self {
+        if number == 0 { self } else { self.set(key, number) }
+    }
+
+    pub(crate) fn u64(self, key: &str, number: u64) -> Self {
+        if number == 0 { self } else { self.set(key, number.to_string()) }
+    }
+
+    pub(crate) fn list<T>(mut self, key: &str, items: &[T], item: impl Fn(&mut Json, &T)) -> Self {
+        if !items.is_empty() {
+            self.field(key).list(items, item);
+        }
+        self
+    }
+
+    fn some<T>(mut self, key: &str, value: Option<T>, write: impl FnOnce(&mut Json, T)) -> Self {
+        if let Some(value) = value {
+            write(self.field(key), value);
+        }
+        self
+    }
+
+    fn bytes(self, key: &str, bytes: &[u8]) -> Self {
+        if bytes.is_empty() { self } else { self.set(key, BASE64_STANDARD.encode(bytes)) }
+    }
+
+    /// A number without a name stays a number.
+    fn name(self, key: &str, number: i32, name: impl Fn(i32) -> Option<&'static str>) -> Self {
+        match (number, name(number)) {
+            (0, _) => self,
+            (_, Some(name)) => self.set(key, name),
+            (number, None) => self.set(key, number),
+        }
+    }
+}
+
+impl Drop for Object<'_> {
+    fn drop(&mut self) {
+        self.json.put(b"}");
     }
 }
 
 // === messages ===
 
-pub(crate) fn trace_by_id_response(response: &TraceByIdResponse) -> Value {
-    let trace = response.trace.as_ref().map(|trace| trace_object("resourceSpans", &trace.resource_spans));
-    let metrics = response.metrics.map(|metrics| Object::default().u64("inspectedBytes", metrics.inspected_bytes));
+/// The answer, with this trace in place of its own.
+pub(crate) fn trace_by_id_response(json: &mut Json, response: &TraceByIdResponse, trace: Option<&StoredTrace>) {
+    let mut object = json.object();
+    match trace {
+        Some(trace) => self::trace(object.field("trace"), "resourceSpans", trace),
+        None => drop(object.field("trace").object()),
+    }
+    if let Some(metrics) = response.metrics {
+        object.field("metrics").object().u64("inspectedBytes", metrics.inspected_bytes);
+    }
     let is_partial = response.status == PartialStatus::Partial as i32;
-    Object::default()
-        .option("trace", trace)
-        .option("metrics", metrics.map(Value::from))
-        .option("status", is_partial.then(|| "PARTIAL".into()))
-        .text("message", &response.message)
-        .into()
+    object.text("status", if is_partial { "PARTIAL" } else { "" }).text("message", &response.message);
 }
 
 /// A `tempopb.Trace`; Tempo calls its list `batches` in v1 and `resourceSpans` in v2.
-pub(crate) fn trace_object(list_key: &str, resource_spans: &[ResourceSpans]) -> Value {
-    Object::default().list(list_key, resource_spans, resource_spans_object).into()
+pub(crate) fn trace(json: &mut Json, list_key: &str, trace: &StoredTrace) {
+    let resources = trace.by_resource().collect::<Vec<_>>();
+    json.object().list(list_key, &resources, |json, batches| resource_spans(json, batches));
 }
 
-fn resource_spans_object(spans: &ResourceSpans) -> Value {
-    Object::default()
-        .option("resource", spans.resource.as_ref().map(resource))
-        .list("scopeSpans", &spans.scope_spans, scope_spans)
-        .text("schemaUrl", &spans.schema_url)
-        .into()
+/// Batches that came from one resource.
+fn resource_spans(json: &mut Json, batches: &[Arc<Batch>]) {
+    let Some(first) = batches.first() else { return };
+    json.object()
+        .some("resource", first.resource.resource.as_ref(), resource)
+        .list("scopeSpans", batches, |json, batch| scope_spans(json, batch))
+        .text("schemaUrl", &first.resource.schema_url);
 }
 
-fn resource(resource: &Resource) -> Value {
-    Object::default()
+fn resource(json: &mut Json, resource: &Resource) {
+    json.object()
         .list("attributes", &resource.attributes, key_value)
-        .u32("droppedAttributesCount", resource.dropped_attributes_count)
-        .into()
+        .u32("droppedAttributesCount", resource.dropped_attributes_count);
 }
 
-fn scope_spans(spans: &ScopeSpans) -> Value {
-    Object::default()
-        .option("scope", spans.scope.as_ref().map(scope))
-        .list("spans", &spans.spans, span)
-        .text("schemaUrl", &spans.schema_url)
-        .into()
+fn scope_spans(json: &mut Json, batch: &Batch) {
+    json.object()
+        .some("scope", batch.scope.scope.as_ref(), scope)
+        .list("spans", &batch.spans, span)
+        .text("schemaUrl", &batch.scope.schema_url);
 }
 
-fn scope(scope: &InstrumentationScope) -> Value {
-    Object::default()
+fn scope(json: &mut Json, scope: &InstrumentationScope) {
+    json.object()
         .text("name", &scope.name)
         .text("version", &scope.version)
         .list("attributes", &scope.attributes, key_value)
-        .u32("droppedAttributesCount", scope.dropped_attributes_count)
-        .into()
+        .u32("droppedAttributesCount", scope.dropped_attributes_count);
 }
 
-fn span(span: &Span) -> Value {
-    Object::default()
+fn span(json: &mut Json, span: &Span) {
+    json.object()
         .bytes("traceId", &span.trace_id)
         .bytes("spanId", &span.span_id)
         .text("traceState", &span.trace_state)
         .bytes("parentSpanId", &span.parent_span_id)
         .u32("flags", span.flags)
         .text("name", &span.name)
-        .option("kind", enum_name(span.kind, |kind| SpanKind::try_from(kind).ok().map(|kind| kind.as_str_name())))
+        .name("kind", span.kind, |kind| SpanKind::try_from(kind).ok().map(|kind| kind.as_str_name()))
         .u64("startTimeUnixNano", span.start_time_unix_nano)
         .u64("endTimeUnixNano", span.end_time_unix_nano)
         .list("attributes", &span.attributes, key_value)
@@ -127,75 +220,70 @@ fn span(span: &Span) -> Value {
         .u32("droppedEventsCount", span.dropped_events_count)
         .list("links", &span.links, link)
         .u32("droppedLinksCount", span.dropped_links_count)
-        .option("status", span.status.as_ref().map(status))
-        .into()
+        .some("status", span.status.as_ref(), status);
 }
 
-fn event(event: &Event) -> Value {
-    Object::default()
+fn event(json: &mut Json, event: &Event) {
+    json.object()
         .u64("timeUnixNano", event.time_unix_nano)
         .text("name", &event.name)
         .list("attributes", &event.attributes, key_value)
-        .u32("droppedAttributesCount", event.dropped_attributes_count)
-        .into()
+        .u32("droppedAttributesCount", event.dropped_attributes_count);
 }
 
-fn link(link: &Link) -> Value {
-    Object::default()
+fn link(json: &mut Json, link: &Link) {
+    json.object()
         .bytes("traceId", &link.trace_id)
         .bytes("spanId", &link.span_id)
         .text("traceState", &link.trace_state)
         .list("attributes", &link.attributes, key_value)
         .u32("droppedAttributesCount", link.dropped_attributes_count)
-        .u32("flags", link.flags)
-        .into()
+        .u32("flags", link.flags);
 }
 
-fn status(status: &Status) -> Value {
-    Object::default()
+fn status(json: &mut Json, status: &Status) {
+    json.object()
         .text("message", &status.message)
-        .option("code", enum_name(status.code, |code| StatusCode::try_from(code).ok().map(|code| code.as_str_name())))
-        .into()
+        .name("code", status.code, |code| StatusCode::try_from(code).ok().map(|code| code.as_str_name()));
 }
 
-/// The default is left out, a number without a name stays a number.
-fn enum_name(number: i32, name: impl Fn(i32) -> Option<&'static str>) -> Option<Value> {
-    (number != 0).then(|| name(number).map_or_else(|| number.into(), Value::from))
+fn key_value(json: &mut Json, pair: &KeyValue) {
+    json.object().text("key", &pair.key).some("value", pair.value.as_ref(), any_value);
 }
 
-pub(crate) fn key_value(pair: &KeyValue) -> Value {
-    Object::default().text("key", &pair.key).option("value", pair.value.as_ref().map(any_value)).into()
-}
-
-fn any_value(value: &AnyValue) -> Value {
-    value.value.as_ref().map_or_else(|| json!({}), any_value_inner)
-}
-
-/// One of protobuf's `oneof` is always written, be it the default or not.
-pub(crate) fn any_value_inner(value: &any_value::Value) -> Value {
-    match value {
-        any_value::Value::StringValue(text) => json!({ "stringValue": text }),
-        any_value::Value::BoolValue(flag) => json!({ "boolValue": flag }),
-        any_value::Value::IntValue(number) => json!({ "intValue": number.to_string() }),
-        any_value::Value::DoubleValue(number) => json!({ "doubleValue": double(*number) }),
-        any_value::Value::BytesValue(bytes) => json!({ "bytesValue": BASE64_STANDARD.encode(bytes) }),
-        any_value::Value::ArrayValue(array) => {
-            json!({ "arrayValue": Value::from(Object::default().list("values", &array.values, any_value)) })
-        }
-        any_value::Value::KvlistValue(list) => {
-            json!({ "kvlistValue": Value::from(Object::default().list("values", &list.values, key_value)) })
-        }
-        // An index into a string table that traces do not have; Tempo does not know the field.
-        any_value::Value::StringValueStrindex(_) => json!({}),
+fn any_value(json: &mut Json, value: &AnyValue) {
+    match &value.value {
+        Some(value) => any_value_inner(json, value),
+        None => drop(json.object()),
     }
 }
 
-fn double(number: f64) -> Value {
+/// One of protobuf's `oneof` is always written, be it the default or not.
+pub(crate) fn any_value_inner(json: &mut Json, value: &any_value::Value) {
+    let mut object = json.object();
+    match value {
+        any_value::Value::StringValue(text) => object.field("stringValue").value(text),
+        any_value::Value::BoolValue(flag) => object.field("boolValue").value(flag),
+        any_value::Value::IntValue(number) => object.field("intValue").value(number.to_string()),
+        any_value::Value::DoubleValue(number) => double(object.field("doubleValue"), *number),
+        any_value::Value::BytesValue(bytes) => object.field("bytesValue").value(BASE64_STANDARD.encode(bytes)),
+        any_value::Value::ArrayValue(array) => {
+            object.field("arrayValue").object().list("values", &array.values, any_value);
+        }
+        any_value::Value::KvlistValue(list) => {
+            object.field("kvlistValue").object().list("values", &list.values, key_value);
+        }
+        // An index into a string table that traces do not have; Tempo does not know the field.
+        any_value::Value::StringValueStrindex(_) => {}
+    }
+}
+
+fn double(json: &mut Json, number: f64) {
     if number.is_nan() {
-        "NaN".into()
+        json.value("NaN");
     } else if number.is_infinite() {
-        if number > 0.0 { "Infinity".into() } else { "-Infinity".into() }
+        json.value(if number > 0.0 { "Infinity" } else { "-Infinity" });
     } else {
-        number.into()
+        json.value(number);
     }
 }

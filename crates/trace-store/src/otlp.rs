@@ -27,7 +27,6 @@ use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompre
 use tonic::codegen::BoxFuture;
 use tonic::server::{Grpc, UnaryService};
 
-use crate::json::Object;
 use crate::receive::{ReceiveError, Refuse, receive};
 use crate::size;
 pub use crate::size::MAX_REQUEST_BYTES;
@@ -292,12 +291,11 @@ impl Format {
         let body = match self {
             Self::Protobuf => ExportTraceServiceResponse { partial_success }.encode_to_vec(),
             Self::Json => {
-                let partial_success = partial_success.map(|partial| {
-                    json!({ "rejectedSpans": partial.rejected_spans.to_string(), "errorMessage": partial.error_message })
+                let answer = partial_success.map_or_else(|| json!({}), |partial| {
+                    let rejected = partial.rejected_spans.to_string();
+                    json!({ "partialSuccess": { "rejectedSpans": rejected, "errorMessage": partial.error_message } })
                 });
-                serde_json::Value::from(Object::default().option("partialSuccess", partial_success))
-                    .to_string()
-                    .into_bytes()
+                answer.to_string().into_bytes()
             }
         };
         self.response(StatusCode::OK, body)

@@ -2,28 +2,25 @@
 //!
 //! <https://grafana.com/docs/tempo/latest/api_docs/>; where the page is silent, the source of Tempo 3.0 was followed.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::num::ParseIntError;
 
+use axum::Router;
 use axum::extract::{Path, Query as UrlQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as SpanStatus;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, TracesData};
-use prost::Message;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
+use prost::Message as _;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use crate::index::{Scalar, Term};
-use crate::json::{self, Object};
+use crate::json::{self, Json};
 use crate::read::{Answer, Deadline, ReadError, Readers};
-use crate::store::{Counters, ParseTraceIdError, Store, StoredTrace};
+use crate::store::{Batch, Counters, ParseTraceIdError, Store, StoredTrace, begin_field};
 use crate::tempopb::{PartialStatus, TraceByIdMetrics, TraceByIdResponse};
 use crate::traceql::{self, MAX_CONDITIONS, Query, QueryError};
 
@@ -36,12 +33,13 @@ const DEFAULT_SPANS_PER_SPAN_SET: u32 = 3;
 /// Tempo's default.
 const MAX_SPANS_PER_SPAN_SET: u32 = 100;
 /// The longest answer of a search, in bytes.
-const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// Bytes of JSON around the attributes of a span that was found.
-const SPAN_JSON_BYTES: usize = 128;
+const MAX_ANSWER_BYTES: usize = 8 << 20;
+/// The answer of a lookup may be as long without having room before it is made.
+const SMALL_ANSWER_BYTES: usize = 1 << 20;
 /// Tags that do not stand for an attribute that equals their value.
 const FIELD_TAGS: [&str; 5] = ["root.service.name", "root.name", "service.name", "name", "status.code"];
 const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/protobuf";
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Tempo's HTTP API, as far as the lab uses it. Errors are `text/plain` with status 400, as Tempo's.
@@ -53,7 +51,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 ///   overlap), `limit` (at most 10,000), `spss` (at most 100). Newest trace first, always JSON. As in Tempo, trace ids are without leading zeros, and a
 ///   tag compares with text only: `name`, `service.name`, `root.name` and `root.service.name` contain it, `status.code`
 ///   and attributes of spans and resources equal it. Each tag may match another span of the trace.
-///   At most 32 conditions or tags, and 16 MiB of answer.
+///   At most 32 conditions or tags, and 8 MiB of answer.
 /// - `GET /api/echo` and `GET /ready`: for probes. `GET /status`: the [`Counters`] as JSON, which Tempo does not have.
 ///
 /// Lookups and searches run on threads that may block, four at a time, and for three seconds at most: beyond that the
@@ -80,6 +78,8 @@ enum LookupError {
     End(ParseIntError),
     #[error("http parameter start must be before end. received start={start} end={end}")]
     Window { start: i64, end: i64 },
+    #[error("the trace is longer than {0} bytes in JSON: ask for `Accept: application/protobuf`")]
+    TooLong(usize),
     #[error(transparent)]
     Read(#[from] ReadError),
 }
@@ -145,10 +145,6 @@ struct Search {
     spans_per_span_set: usize,
 }
 
-/// JSON that is no longer than [`MAX_ANSWER_BYTES`].
-#[derive(Debug, Default)]
-struct Body(Vec<u8>);
-
 #[derive(Debug)]
 enum Filter {
     Spans(Query),
@@ -181,13 +177,19 @@ async fn trace_v1(
     headers: HeaderMap,
 ) -> Result<Response, LookupError> {
     parameters.check()?;
-    let id = id.parse()?;
-    let lookup = move |store: &Store, _| {
-        let Some(trace) = store.trace(id) else { return Ok(Answer::default()) };
-        let trace = TracesData { resource_spans: trace.to_resource_spans() };
-        Ok(answer(&headers, &trace, |trace| json::trace_object("batches", &trace.resource_spans)))
+    let Some(trace) = readers.store.trace(id.parse()?) else { return Ok(StatusCode::NOT_FOUND.into_response()) };
+    let max_bytes = longest(Some(&trace));
+    let lookup = move |_: &Store, _| {
+        if wants_protobuf(&headers) {
+            let mut body = Vec::with_capacity(trace.encoded_len());
+            trace.encode(&mut body);
+            return Ok(Answer { content_type: PROTOBUF, body: Some(body) });
+        }
+        let mut json = Json::new(max_bytes);
+        json::trace(&mut json, "batches", &trace);
+        in_json(json, LookupError::TooLong(max_bytes))
     };
-    readers.read(lookup).await
+    readers.read(reserved(max_bytes), lookup).await
 }
 
 async fn trace_v2(
@@ -197,39 +199,53 @@ async fn trace_v2(
     headers: HeaderMap,
 ) -> Result<Response, LookupError> {
     parameters.check()?;
-    let id = id.parse()?;
+    let trace = readers.store.trace(id.parse()?);
+    let max_bytes = longest(trace.as_ref());
     let lookup = move |store: &Store, _| {
-        let trace = store.trace(id);
         let mut response = TraceByIdResponse {
-            trace: Some(TracesData {
-                resource_spans: trace.as_ref().map(StoredTrace::to_resource_spans).unwrap_or_default(),
-            }),
             metrics: Some(TraceByIdMetrics { inspected_bytes: trace.as_ref().map_or(0, |trace| trace.bytes as u64) }),
             ..TraceByIdResponse::default()
         };
-        if trace.is_some_and(|trace| trace.is_partial) {
+        if trace.as_ref().is_some_and(|trace| trace.is_partial) {
             response.set_status(PartialStatus::Partial);
             let max_bytes = store.limits().max_trace_bytes;
             response.message = format!("Trace exceeds maximum size of {max_bytes} bytes, a partial trace is returned");
         }
-        Ok(answer(&headers, &response, json::trace_by_id_response))
+        if wants_protobuf(&headers) {
+            let length = trace.as_ref().map_or(0, StoredTrace::encoded_len);
+            let mut body = Vec::with_capacity(length + response.encoded_len() + 16);
+            begin_field(1, length, &mut body);
+            trace.iter().for_each(|trace| trace.encode(&mut body));
+            response.encode_raw(&mut body);
+            return Ok(Answer { content_type: PROTOBUF, body: Some(body) });
+        }
+        let mut json = Json::new(max_bytes);
+        json::trace_by_id_response(&mut json, &response, trace.as_ref());
+        in_json(json, LookupError::TooLong(max_bytes))
     };
-    readers.read(lookup).await
+    readers.read(reserved(max_bytes), lookup).await
 }
 
 /// As Tempo does, protobuf if it is named anywhere in `Accept`, without regard to weights.
-fn answer<M: Message>(headers: &HeaderMap, message: &M, to_json: impl Fn(&M) -> Value) -> Answer {
-    const PROTOBUF: &str = "application/protobuf";
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accept.contains(PROTOBUF) {
-        Answer { content_type: PROTOBUF, body: Some(message.encode_to_vec()) }
-    } else {
-        Answer { content_type: JSON, body: Some(to_json(message).to_string().into_bytes()) }
-    }
+fn wants_protobuf(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default().contains(PROTOBUF)
 }
 
-async fn status(State(readers): State<Readers>) -> Json<Counters> {
-    Json(readers.store.counters())
+/// How long the JSON of a trace may be: what a trace is charged is more than its usual JSON takes.
+fn longest(trace: Option<&StoredTrace>) -> usize {
+    trace.map_or(0, |trace| trace.bytes).max(SMALL_ANSWER_BYTES)
+}
+
+const fn reserved(max_bytes: usize) -> usize {
+    if max_bytes > SMALL_ANSWER_BYTES { max_bytes } else { 0 }
+}
+
+fn in_json<E>(json: Json, too_long: E) -> Result<Answer, E> {
+    json.into_bytes().map(|body| Answer { content_type: JSON, body: Some(body) }).ok_or(too_long)
+}
+
+async fn status(State(readers): State<Readers>) -> axum::Json<Counters> {
+    axum::Json(readers.store.counters())
 }
 
 // === impl LookupParameters ===
@@ -265,7 +281,7 @@ async fn search(
     UrlQuery(parameters): UrlQuery<SearchParameters>,
 ) -> Result<Response, SearchError> {
     let search = Search::try_from(parameters)?;
-    readers.read(move |store, deadline| search.answer(store, deadline)).await
+    readers.read(0, move |store, deadline| search.answer(store, deadline)).await
 }
 
 // === impl Search ===
@@ -334,23 +350,18 @@ impl Search {
             }
         }
         self.keep_newest(&mut found);
-        let mut body = Body::default();
-        body.0.push(b'{');
-        for (index, found) in found.iter().enumerate() {
-            deadline.check()?;
-            body.0.extend_from_slice(if index == 0 { b"\"traces\":[" } else { b"," });
-            let room = MAX_ANSWER_BYTES.saturating_sub(body.0.len());
-            body.push(&self.trace(&found.trace, room)?)?;
-        }
-        body.0.extend_from_slice(if found.is_empty() { b"\"metrics\":" } else { b"],\"metrics\":" });
-        let metrics = Object::default()
-            .u32("inspectedTraces", held.traces_held.try_into().unwrap_or(u32::MAX))
-            .u64("inspectedBytes", held.bytes_held)
-            .u32("completedJobs", 1)
-            .u32("totalJobs", 1);
-        body.push(&metrics.into())?;
-        body.0.push(b'}');
-        Ok(Answer { content_type: JSON, body: Some(body.0) })
+        let mut json = Json::new(MAX_ANSWER_BYTES);
+        let mut answer = json.object().list("traces", &found, |json, found| {
+            if deadline.check().is_ok() {
+                self.trace(json, &found.trace);
+            }
+        });
+        let metrics = answer.field("metrics").object();
+        let metrics = metrics.u32("inspectedTraces", held.traces_held.try_into().unwrap_or(u32::MAX));
+        drop(metrics.u64("inspectedBytes", held.bytes_held).u32("completedJobs", 1).u32("totalJobs", 1));
+        drop(answer);
+        deadline.check()?;
+        in_json(json, SearchError::TooLong)
     }
 
     fn find(&self, trace: StoredTrace) -> Option<Found> {
@@ -370,78 +381,52 @@ impl Search {
         found.truncate(self.limit);
     }
 
-    /// `room`: how many bytes the answer may still grow.
-    fn trace(&self, trace: &StoredTrace, room: usize) -> Result<Value, SearchError> {
+    fn trace(&self, json: &mut Json, trace: &StoredTrace) {
         let summary = Summary::of(trace);
         let (root_service, root_name) = summary.root.unwrap_or_default();
         let duration_millis = summary.end_unix_nanos.saturating_sub(summary.start_unix_nanos) / 1_000_000;
-        let services = summary.services.iter().map(|(service, (spans, errors))| {
-            ((*service).to_owned(), Object::default().u32("spanCount", *spans).u32("errorCount", *errors).into())
-        });
-        let object = Object::default()
+        let mut object = json
+            .object()
             .text("traceID", trace.id.to_string().trim_start_matches('0'))
             .text("rootServiceName", if root_service.is_empty() { ROOT_NOT_RECEIVED } else { root_service })
             .text("rootTraceName", root_name)
             .u64("startTimeUnixNano", summary.start_unix_nanos)
             .u32("durationMs", duration_millis.try_into().unwrap_or(u32::MAX));
-        let Filter::Spans(query) = &self.filter else { return Ok(object.into()) };
-        let span_set = self.span_set(query, trace, room)?;
-        let object = object
-            .set("spanSet", span_set.clone())
-            .set("spanSets", json!([span_set]))
-            .set("serviceStats", Value::Object(services.collect()));
-        Ok(object.into())
-    }
-
-    fn span_set(&self, query: &Query, trace: &StoredTrace, mut room: usize) -> Result<Value, SearchError> {
+        let Filter::Spans(query) = &self.filter else { return };
         let (mut shown, mut matched) = (Vec::new(), 0_u32);
         for (batch, span) in trace.spans().filter(|(batch, span)| query.matches(&batch.resource, span)) {
             matched = matched.saturating_add(1);
             if shown.len() < self.spans_per_span_set {
-                let attributes = query.asked_attributes(&batch.resource, span);
-                let bytes = attributes.iter().map(|(key, value)| key.len() + value.encoded_len()).sum::<usize>();
-                // It stands there twice.
-                room = room.checked_sub(2 * (bytes + SPAN_JSON_BYTES)).ok_or(SearchError::TooLong)?;
-                shown.push(span_object(query, span, &attributes));
+                shown.push((batch, span));
             }
         }
-        Ok(Object::default().set("spans", shown.into()).u32("matched", matched).into())
+        let span_set = |json: &mut Json| {
+            let spans = |json: &mut Json, (batch, span): (&Batch, &Span)| found_span(json, query, batch, span);
+            let mut object = json.object();
+            object.field("spans").list(shown.iter().copied(), spans);
+            object.u32("matched", matched);
+        };
+        span_set(object.field("spanSet"));
+        object.field("spanSets").list([()], |json, ()| span_set(json));
+        let mut services = object.field("serviceStats").object();
+        for (service, (spans, errors)) in &summary.services {
+            services.field(service).object().u32("spanCount", *spans).u32("errorCount", *errors);
+        }
     }
 }
 
-fn span_object(query: &Query, span: &Span, attributes: &[(&str, Cow<'_, any_value::Value>)]) -> Value {
+fn found_span(json: &mut Json, query: &Query, batch: &Batch, span: &Span) {
     let id = span.span_id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    Object::default()
+    let attributes = query.asked_attributes(&batch.resource, span);
+    json.object()
         .text("spanID", &id)
         .text("name", if query.asks_name() { &span.name } else { "" })
         .u64("startTimeUnixNano", span.start_time_unix_nano)
         .u64("durationNanos", span.end_time_unix_nano.saturating_sub(span.start_time_unix_nano))
-        .list("attributes", attributes, |(key, value)| {
-            Object::default().text("key", key).set("value", json::any_value_inner(value)).into()
-        })
-        .into()
-}
-
-// === impl Body ===
-
-impl Body {
-    fn push(&mut self, value: &Value) -> Result<(), SearchError> {
-        serde_json::to_writer(self, value).map_err(|_| SearchError::TooLong)
-    }
-}
-
-impl Write for Body {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_ANSWER_BYTES {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+        .list("attributes", &attributes, |json, (key, value)| {
+            let mut object = json.object().text("key", key);
+            json::any_value_inner(object.field("value"), value);
+        });
 }
 
 // === impl Summary ===

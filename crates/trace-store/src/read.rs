@@ -13,7 +13,7 @@ use tokio::time::timeout_at;
 use crate::receive::FREE_BYTES;
 use crate::store::Store;
 
-/// All answers together that clients have not taken yet; small ones are free.
+/// All answers together that are being made or that clients have not taken yet; small ones are free.
 const MAX_SENDING_BYTES: usize = 32 << 20;
 /// How many reads run at once; the others wait.
 const MAX_READS: usize = 4;
@@ -74,30 +74,40 @@ impl Readers {
         }
     }
 
-    /// Runs `read` on a thread that may block, as soon as it is its turn, which ends when there is room for the answer.
+    /// Runs `read` on a thread that may block, as soon as it is its turn, which ends when there is room for the answer. An
+    /// answer that may be large has `reserved_bytes` of room before it is made.
     pub(crate) async fn read<E: From<ReadError> + Send + 'static>(
         &self,
+        reserved_bytes: usize,
         read: impl FnOnce(&Store, Deadline) -> Result<Answer, E> + Send + 'static,
     ) -> Result<Response, E> {
         let deadline = Instant::now() + self.max_time;
         let turn = timeout_at(deadline.into(), Arc::clone(&self.turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(ReadError::Busy.into()) };
+        let mut room = self.room(reserved_bytes, deadline).await?;
         let store = self.store.clone();
         // The thread keeps the turn even if the client has gone.
         let reading = spawn_blocking(move || (read(&store, Deadline(deadline)), turn));
         let Ok((answer, _turn)) = reading.await else { return Err(ReadError::Failed.into()) };
         let Answer { content_type, body } = answer?;
         let Some(body) = body else { return Ok(StatusCode::NOT_FOUND.into_response()) };
-        let room = match u32::try_from(body.len().min(MAX_SENDING_BYTES)) {
-            Ok(bytes) if body.len() > FREE_BYTES => {
-                let room = timeout_at(deadline.into(), Arc::clone(&self.sending).acquire_many_owned(bytes)).await;
-                let Ok(Ok(room)) = room else { return Err(ReadError::Unsent.into()) };
-                Some(room)
-            }
-            _ => None,
-        };
+        let length = if body.len() > FREE_BYTES { body.len() } else { 0 };
+        match &mut room {
+            // What was reserved and not used is given back.
+            Some(room) => drop(room.num_permits().checked_sub(length).and_then(|unused| room.split(unused))),
+            None => room = self.room(length, deadline).await?,
+        }
         let body = Bytes::from_owner(Sending { body, _room: room });
         Ok(([(header::CONTENT_TYPE, content_type)], Body::from(body)).into_response())
+    }
+
+    async fn room(&self, bytes: usize, deadline: Instant) -> Result<Option<OwnedSemaphorePermit>, ReadError> {
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let bytes = u32::try_from(bytes.min(MAX_SENDING_BYTES)).unwrap_or(u32::MAX);
+        let room = timeout_at(deadline.into(), Arc::clone(&self.sending).acquire_many_owned(bytes)).await;
+        room.ok().and_then(Result::ok).map(Some).ok_or(ReadError::Unsent)
     }
 }
 
@@ -134,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn a_read_ends_at_its_deadline() {
         let readers = Readers { max_time: Duration::ZERO, ..Readers::new(Store::new(1)) };
-        let error = readers.read(|_, deadline| deadline.check().map(|()| Answer::default())).await.unwrap_err();
+        let error = readers.read(0, |_, deadline| deadline.check().map(|()| Answer::default())).await.unwrap_err();
         assert_eq!(error, ReadError::Overdue, "what loops ends when it asks");
         assert_eq!(error.into_response().status(), 503, "the question was understood");
     }
@@ -146,7 +156,7 @@ mod tests {
             max_time: Duration::from_millis(1),
             ..Readers::new(Store::new(1))
         };
-        let error = readers.read(|_, _| Ok::<_, ReadError>(Answer::default())).await.unwrap_err();
+        let error = readers.read(0, |_, _| Ok::<_, ReadError>(Answer::default())).await.unwrap_err();
         assert_eq!(error, ReadError::Busy, "all turns are taken");
     }
 
@@ -155,7 +165,7 @@ mod tests {
         let readers = Readers::new(Store::new(1));
         for _ in 0..2 * MAX_READS {
             let read = |_: &Store, _| -> Result<Answer, ReadError> { panic!("as a defect would") };
-            assert_eq!(readers.read(read).await.unwrap_err(), ReadError::Failed, "the server goes on");
+            assert_eq!(readers.read(0, read).await.unwrap_err(), ReadError::Failed, "the server goes on");
         }
     }
 
@@ -163,12 +173,21 @@ mod tests {
     async fn answers_take_room_until_they_are_sent() {
         let readers = Readers { max_time: Duration::from_millis(500), ..Readers::new(Store::new(1)) };
         let read = |bytes: usize| {
-            readers.read(move |_, _| Ok::<_, ReadError>(Answer { content_type: "", body: Some(vec![0; bytes]) }))
+            readers.read(0, move |_, _| Ok::<_, ReadError>(Answer { content_type: "", body: Some(vec![0; bytes]) }))
         };
         let unsent = read(MAX_SENDING_BYTES).await.unwrap();
         assert_eq!(read(FREE_BYTES + 1).await.unwrap_err(), ReadError::Unsent, "no room is left");
         assert!(read(FREE_BYTES).await.is_ok(), "small answers need none");
         drop(unsent);
+        let reserved = readers.read(MAX_SENDING_BYTES, |_, _| {
+            Ok::<_, ReadError>(Answer { content_type: "", body: Some(vec![0; FREE_BYTES + 1]) })
+        });
+        let _reserved = reserved.await.unwrap();
+        assert_eq!(
+            readers.sending.available_permits(),
+            MAX_SENDING_BYTES - FREE_BYTES - 1,
+            "an answer keeps its length"
+        );
         assert!(read(FREE_BYTES + 1).await.is_ok(), "the room is given back");
     }
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::fast::RandomState;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message as _;
+use prost::encoding::{self, WireType};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -360,26 +362,53 @@ impl Trace {
 // === impl StoredTrace ===
 
 impl StoredTrace {
-    /// The trace in OTLP's shape; what came from one resource in one request stands together again.
-    pub(crate) fn to_resource_spans(&self) -> Vec<ResourceSpans> {
-        let mut all = Vec::<ResourceSpans>::new();
-        let mut previous: Option<&Batch> = None;
-        for batch in &self.batches {
-            let scope = ScopeSpans { spans: batch.spans.clone(), ..ScopeSpans::clone(&batch.scope) };
-            let same_resource = previous.is_some_and(|previous| Arc::ptr_eq(&previous.resource, &batch.resource));
-            match all.last_mut() {
-                Some(last) if same_resource => last.scope_spans.push(scope),
-                _ => all.push(ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::clone(&batch.resource) }),
+    /// Its batches; those that came from one resource in one request stand together.
+    pub(crate) fn by_resource(&self) -> impl Iterator<Item = &[Arc<Batch>]> {
+        self.batches.chunk_by(|one, next| Arc::ptr_eq(&one.resource, &next.resource))
+    }
+
+    /// Appends an OTLP `TracesData` in protobuf. What is held is written as it is: a copy would take several times as much.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        for batches in self.by_resource() {
+            let Some(first) = batches.first() else { continue };
+            begin_field(1, resource_length(batches), out);
+            first.resource.encode_raw(out);
+            for batch in batches {
+                begin_field(2, scope_length(batch), out);
+                batch.scope.encode_raw(out);
+                batch.spans.iter().for_each(|span| encoding::message::encode(2, span, out));
             }
-            previous = Some(batch);
         }
-        all
+    }
+
+    /// The length of what [`encode`](Self::encode) appends.
+    pub(crate) fn encoded_len(&self) -> usize {
+        self.by_resource().map(|batches| field_length(1, resource_length(batches))).sum()
     }
 
     /// Every span with the batch that it came in.
     pub(crate) fn spans(&self) -> impl Iterator<Item = (&Batch, &Span)> {
         self.batches.iter().flat_map(|batch| batch.spans.iter().map(move |span| (batch.as_ref(), span)))
     }
+}
+
+/// Begins a message within a message.
+pub(crate) fn begin_field(tag: u32, length: usize, out: &mut Vec<u8>) {
+    encoding::encode_key(tag, WireType::LengthDelimited, out);
+    encoding::encode_varint(length as u64, out);
+}
+
+fn field_length(tag: u32, length: usize) -> usize {
+    encoding::key_len(tag) + encoding::encoded_len_varint(length as u64) + length
+}
+
+fn resource_length(batches: &[Arc<Batch>]) -> usize {
+    let scopes = batches.iter().map(|batch| field_length(2, scope_length(batch))).sum::<usize>();
+    batches.first().map_or(0, |first| first.resource.encoded_len()) + scopes
+}
+
+fn scope_length(batch: &Batch) -> usize {
+    batch.scope.encoded_len() + batch.spans.iter().map(|span| encoding::message::encoded_len(2, span)).sum::<usize>()
 }
 
 // === impl Rejected ===

@@ -25,6 +25,12 @@ impl TraceHeaders {
         self.0.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
     /// Every header with its values, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.0.iter().map(|(name, values)| (name.as_str(), values.as_slice()))

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use chain::{Step, Topology};
+use chain::{Kind, Topology};
 use evidence::{Collected, HopRow, Outcome, Reading, Verdict};
 use scenario::{Group, Scenario};
 use serde::{Deserialize, Serialize};
@@ -86,7 +86,7 @@ pub struct Status {
     /// What is set beyond each service's environment.
     #[schema(value_type = HashMap<String, HashMap<String, String>>)]
     pub settings: Settings,
-    /// Whether scenario and settings are hidden, because a drill is on.
+    /// Whether settings are hidden, because a drill is on or the answers are locked; a drill hides the scenario too.
     #[serde(default)]
     pub masked: bool,
     /// Whether all services have applied the newest generation.
@@ -194,9 +194,12 @@ pub enum CheckEvent {
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CheckReport {
+    /// While a drill is on it has no verdict: only what was observed.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub verdict: Verdict,
+    /// Whether the verdict is hidden, as a drill is on.
+    pub masked: bool,
     /// The claims that were sent for it.
     pub probes: Vec<SentClaim>,
     /// After how many milliseconds a span counts as not received.
@@ -312,10 +315,10 @@ pub struct DrillRequest {
 pub struct DrillAnswer {
     /// The hop, written `from -> to`, or the service.
     pub place: String,
-    /// The first step that fails: `inject`, `transit`, `extract` or `use`; absent if all four succeed.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    pub step: Option<Step>,
+    /// What happened there: the first step that fails (`inject`, `transit`, `extract` or `use`), `leak`, or what only
+    /// looks like a break (`links`, `not-sampled`, `not-exported` or `late`).
+    #[schema(value_type = String)]
+    pub kind: Kind,
 }
 
 /// `GET /api/drill`
@@ -326,7 +329,7 @@ pub struct DrillStatus {
     /// How the last drill ended.
     pub last: Option<EndedDrill>,
     pub record: DrillRecord,
-    /// The scenarios that a drill may choose from.
+    /// The scenarios that a drill may choose from; empty while a drill is on.
     pub scenarios: Vec<String>,
 }
 
@@ -375,7 +378,8 @@ pub struct DrillRecord {
 /// What an answer was found to be.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Judgement {
-    pub right: bool,
+    /// Whether the answer is correct; absent if that cannot be told yet, and then it does not count.
+    pub correct: Option<bool>,
     /// What supports or contradicts it, one sentence each.
     pub evidence: Vec<String>,
     /// Where the drill stands now.
@@ -442,6 +446,14 @@ impl Mask for Status {
     }
 }
 
+impl Status {
+    /// The scenario was chosen by name, so that is no secret.
+    pub(crate) fn locked(self) -> Self {
+        let scenario = self.scenario.clone();
+        Self { scenario, ..self.masked() }
+    }
+}
+
 // === impl ServiceStatus ===
 
 impl Mask for Vec<ServiceStatus> {
@@ -453,7 +465,7 @@ impl Mask for Vec<ServiceStatus> {
 impl ServiceStatus {
     /// The words of a refusal name settings, and lost spans name an exporter.
     fn masked(self) -> Self {
-        let refused = self.refused.map(|_| "what it refuses is hidden while a drill is on".to_owned());
+        let refused = self.refused.map(|_| "what it refuses is hidden".to_owned());
         Self { refused, spans: None, ..self }
     }
 }
@@ -475,16 +487,16 @@ impl Mask for Scoreboard {
 }
 
 impl Mask for CheckReport {
-    /// Only healthy or broken.
-    fn masked(mut self) -> Self {
-        let (outcome, sentence) = match self.verdict.outcome {
-            Outcome::Healthy | Outcome::NotAPropagationBreak => (Outcome::Healthy, "Healthy."),
-            Outcome::Broken | Outcome::Leaking => (Outcome::Broken, "Broken."),
-            Outcome::CannotTell => (Outcome::CannotTell, "Cannot tell."),
+    /// What was observed, without what it comes to.
+    fn masked(self) -> Self {
+        let observed = self.verdict.claims.into_iter().flat_map(|claim| claim.observed).collect();
+        let verdict = Verdict {
+            outcome: Outcome::CannotTell,
+            sentence: "A drill is on, so there is no verdict. This was observed:".to_owned(),
+            claims: Vec::new(),
+            evidence: observed,
         };
-        let claims = Vec::new();
-        self.verdict = Verdict { outcome, sentence: sentence.to_owned(), claims, evidence: Vec::new() };
-        self
+        Self { verdict, masked: true, ..self }
     }
 }
 
@@ -495,6 +507,16 @@ impl CurrentDrill {
     #[must_use]
     pub fn age_ms(&self) -> u64 {
         clock::unix_millis().saturating_sub(self.started_unix_ms)
+    }
+}
+
+// === impl ClaimRow ===
+
+impl ClaimRow {
+    /// How long ago it was sent, in milliseconds, by this machine's clock.
+    #[must_use]
+    pub fn age_ms(&self) -> u64 {
+        clock::unix_millis().saturating_sub(self.sent_unix_ms)
     }
 }
 

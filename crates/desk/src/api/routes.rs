@@ -60,7 +60,7 @@ async fn lab(State(lab): Shared) -> Json<LabStatus> {
 
 /// Tells by server-sent events that something changed; each event's data is a `Pulse`. It never ends.
 #[utoipa::path(get, path = "/api/events", responses((status = 200, content_type = "text/event-stream", body = Pulse)))]
-async fn events(State(lab): Shared) -> impl IntoResponse {
+async fn events(State(lab): Shared) -> Result<impl IntoResponse, Problem> {
     lab.changes().stream()
 }
 

@@ -37,6 +37,8 @@ struct Book {
     hidden: Option<Hidden>,
     last: Option<EndedDrill>,
     record: DrillRecord,
+    /// What was hidden since all of the set was: no scenario comes twice before every other came once.
+    seen: Vec<String>,
 }
 
 /// A drill that is on, with the scenario that it hides.
@@ -100,17 +102,19 @@ impl Drills {
 
     pub(crate) fn status(&self) -> DrillStatus {
         let book = self.lock().clone();
-        DrillStatus {
-            current: book.hidden.map(|hidden| hidden.drill),
-            last: book.last,
-            record: book.record,
-            scenarios: self.allowed.clone(),
-        }
+        // What may be hidden is no help to whoever has to find out what is.
+        let scenarios = if book.hidden.is_some() { Vec::new() } else { self.allowed.clone() };
+        DrillStatus { current: book.hidden.map(|hidden| hidden.drill), last: book.last, record: book.record, scenarios }
     }
 
     /// The scenario of the drill that is on.
     pub(crate) fn hidden(&self) -> Option<Spoiler<String>> {
         self.lock().hidden.as_ref().map(|hidden| Spoiler::new(hidden.scenario.clone()))
+    }
+
+    /// When the drill that is on began, in milliseconds since the Unix epoch.
+    pub(crate) fn started_unix_ms(&self) -> Option<u64> {
+        self.lock().hidden.as_ref().map(|hidden| hidden.drill.started_unix_ms)
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -124,11 +128,12 @@ impl Drills {
             let detail = format!("`{stranger}` is not in the drill set; it has {}", self.allowed.join(", "));
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }
-        let last = self.lock().last.as_ref().map(|last| last.scenario.clone());
-        let mut candidates: Vec<_> = set.iter().filter(|id| Some(*id) != last.as_ref()).collect();
-        if candidates.is_empty() {
-            candidates = set.iter().collect();
-        }
+        let seen = self.lock().seen.clone();
+        let times = |id: &&String| seen.iter().filter(|it| it == id).count();
+        let fewest = set.iter().map(|id| times(&id)).min();
+        let candidates: Vec<_> = set.iter().filter(|id| Some(times(id)) == fewest).collect();
+        let last = seen.last().filter(|_| candidates.len() > 1);
+        let candidates: Vec<_> = candidates.into_iter().filter(|id| Some(*id) != last).collect();
         fastrand::choice(candidates).cloned().ok_or_else(|| {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "scenarios must name at least one scenario of the drill set")
         })
@@ -136,18 +141,28 @@ impl Drills {
 
     pub(crate) fn start(&self, scenario: String) -> Result<(), Problem> {
         let drill = CurrentDrill { started_unix_ms: clock::unix_millis(), ..CurrentDrill::default() };
-        self.change(|book| book.hidden = Some(Hidden { scenario, drill }))
+        self.change(|book| {
+            if self.allowed.iter().all(|id| book.seen.contains(id)) {
+                book.seen.clear();
+            }
+            book.seen.push(scenario.clone());
+            book.hidden = Some(Hidden { scenario, drill });
+        })
     }
 
     /// As if it had never started.
     pub(crate) fn undo_start(&self) -> Result<(), Problem> {
-        self.change(|book| book.hidden = None)
+        self.change(|book| {
+            book.hidden = None;
+            book.seen.pop();
+        })
     }
 
     pub(crate) fn count_wrong_answer(&self) -> Result<(), Problem> {
         self.change(|book| {
             if let Some(hidden) = &mut book.hidden {
                 hidden.drill.wrong_answers += 1;
+                book.record.streak = 0;
             }
         })
     }
@@ -214,7 +229,7 @@ impl Book {
         if solved {
             record.solved += 1;
             record.score += score;
-            record.streak += 1;
+            record.streak = if wrong_answers == 0 { record.streak + 1 } else { 0 };
             record.best_streak = record.best_streak.max(record.streak);
             record.best_ms = Some(record.best_ms.map_or(duration_ms, |best| best.min(duration_ms)));
         } else {
@@ -274,8 +289,9 @@ mod tests {
         let drills = drills(folder.path(), &[]).unwrap();
         let table = [
             (0, 0, Ending::Solved, 100, 1, "nothing is taken off"),
-            (1, 2, Ending::Solved, 60, 2, "wrong answers and hints cost"),
-            (9, 0, Ending::Solved, 10, 3, "a right answer is always worth something"),
+            (0, 2, Ending::Solved, 80, 2, "hints cost"),
+            (1, 0, Ending::Solved, 80, 0, "a wrong answer costs, and breaks the streak"),
+            (9, 0, Ending::Solved, 10, 0, "a right answer is always worth something"),
             (0, 0, Ending::Revealed, 0, 0, "a revealed answer is worth nothing, and breaks the streak"),
         ];
         for (wrong_answers, hints, ending, score, streak, why) in table {
@@ -288,7 +304,31 @@ mod tests {
             assert_eq!((last.score, status.record.streak), (score, streak), "{why}");
         }
         let record = drills.status().record;
-        assert_eq!((record.solved, record.not_solved, record.score, record.best_streak), (3, 1, 170, 3));
+        assert_eq!((record.solved, record.not_solved, record.score, record.best_streak), (4, 1, 270, 2));
+    }
+
+    #[test]
+    fn no_scenario_comes_twice_before_every_other_came_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let drills = drills(folder.path(), &[]).unwrap();
+        let all = drills.status().scenarios;
+        let mut last = None;
+        for round in 0..3 {
+            let mut seen = Vec::new();
+            for _ in &all {
+                let chosen = drills.choose(None).unwrap();
+                assert!(all.len() == 1 || last.as_ref() != Some(&chosen), "round {round}: {chosen} twice in a row");
+                drills.start(chosen.clone()).unwrap();
+                assert!(drills.status().scenarios.is_empty(), "the set is not shown while a drill is on");
+                drills.end(Ending::Solved).unwrap();
+                last = Some(chosen.clone());
+                seen.push(chosen);
+            }
+            seen.sort();
+            let mut expected = all.clone();
+            expected.sort();
+            assert_eq!(seen, expected, "round {round}");
+        }
     }
 
     #[test]

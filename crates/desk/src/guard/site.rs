@@ -1,19 +1,15 @@
 //! Who may ask the desk: programs, and pages that the desk itself served.
 //!
-//! A web page somewhere can make a browser send requests here. Under a name of its own that it lets resolve to
-//! loopback (DNS rebinding) the `Host` header gives it away; across sites `Origin` and `Sec-Fetch-Site` do
-//! ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)).
+//! A web page somewhere can make a browser send requests here: `Origin` and `Sec-Fetch-Site` give it away
+//! ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)). Under which names anything is answered, is decided before
+//! ([`service::hosts`]).
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use service::Problem;
-
-const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 const SECURITY_HEADERS: [(&str, &str); 6] = [
     (
@@ -29,35 +25,28 @@ const SECURITY_HEADERS: [(&str, &str); 6] = [
     ("cache-control", "no-store"),
 ];
 
-/// The layer: refuses with 403 what does not come from loopback names, `allowed` names, or, if it writes, from here.
-pub(crate) async fn same_site(State(allowed): State<Arc<[String]>>, request: Request, next: Next) -> Response {
-    match refusal(&request, &allowed) {
+/// The layer: refuses with 403 what a page of another site asks.
+pub(crate) async fn same_site(request: Request, next: Next) -> Response {
+    match refusal(&request) {
         None => next.run(request).await,
         Some(why) => Problem::new(StatusCode::FORBIDDEN, why).into_response(),
     }
 }
 
-fn refusal(request: &Request, allowed: &[String]) -> Option<&'static str> {
+fn refusal(request: &Request) -> Option<&'static str> {
     let headers = request.headers();
-    // HTTP/2 has the host in the request line.
-    let host = text(headers, header::HOST).or_else(|| request.uri().authority().map(Authority::as_str));
-    let Some(authority) = host.and_then(|host| host.parse::<Authority>().ok()) else {
-        return Some("the request names no host");
-    };
-    let name = authority.host();
-    if !LOOPBACK.contains(&name) && !allowed.iter().any(|allowed| allowed == name) {
-        return Some("the desk does not answer under this host name");
-    }
     let site = text(headers, HeaderName::from_static("sec-fetch-site"));
     if request.method().is_safe() {
         // A link to a page may stand anywhere; what programs read, another site's page need not load.
         let foreign = site.is_some_and(|site| site == "cross-site") && !is_page(request.uri().path());
         return foreign.then_some("a page of another site may not read this");
     }
+    // HTTP/2 has the host in the request line.
+    let host = text(headers, header::HOST).or_else(|| request.uri().authority().map(Authority::as_str));
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
     let same_origin = text(headers, header::ORIGIN).is_none_or(|origin| {
-        origin
-            .split_once("://")
-            .is_some_and(|(_, asked)| asked.parse::<Authority>().is_ok_and(|asked| asked == authority))
+        let asked = origin.split_once("://").and_then(|(_, asked)| asked.parse::<Authority>().ok());
+        asked.is_some() && asked == host
     });
     let same_site = site.is_none_or(|site| site == "same-origin" || site == "none");
     (!same_origin || !same_site).then_some("a page of another site may not change anything here")
@@ -96,16 +85,14 @@ mod tests {
             ("GET", &[("host", "127.0.0.1:7700")], true, "a program reads"),
             ("POST", &[("host", "localhost:7700")], true, "a program writes"),
             ("POST", &[("host", "[::1]:7700")], true, "over IPv6"),
-            ("POST", &[("host", "desk")], true, "an allowed name"),
+            ("POST", &[("host", "desk"), ("origin", "http://desk")], true, "under another name"),
             (
                 "POST",
                 &[("host", "127.0.0.1:7700"), ("origin", own), ("sec-fetch-site", "same-origin")],
                 true,
                 "own page",
             ),
-            ("GET", &[("host", "evil.example:7700")], false, "DNS rebinding, reading"),
-            ("GET", &[("host", "127.0.0.1.evil.example")], false, "a name that starts like loopback"),
-            ("GET", &[], false, "no host"),
+            ("POST", &[("origin", own)], false, "no host"),
             ("POST", &[("host", "127.0.0.1:7700"), ("origin", "http://evil.example")], false, "another origin"),
             ("POST", &[("host", "127.0.0.1:7700"), ("origin", "http://127.0.0.1:8000")], false, "another port"),
             ("POST", &[("host", "127.0.0.1:7700"), ("origin", "null")], false, "an opaque origin"),
@@ -118,7 +105,7 @@ mod tests {
             for (name, value) in *headers {
                 request = request.header(*name, *value);
             }
-            let refused = refusal(&request.body(Body::empty()).unwrap(), &["desk".to_owned()]);
+            let refused = refusal(&request.body(Body::empty()).unwrap());
             assert_eq!(refused.is_none(), *allowed, "{why}: {refused:?}");
         }
     }

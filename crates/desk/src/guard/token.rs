@@ -3,6 +3,7 @@
 //! Programs send `Authorization: Bearer …` ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)); browsers
 //! cannot, so the login page turns the token into a cookie that scripts cannot read and other sites cannot send.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use service::Problem;
 
 const COOKIE: &str = "insurewatch_desk";
-const LOGIN: &str = "/login";
+pub(super) const LOGIN: &str = "/login";
 /// What is told without a token: that the process lives, and how to log in.
-const OPEN: [&str; 3] = ["/healthz", LOGIN, "/assets/desk.css"];
+pub(super) const OPEN: [&str; 3] = ["/healthz", LOGIN, "/assets/desk.css"];
 
 /// A secret that must be shown; `Debug` does not show it.
 #[derive(Clone)]
@@ -40,8 +42,8 @@ impl Token {
     }
 
     /// In a time that does not depend on where the two differ.
-    fn is(&self, shown: &str) -> bool {
-        let differs = self.0.bytes().zip(shown.bytes()).fold(0, |differs, (ours, theirs)| differs | (ours ^ theirs));
+    fn is(&self, shown: &[u8]) -> bool {
+        let differs = self.0.bytes().zip(shown).fold(0, |differs, (ours, theirs)| differs | (ours ^ theirs));
         differs == 0 && self.0.len() == shown.len()
     }
 }
@@ -65,7 +67,7 @@ pub fn check_exposure(listen: SocketAddr, token: Option<&Token>, published_on_lo
 pub(crate) async fn demand(State(token): State<Option<Arc<Token>>>, request: Request, next: Next) -> Response {
     let Some(token) = token else { return next.run(request).await };
     let path = request.uri().path();
-    if OPEN.contains(&path) || shown(request.headers()).any(|shown| token.is(shown)) {
+    if OPEN.contains(&path) || shown(request.headers()).any(|shown| token.is(&shown)) {
         return next.run(request).await;
     }
     if request.method().is_safe() && (path == "/" || path.starts_with("/claims/")) {
@@ -80,24 +82,30 @@ pub(crate) async fn demand(State(token): State<Option<Arc<Token>>>, request: Req
 pub(crate) async fn log_in(token: Option<Arc<Token>>, body: Bytes, again: impl IntoResponse) -> Response {
     let field = url::form_urlencoded::parse(&body).find(|(name, _)| name == "token");
     let shown = field.map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
-    if token.is_some_and(|token| !token.is(&shown)) {
+    if token.is_some_and(|token| !token.is(shown.as_bytes())) {
         return (StatusCode::UNAUTHORIZED, again).into_response();
     }
     let mut response = Redirect::to("/").into_response();
-    if let Ok(cookie) = HeaderValue::from_str(&format!("{COOKIE}={shown}; Path=/; HttpOnly; SameSite=Strict")) {
+    // A token may have characters that a cookie may not (https://www.rfc-editor.org/rfc/rfc6265#section-4.1.1).
+    let value = utf8_percent_encode(&shown, NON_ALPHANUMERIC);
+    if let Ok(cookie) = HeaderValue::from_str(&format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict")) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
 }
 
-fn shown(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let text = |name| headers.get_all(name).into_iter().filter_map(|value: &HeaderValue| value.to_str().ok());
-    let bearer = text(header::AUTHORIZATION).filter_map(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+/// As bytes: programs send a token as it is.
+fn shown(headers: &HeaderMap) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let bearer = headers.get_all(header::AUTHORIZATION).into_iter().filter_map(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked(b"bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii().into())
     });
-    let cookies = text(header::COOKIE).flat_map(|value| value.split(';'));
-    bearer.chain(cookies.filter_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('=')))
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let cookies = cookies.flat_map(|value| value.split(';')).filter_map(|cookie| {
+        let value = cookie.trim().strip_prefix(COOKIE)?.strip_prefix('=')?;
+        Some(percent_decode(value.as_bytes()).into())
+    });
+    bearer.chain(cookies)
 }
 
 #[cfg(test)]
@@ -124,7 +132,7 @@ mod tests {
     fn the_token_must_be_the_same() {
         let token = Token::new(" secret ").unwrap();
         for (shown, same) in [("secret", true), ("secre", false), ("secret2", false), ("", false), ("Secret", false)] {
-            assert_eq!(token.is(shown), same, "{shown}");
+            assert_eq!(token.is(shown.as_bytes()), same, "{shown}");
         }
         assert!(Token::new("  ").is_none(), "blank is no secret");
     }

@@ -1,7 +1,7 @@
 //! Sends probes, waits for their evidence, and judges it. It switches nothing and reads no settings.
 
 use chain::Topology;
-use evidence::{Diagnosis, Expectation, Outcome, Patience, Reading};
+use evidence::{Collected, Diagnosis, Expectation, Outcome, Patience, Reading};
 use futures_util::future::join_all;
 use service::Problem;
 use tokio::sync::mpsc;
@@ -62,12 +62,19 @@ pub(super) async fn report(
         waited_ms: collected.iter().map(|collected| collected.waited_millis).max().unwrap_or_default(),
         deadline_ms: u64::try_from(patience.deadline.as_millis()).unwrap_or(u64::MAX),
         verdict,
+        masked: false,
         probes,
     })
 }
 
 /// Sends probes and diagnoses the last.
 pub(super) async fn diagnose(front_door: &FrontDoor, reader: &EvidenceReader) -> Result<Spoiler<Diagnosis>, Problem> {
+    let collected = probe_evidence(front_door, reader).await?;
+    Ok(Spoiler::new(Reading::new(Topology::LAB, &collected).conclude().diagnosis()))
+}
+
+/// Sends probes and waits for the evidence of the last.
+pub(super) async fn probe_evidence(front_door: &FrontDoor, reader: &EvidenceReader) -> Result<Collected, Problem> {
     let since = clock::unix_seconds();
     // What one claim leaves behind may only harm the next.
     front_door.submit(&probe()).await;
@@ -78,8 +85,7 @@ pub(super) async fn diagnose(front_door: &FrontDoor, reader: &EvidenceReader) ->
         Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, format!("the probe claim failed: {error}"))
     })?;
     let collected = reader.collect(claim_id, since, &Patience::default()).await;
-    let collected = collected.with_traceresponse(last.traceresponse.clone());
-    Ok(Spoiler::new(Reading::new(Topology::LAB, &collected).conclude().diagnosis()))
+    Ok(collected.with_traceresponse(last.traceresponse.clone()))
 }
 
 fn probe() -> Caller {

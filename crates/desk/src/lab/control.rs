@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use crate::api::{Hint, ScenarioBrief, ServiceStatus, SetRequest, Status};
 use crate::clock;
 use crate::drill::Spoiler;
+use crate::guard::backends::Backends;
 
 /// How long services may take to follow a change before somebody is told that one does not.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
@@ -32,6 +33,7 @@ pub(crate) struct Control {
     services: Vec<(Service, Url)>,
     catalogue: Catalogue,
     schema: Arc<Schema>,
+    backends: Backends,
     /// The file of active settings; one change at a time.
     active: Mutex<PathBuf>,
     /// How many hints were given, and of which scenario.
@@ -49,6 +51,7 @@ impl Control {
         active: PathBuf,
         catalogue: Catalogue,
         schema: Arc<Schema>,
+        backends: Backends,
     ) -> Self {
         // Nobody switches between the start of the lab and that of its desk.
         let written = std::fs::metadata(&active).and_then(|it| it.modified()).ok();
@@ -58,6 +61,7 @@ impl Control {
             services,
             catalogue,
             schema,
+            backends,
             active: Mutex::new(active),
             hints: Mutex::default(),
             switched_unix_ms: AtomicU64::new(switched),
@@ -134,6 +138,7 @@ impl Control {
         let SetRequest { service, key, value } = request;
         let refused = |error: &dyn std::error::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
         self.schema.check(service, key, value).map_err(|refusal| refused(&refusal))?;
+        self.backends.check(key, value)?;
         let service: Service = service.parse().map_err(|unknown: chain::UnknownService| refused(&unknown))?;
         let mut change = Settings::default();
         change.set(service, key, value);

@@ -9,7 +9,7 @@ use reqwest::{Client, Url};
 use serde_json::json;
 use service::url::resource;
 use service::{Problem, claim_id};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -19,7 +19,7 @@ use crate::lab::observer::Observer;
 
 /// How long an answer may take; longer than the services wait for each other.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// At most so many claims are in flight at once; the rate suffers before the lab does.
+/// At most so many claims are in flight at once, whoever asked for them; the rate suffers before the lab does.
 const MAX_UNDER_WAY: usize = 256;
 /// The time between two claims of the slowest traffic; rates close to 0 would ask for more than a clock can hold.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
@@ -31,6 +31,8 @@ pub(crate) struct FrontDoor(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     client: Client,
+    /// One permit for each claim in flight.
+    free: Arc<Semaphore>,
     front_door: Url,
     claims: Url,
     number: AtomicU64,
@@ -57,6 +59,7 @@ impl FrontDoor {
         let (rate, rates) = watch::channel(0.0);
         let door = Self(Arc::new(Inner {
             client,
+            free: Arc::new(Semaphore::new(MAX_UNDER_WAY)),
             front_door: front_door.clone(),
             claims: resource(front_door, &["claims"]),
             number: AtomicU64::default(),
@@ -88,25 +91,28 @@ impl FrontDoor {
     /// Sends as many claims as asked for; stops when nobody listens any more.
     pub(crate) async fn send(&self, request: &ClaimsRequest, events: &mpsc::Sender<ClaimEvent>) {
         let caller = Caller { traceparent: request.traceparent.clone(), baggage: request.baggage.clone() };
-        // Without a rate each claim waits for the one before it.
-        let (mut ticks, most) = match request.per_second {
-            Some(rate) => (Some(ticks(rate)), MAX_UNDER_WAY),
-            None => (None, 1),
-        };
+        let mut ticks = request.per_second.map(ticks);
         let (mut accepted, mut failed) = (0, 0);
         let mut under_way = JoinSet::new();
         let mut left = request.count;
+        let mut due = false;
         while left > 0 || !under_way.is_empty() {
-            let ready = async {
+            // Without a rate each claim waits for the one before it.
+            let may_follow = ticks.is_some() || under_way.is_empty();
+            let tick = async {
                 if let Some(ticks) = &mut ticks {
                     ticks.tick().await;
                 }
             };
             tokio::select! {
-                () = ready, if left > 0 && under_way.len() < most => {
-                    left -= 1;
+                () = tick, if left > 0 && !due && may_follow => due = true,
+                free = self.free(), if due => {
+                    (due, left) = (false, left - 1);
                     let (door, caller) = (self.clone(), caller.clone());
-                    under_way.spawn(async move { door.submit(&caller).await });
+                    under_way.spawn(async move {
+                        let _free = free;
+                        door.submit(&caller).await
+                    });
                 }
                 Some(Ok(sent)) = under_way.join_next() => {
                     if sent.accepted() { accepted += 1 } else { failed += 1 }
@@ -117,6 +123,11 @@ impl FrontDoor {
             }
         }
         let _ = events.send(ClaimEvent::Done { accepted, failed }).await;
+    }
+
+    async fn free(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.0.free).acquire_owned().await.ok()
     }
 
     /// Sends one claim, which the observer then looks at.
@@ -185,8 +196,9 @@ impl FrontDoor {
         loop {
             let per_second = *rate.borrow_and_update();
             let mut ticks = (per_second > 0.0).then(|| ticks(per_second));
+            let mut due = false;
             loop {
-                let due = async {
+                let tick = async {
                     match &mut ticks {
                         Some(ticks) => drop(ticks.tick().await),
                         None => std::future::pending().await,
@@ -198,9 +210,14 @@ impl FrontDoor {
                         Err(_) => return,
                     },
                     Some(_) = under_way.join_next() => {}
-                    () = due, if under_way.len() < MAX_UNDER_WAY => {
+                    () = tick, if !due => due = true,
+                    free = self.free(), if due => {
+                        due = false;
                         let door = self.clone();
-                        under_way.spawn(async move { door.submit(&Caller::default()).await });
+                        under_way.spawn(async move {
+                            let _free = free;
+                            door.submit(&Caller::default()).await
+                        });
                     }
                 }
             }

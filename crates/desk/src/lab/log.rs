@@ -99,6 +99,13 @@ impl ClaimLog {
         self.lock().rows().rev().find(|row| row.seen.is_some()).cloned()
     }
 
+    /// The oldest remembered claim that was accepted at this time or later, in milliseconds since the Unix epoch.
+    pub(crate) fn oldest_since(&self, unix_ms: u64) -> Option<ClaimRow> {
+        let log = self.lock();
+        let mut rows = log.rows().filter(|row| row.sent_unix_ms >= unix_ms && row.claim.accepted());
+        rows.next().cloned()
+    }
+
     pub(crate) fn last_whole(&self) -> Option<String> {
         self.lock().last_whole.clone()
     }

@@ -1,6 +1,7 @@
 //! What can be asked of the desk, by the API and by the pages alike.
 //!
 //! - here: [`Lab`], the only thing that routes and pages know
+//! - `annotations`: tells Grafana when settings changed
 //! - `control`: switches settings and waits until all services have applied them
 //! - `front_door`: sends claims through the front door, singly or as traffic
 //! - `observer`, `log`: looks once at each claim, and remembers the newest
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::{Place, Service, Topology};
-use evidence::{Collected, Diagnosis, Patience, Picture, Reading, Span};
+use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading, Span};
 use reqwest::Url;
 use scenario::Scenario;
 use service::Problem;
@@ -28,10 +29,11 @@ use crate::api::{
     CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimRow, ClaimsRequest, DrillAnswer, DrillRequest, DrillStatus,
     Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, SentClaim, SetRequest, Status, Traffic,
 };
-use crate::drill::grading::Answer;
-use crate::drill::{Drills, Ended, Ending, Spoiler};
+use crate::drill::grading::{self, Grade};
+use crate::drill::{Drills, Ended, Ending, Mask, Spoiler};
 use crate::{Config, StartError, clock};
 
+mod annotations;
 mod check;
 mod control;
 mod front_door;
@@ -39,6 +41,7 @@ mod log;
 mod observer;
 mod reader;
 
+use annotations::Annotations;
 use control::Control;
 use front_door::FrontDoor;
 use observer::Observer;
@@ -46,8 +49,6 @@ use reader::{EvidenceReader, Trace};
 
 /// How long a health poll may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the file of active settings is looked at.
-const SETTINGS_POLL: Duration = Duration::from_millis(250);
 /// Somebody who asks for a trace waits no longer for spans that may never come.
 const LOOK_PATIENCE: Patience =
     Patience { deadline: Duration::from_secs(3), settle: Duration::from_millis(300), poll: Duration::from_millis(100) };
@@ -66,6 +67,7 @@ pub(crate) struct Lab {
     changes: Changes,
     trace_source: Url,
     grafana: Option<Url>,
+    annotations: Option<Annotations>,
     lock_reveal: bool,
     /// Held while a drill is started, answered or ended.
     drill_turn: Mutex<()>,
@@ -83,7 +85,12 @@ impl Lab {
         let folder = config.active.parent().unwrap_or(Path::new(""));
         let drills = Drills::load(folder, config.drills, &config.catalogue)?;
         let changes = Changes::new();
-        notify_of_settings(&changes, config.active.clone(), Arc::clone(&config.schema));
+        let annotations = config.grafana.as_ref().map(|public| {
+            let api = config.grafana_api.as_ref().unwrap_or(public);
+            Annotations::start(api, public)
+        });
+        let annotations = annotations.transpose()?;
+        notify_of_settings(&changes, config.active.clone(), Arc::clone(&config.schema), annotations.clone());
         let reader = EvidenceReader::new(&config.trace_source, client.clone(), url(Service::FraudPartner));
         let observer = Observer::start(reader.clone(), changes.clone());
         let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone())?;
@@ -94,9 +101,17 @@ impl Lab {
             reader,
             drills,
             changes,
-            control: Control::new(client, config.services, config.active, config.catalogue, config.schema),
+            control: Control::new(
+                client,
+                config.services,
+                config.active,
+                config.catalogue,
+                config.schema,
+                config.backends,
+            ),
             trace_source: config.trace_source,
             grafana: config.grafana,
+            annotations,
             lock_reveal: config.lock_reveal,
             drill_turn: Mutex::default(),
         })
@@ -107,7 +122,7 @@ impl Lab {
         LabStatus {
             front_door: self.front_door.url().to_string(),
             trace_source: self.trace_source.to_string(),
-            services: self.drills.show(services),
+            services: self.lock(self.drills.show(services), Mask::masked),
             traffic: self.front_door.traffic(),
         }
     }
@@ -120,24 +135,33 @@ impl Lab {
         self.grafana.as_ref()
     }
 
+    /// Whether the desk answers, and whether Grafana listens to it.
+    pub(crate) fn health(&self) -> serde_json::Value {
+        let annotations = self.annotations.as_ref().map(|annotations| {
+            let (posted, dropped) = annotations.counts();
+            serde_json::json!({ "posted": posted, "dropped": dropped })
+        });
+        serde_json::json!({ "service": "desk", "annotations": annotations })
+    }
+
     /// What may be set.
     pub(crate) fn schema(&self) -> &Schema {
         self.control.schema()
     }
 
     pub(crate) async fn status(&self) -> Result<Status, Problem> {
-        Ok(self.drills.show(self.control.status().await?))
+        Ok(self.lock(self.drills.show(self.control.status().await?), Status::locked))
     }
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Status, Problem> {
-        Ok(self.drills.show(self.control.set(request).await?))
+        Ok(self.lock(self.drills.show(self.control.set(request).await?), Status::locked))
     }
 
     /// Switching gives up the drill that is on.
     pub(crate) async fn use_scenario(&self, id: &str) -> Result<Status, Problem> {
         let _turn = self.drill_turn.lock().await;
         let status = self.control.use_scenario(id).await?;
-        Ok(status.after(&self.end_drill(Ending::Abandoned)?))
+        Ok(self.lock(status.after(&self.end_drill(Ending::Abandoned)?), Status::locked))
     }
 
     /// When a scenario was switched to last, in milliseconds since the Unix epoch.
@@ -187,12 +211,14 @@ impl Lab {
     }
 
     pub(crate) async fn diagnose_claim(&self, id: &str, query: LookQuery) -> Result<Diagnosis, Problem> {
+        self.unlocked()?;
         let collected = self.find(id, query).await?;
         let diagnosis = Reading::new(Topology::LAB, &collected).conclude().diagnosis();
         self.diagnosed(Spoiler::new(diagnosis)).await
     }
 
     pub(crate) async fn diagnose_probe(&self) -> Result<Diagnosis, Problem> {
+        self.unlocked()?;
         self.diagnosed(check::diagnose(&self.front_door, &self.reader).await?).await
     }
 
@@ -239,20 +265,44 @@ impl Lab {
             cause.ok_or_else(|| conflict("this scenario has no cause that could be found"))
         });
         let cause = cause.transpose()?;
-        let answer = Answer::new(place, answer.step);
-        let grading = match answer.names(&cause) {
-            Some(right) => right,
-            None => answer.grade(&cause, &check::diagnose(&self.front_door, &self.reader).await?),
+        let answer = Answer::new(place, answer.kind);
+        let grade = match (grading::names(answer, &cause), grading::differs_by_time(answer, &cause)) {
+            (Some(right), _) => right,
+            (None, Some(by_time)) => by_time.grade(answer, self.old_claim().await.as_ref()),
+            (None, None) => {
+                let collected = check::probe_evidence(&self.front_door, &self.reader).await?;
+                grading::grade(answer, &cause, &Reading::new(Topology::LAB, &collected).conclude())
+            }
         };
-        let right = grading.is_right();
-        if right {
-            let ended = self.end_drill(Ending::Solved)?;
-            self.name_scenario(&ended).await?;
-        } else {
-            self.drills.count_wrong_answer()?;
-            self.changes.notify(|pulse| pulse.drill += 1);
-        }
-        Ok(Judgement { right, evidence: grading.into_sentences(), drill: self.drills.status() })
+        let (correct, evidence) = match grade {
+            Grade::Right(evidence) => {
+                let ended = self.end_drill(Ending::Solved)?;
+                self.name_scenario(&ended).await?;
+                (Some(true), evidence)
+            }
+            Grade::Wrong(sentence) => {
+                self.drills.count_wrong_answer()?;
+                self.changes.notify(|pulse| pulse.drill += 1);
+                (Some(false), vec![sentence])
+            }
+            Grade::TooEarly => (
+                None,
+                vec![format!(
+                    "Nobody can tell yet: only when a claim of this drill is {} s old do spans that come late differ from \
+                 spans that do not come. This answer does not count.",
+                    grading::LATEST_SPAN_S
+                )],
+            ),
+        };
+        Ok(Judgement { correct, evidence, drill: self.drills.status() })
+    }
+
+    /// What there is of the oldest claim of this drill of which every span should have come by now.
+    async fn old_claim(&self) -> Option<Collected> {
+        let since = self.drills.started_unix_ms()?;
+        let old = self.observer.log().oldest_since(since).filter(|row| row.age_ms() > grading::LATEST_SPAN_S * 1000)?;
+        let at_once = Patience { deadline: Duration::ZERO, ..Patience::default() };
+        Some(self.reader.collect(old.claim.claim_id.as_deref()?, since / 1000, &at_once).await)
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
@@ -341,6 +391,11 @@ impl Lab {
         Ok(collected)
     }
 
+    /// Hides what a locked answer could be read from.
+    fn lock<T>(&self, value: T, hide: fn(T) -> T) -> T {
+        if self.lock_reveal { hide(value) } else { value }
+    }
+
     fn unlocked(&self) -> Result<(), Problem> {
         if self.lock_reveal {
             return Err(Problem::new(StatusCode::FORBIDDEN, "the answers are locked"));
@@ -374,13 +429,22 @@ impl Lab {
 }
 
 /// By the file, however it was written.
-fn notify_of_settings(changes: &Changes, active: PathBuf, schema: Arc<Schema>) {
-    let mut watch = settings::active::watch(active, schema, SETTINGS_POLL);
+fn notify_of_settings(changes: &Changes, active: PathBuf, schema: Arc<Schema>, annotations: Option<Annotations>) {
+    let mut watch = settings::active::watch(active, schema);
     let changes = changes.clone();
     watch.mark_changed();
     tokio::spawn(async move {
+        // A generation may change no setting, and what the lab begins with is no change.
+        let mut before = Arc::clone(&watch.borrow().active);
         while watch.changed().await.is_ok() {
-            let generation = watch.borrow_and_update().active.generation;
+            let active = Arc::clone(&watch.borrow_and_update().active);
+            let generation = active.generation;
+            if let Some(annotations) = &annotations
+                && active.settings != before.settings
+            {
+                annotations.settings_changed(clock::unix_millis());
+            }
+            before = active;
             changes.notify(|pulse| {
                 pulse.settings += 1;
                 pulse.generation = generation;

@@ -103,6 +103,7 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
         section aria-labelledby="hops-title" { h2 #hops-title { "Hops" } (chain::picture(lab, &reading)) }
         section aria-labelledby="traces-title" {
             h2 #traces-title { "Traces" }
+            @if let Some(link) = in_grafana(lab, &found) { p { a href=(link) rel="noreferrer" { "This claim in Grafana" } } }
             @match (&query.with, other) {
                 (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &found)) },
                 (Some(_), Some(Ok(other))) => (pair(lab, id, &found, &other)),
@@ -115,6 +116,13 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
         }
         section aria-labelledby="ledger-title" { h2 #ledger-title { "Headers at each hop" } (ledger::table(&reading)) }
     })
+}
+
+/// Its first and its last trace side by side; a claim in one trace has it on both sides.
+fn in_grafana(lab: &Lab, found: &Collected) -> Option<String> {
+    let fragments = &found.evidence.fragments;
+    let (left, right) = (fragments.first()?.trace_id.to_string(), fragments.last()?.trace_id.to_string());
+    Some(super::in_grafana(lab.grafana()?, &dashboards::link::one_claim(&found.evidence.claim_id, &left, &right)))
 }
 
 fn pair(lab: &Lab, id: &str, one: &Collected, other: &Collected) -> Markup {

@@ -1,7 +1,7 @@
 //! What each hop sent and received, as a table.
 
 use chain::{ParentUsed, Transit};
-use evidence::{Reading, Side, SideState};
+use evidence::{Reading, Side, SideState, prose};
 use maud::{Markup, html};
 
 pub(super) fn table(reading: &Reading<'_>) -> Markup {
@@ -18,11 +18,10 @@ pub(super) fn table(reading: &Reading<'_>) -> Markup {
                             td { (transit("trace headers", row.transit)) (transit("baggage", row.baggage_transit)) }
                             td {
                                 @match row.parent {
-                                    _ if row.linked => span.good { "linked" },
-                                    Some(ParentUsed::Sender) => span.good { "the sender" },
-                                    Some(ParentUsed::Nobody) => strong { "nobody" },
-                                    Some(ParentUsed::Other) => strong { "another span" },
-                                    None => span.quiet { "not seen" },
+                                    _ if row.linked => "a link to the sender's span",
+                                    Some(ParentUsed::Sender) => (prose::parent(row).unwrap_or_default()),
+                                    Some(ParentUsed::Nobody | ParentUsed::Other) => strong { (prose::parent(row).unwrap_or_default()) },
+                                    None => span.quiet { "no span received" },
                                 }
                                 @if let Some(sampled) = row.sampled { br; @if sampled { "sampled" } @else { "not sampled" } }
                             }
@@ -39,7 +38,7 @@ fn side(side: &Side) -> Markup {
         @match side.state {
             SideState::NoSpan => span.quiet { "no span received" },
             SideState::NotOnRecord => span.quiet { "not on record" },
-            SideState::Recorded if side.headers.iter().next().is_none() => "no trace header",
+            SideState::Recorded if side.headers.is_empty() => "recorded, no trace header",
             SideState::Recorded => @for (name, values) in side.headers.iter() {
                 div.header { strong { (name) } " " code { (super::beginning(&values.join(", "), 300)) } }
             },
@@ -51,8 +50,8 @@ fn transit(what: &str, transit: Option<Transit>) -> Markup {
     html! {
         @match transit {
             None => {},
-            Some(Transit::Intact) => div.good { (what) " intact" },
-            Some(Transit::Altered) => div { strong { (what) " altered" } },
+            Some(Transit::Intact) => div { (what) " unchanged" },
+            Some(Transit::Altered) => div { strong { (what) " changed" } },
             Some(Transit::Lost) => div { strong { (what) " lost" } },
         }
     }

@@ -1,6 +1,6 @@
 //! Symptom, clock, hints, check, diagnose, reveal, and drills.
 
-use ::chain::Place;
+use ::chain::{Kind, Place};
 use axum::extract::State;
 use axum::response::Html;
 use evidence::CellStatus;
@@ -46,7 +46,7 @@ fn lesson(lab: &Lab, scenario: &ScenarioBrief) -> Markup {
                 ul { @for look in &scenario.look { li { (look) } } }
             }
         }
-        form data-post="/api/drill" data-into="lab-result" data-say="A drill is on. Find the first step that fails." data-wait="Hiding a scenario" {
+        form data-post="/api/drill" data-into="lab-result" data-say="A drill is on. Find where what happened." data-wait="Hiding a scenario" {
             button.quiet { "Start a drill" }
         }
     }
@@ -55,24 +55,28 @@ fn lesson(lab: &Lab, scenario: &ScenarioBrief) -> Markup {
 fn drill_on(drill: CurrentDrill) -> Markup {
     html! {
         h3 { "A drill is on" }
-        p { "One scenario was chosen at random, and settings are hidden. Where is the first step that fails?" }
+        p { "One scenario was chosen at random, and settings are hidden. Where did what happen?" }
         p { "Time: " (clock(drill.started_unix_ms)) ". Wrong answers: " (drill.wrong_answers) ". Hints: " (drill.hints) "." }
         form.row data-post="/parts/answer" data-into="lab-result" data-wait="Judging, with fresh probes" {
             div {
                 label for="drill-place" { "Place" }
-                select #drill-place name="place" { @for place in grading::places() { option { (place) } } }
+                select #drill-place name="place" required {
+                    option value="" { "choose" }
+                    @for place in grading::places() { option { (place) } }
+                }
             }
             div {
-                label for="drill-step" { "First step that fails" }
-                select #drill-step name="step" {
-                    option value="inject" { "1 injected?" }
-                    option value="transit" { "2 survived transit?" }
-                    option value="extract" { "3 extracted?" }
-                    option value="use" { "4 used?" }
-                    option value="" { "none: all four succeed" }
+                label for="drill-kind" { "What happened there" }
+                select #drill-kind name="kind" required {
+                    option value="" { "choose" }
+                    @for kind in Kind::ALL { option value=(kind.name()) { (kind) } }
                 }
             }
             button { "Answer" }
+        }
+        details #details-kinds {
+            summary { "What these mean" }
+            dl { @for kind in Kind::ALL { dt { (kind) } dd { (kind.meaning()) } } }
         }
         p.note { "Diagnose and reveal end the drill, and so does switching." }
     }
@@ -115,7 +119,7 @@ pub(super) async fn check(State(lab): Shared) -> Html<String> {
 
 fn verdict(report: &CheckReport) -> Markup {
     html! {
-        p { (outcome(report.verdict.outcome)) }
+        @if report.masked { p { strong.outcome { "NO VERDICT" } } } @else { p { (outcome(report.verdict.outcome)) } }
         p { (report.verdict.sentence) }
         @if !report.verdict.evidence.is_empty() { ul { @for sentence in &report.verdict.evidence { li { (sentence) } } } }
         p.quiet {
@@ -143,11 +147,17 @@ pub(super) async fn reveal(State(lab): Shared) -> Page {
         @match &scenario.fault {
             None => p { "Nothing is broken on purpose." },
             Some(fault) => {
-                p { strong { (fault.cause.place) @if let Some(step) = fault.cause.step { ", step " (step) } } }
+                p { strong { (fault.cause.place) ", " (fault.cause.kind) } }
                 p { (fault.cause.text) }
+                p { "What can be observed:" }
+                ul { @for observation in fault.observations() { li { (observation) } } }
                 @for fix in &fault.fixes {
                     p { (fix.text) }
                     ul { @for (service, key, value) in fix.settings.iter() { li { (service) " " code { (key) "=" (value) } } } }
+                }
+                @for practice in &fault.practice {
+                    p { strong { "In " (practice.stack) ": " } (practice.text) " " a href=(practice.source) rel="noopener" { "source" } }
+                    @if let Some(code) = &practice.code { pre { code { (code.trim_matches('\n')) } } }
                 }
             }
         }
@@ -218,9 +228,13 @@ fn outcome(outcome: Outcome) -> Markup {
 pub(super) async fn answer(State(lab): Shared, answer: DrillAnswer) -> Result<Html<String>, Problem> {
     let judgement = lab.answer_drill(&answer).await?;
     Ok(as_part(html! {
-        p { @if judgement.right { strong.outcome.good { "Correct" } } @else { strong.outcome.bad { "Incorrect" } } }
+        p { @match judgement.correct {
+            Some(true) => strong.outcome.good { "Correct" },
+            Some(false) => strong.outcome.bad { "Incorrect" },
+            None => strong.outcome.unsure { "Too early" },
+        } }
         @for sentence in &judgement.evidence { p { (sentence) } }
-        @if judgement.right && let Some(last) = &judgement.drill.last {
+        @if judgement.correct == Some(true) && let Some(last) = &judgement.drill.last {
             p { "It was " code { (last.scenario) } ": score " (last.score) " in " (minutes(last.duration_ms / 1000)) ". It is still active: now fix it." }
         }
     }))

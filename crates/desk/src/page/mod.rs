@@ -15,7 +15,6 @@ use maud::{DOCTYPE, Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use service::Problem;
 use service::body::Body;
-use service::url::resource;
 
 use crate::api::DrillAnswer;
 use crate::api::routes::Shared;
@@ -157,31 +156,16 @@ fn trace_id(lab: &Lab, id: wire::TraceId) -> Markup {
     let full = id.to_string();
     let short: String = full.chars().take(8).collect();
     html! {
-        @match lab.grafana().map(|grafana| explore(grafana, &full)) {
+        @match lab.grafana().map(|grafana| in_grafana(grafana, &dashboards::link::trace(&full))) {
             Some(url) => a href=(url) title=(format!("{full} in Grafana")) rel="noreferrer" { code { (short) "…" } },
             None => code title=(full) { (short) "…" },
         }
     }
 }
 
-/// Grafana's Explore with a trace open (<https://grafana.com/docs/grafana/latest/explore/#generate-explore-urls-from-external-tools>).
-fn explore(grafana: &reqwest::Url, trace_id: &str) -> String {
-    let panes = serde_json::json!({ "trace": {
-        "datasource": "tempo",
-        "queries": [{
-            "refId": "A",
-            "datasource": { "type": "tempo", "uid": "tempo" },
-            "queryType": "traceql",
-            "query": trace_id,
-        }],
-        "range": { "from": "now-24h", "to": "now" },
-    } });
-    let mut url = resource(grafana, &["explore"]);
-    url.query_pairs_mut()
-        .append_pair("schemaVersion", "1")
-        .append_pair("panes", &panes.to_string())
-        .append_pair("orgId", "1");
-    url.to_string()
+/// A link below Grafana's address, which may itself have a path.
+fn in_grafana(grafana: &reqwest::Url, link: &str) -> String {
+    format!("{}/{link}", grafana.as_str().trim_end_matches('/'))
 }
 
 fn duration(nanos: u64) -> String {
@@ -225,19 +209,19 @@ mod tests {
     fn a_trace_id_links_to_explore() {
         let id = "0af7651916cd43dd8448eb211c80319c";
         for base in ["http://localhost:3000", "http://localhost:3000/"] {
-            let link: reqwest::Url = explore(&base.parse().unwrap(), id).parse().unwrap();
+            let link: reqwest::Url = in_grafana(&base.parse().unwrap(), &dashboards::link::trace(id)).parse().unwrap();
             assert_eq!(link.path(), "/explore", "{base}");
-            let query: Vec<_> = link.query_pairs().collect();
-            let names: Vec<_> = query.iter().map(|(name, _)| name.as_ref()).collect();
-            assert_eq!(names, ["schemaVersion", "panes", "orgId"], "{link}");
-            assert_eq!((&*query[0].1, &*query[2].1), ("1", "1"), "{link}");
-            let panes: serde_json::Value = serde_json::from_str(&query[1].1).unwrap();
+            let query: std::collections::BTreeMap<_, _> = link.query_pairs().collect();
+            let names: Vec<_> = query.keys().map(AsRef::as_ref).collect();
+            assert_eq!(names, ["orgId", "panes", "schemaVersion"], "{link}");
+            assert_eq!((&*query["schemaVersion"], &*query["orgId"]), ("1", "1"), "{link}");
+            let panes: serde_json::Value = serde_json::from_str(&query["panes"]).unwrap();
             let pane = panes.as_object().unwrap().values().next().unwrap();
             assert_eq!(pane["datasource"], "tempo", "the uid of the data source");
             assert_eq!(pane["queries"][0]["queryType"], "traceql", "an id alone is a TraceQL query");
             assert_eq!(pane["queries"][0]["query"], id, "the trace");
         }
-        let below = explore(&"http://localhost/grafana/".parse().unwrap(), id);
+        let below = in_grafana(&"http://localhost/grafana/".parse().unwrap(), &dashboards::link::trace(id));
         assert!(below.starts_with("http://localhost/grafana/explore?"), "below a path of a proxy: {below}");
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn table(lab: &Lab) -> Markup {
     };
     html! {
         p {
-            @if status.masked { "A drill is on, so settings are hidden; they can still be changed. " }
+            @if status.masked { "Settings are hidden: a drill is on, or the answers are locked. They can still be changed. " }
             "Generation " (status.generation) "."
         }
         div.scroll role="region" aria-label="Settings of each service" tabindex="0" {

@@ -8,9 +8,14 @@ use maud::{Markup, html};
 use wire::{SpanId, TraceId};
 
 use super::claim::not_found;
-use super::{Page, duration, part as as_part};
+use super::{Page, beginning, duration, part as as_part};
 use crate::api::extract::InPath;
 use crate::api::routes::Shared;
+
+/// How many attributes, links and events of a span are shown, and how much of a value, in characters.
+const SHOWN: usize = 200;
+const SHOWN_EVENTS: usize = 20;
+const VALUE_CHARACTERS: usize = 4_000;
 
 pub(super) async fn part(State(lab): Shared, InPath((trace, span)): InPath<(String, String)>) -> Page {
     let trace: TraceId = trace.parse().map_err(|_| not_found("this is no trace id"))?;
@@ -24,11 +29,11 @@ fn detail(span: &Span) -> Markup {
     let headers = recorded(&span.attributes);
     let kind = format!("{:?}", span.kind).to_lowercase();
     html! {
-        h2 #span-title { (span.service) ": " (span.name) }
+        h2 #span-title { (beginning(&span.service, SHOWN)) ": " (beginning(&span.name, SHOWN)) }
         dl.attributes {
             dt { "kind" } dd { (kind) }
             dt { "duration" } dd { (duration(span.duration_nanos())) }
-            dt { "status" } dd { @match &span.status { Status::Unset => "unset", Status::Ok => "ok", Status::Error(message) => { "error " (message) } } }
+            dt { "status" } dd { @match &span.status { Status::Unset => "unset", Status::Ok => "ok", Status::Error(message) => { "error " (beginning(message, VALUE_CHARACTERS)) } } }
             dt { "trace" } dd { code { (span.trace_id) } }
             dt { "span" } dd { code { (span.span_id) } }
             dt { "parent" } dd { @match span.parent_span_id { Some(parent) => code { (parent) }, None => "none" } }
@@ -36,14 +41,16 @@ fn detail(span: &Span) -> Markup {
         }
         @if headers.iter().next().is_some() {
             h3 { "Trace headers" }
-            dl.attributes { @for (name, values) in headers.iter() { dt { (name) } dd { code { (values.join(", ")) } } } }
+            dl.attributes { @for (name, values) in headers.iter() { dt { (name) } dd { code { (beginning(&values.join(", "), VALUE_CHARACTERS)) } } } }
         }
         (attributes("Attributes", &span.attributes))
         @if !span.links.is_empty() {
             h3 { "Links" }
-            ul { @for link in &span.links { li { "trace " code { (link.trace_id) } ", span " code { (link.span_id) } } } }
+            ul { @for link in span.links.iter().take(SHOWN) { li { "trace " code { (link.trace_id) } ", span " code { (link.span_id) } } } }
+            (left_out(span.links.len(), SHOWN))
         }
-        @for event in &span.events { (attributes(&format!("Event {}", event.name), &event.attributes)) }
+        @for event in span.events.iter().take(SHOWN_EVENTS) { (attributes(&format!("Event {}", event.name), &event.attributes)) }
+        (left_out(span.events.len(), SHOWN_EVENTS))
         (attributes("Resource", &span.resource))
     }
 }
@@ -53,10 +60,15 @@ fn attributes(title: &str, attributes: &Attributes) -> Markup {
         h3 { (title) }
         @if attributes.is_empty() { p { "None." } }
         dl.attributes {
-            @for (key, value) in attributes {
-                dt { (key) }
-                dd { code { @match value.as_str() { Some(text) => (text), None => (value.to_string()) } } }
+            @for (key, value) in attributes.iter().take(SHOWN) {
+                dt { (beginning(key, VALUE_CHARACTERS)) }
+                dd { code { @match value.as_str() { Some(text) => (beginning(text, VALUE_CHARACTERS)), None => (beginning(&value.to_string(), VALUE_CHARACTERS)) } } }
             }
         }
+        (left_out(attributes.len(), SHOWN))
     }
+}
+
+fn left_out(count: usize, shown: usize) -> Markup {
+    html! { @if count > shown { p.quiet { "The first " (shown) " are shown; " (count - shown) " more are left out." } } }
 }

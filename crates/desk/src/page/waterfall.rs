@@ -2,17 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use evidence::claim::{Node, Position};
+use evidence::claim::{Node, Position, listed};
 use evidence::span::Status;
 use evidence::{ClaimEvidence, Collected, Fragment, Span};
 use maud::{Markup, html};
 use wire::{SpanId, TraceId};
 
-use super::{duration, encoded, service_class, trace_id};
+use super::{beginning, duration, encoded, service_class, trace_id};
 use crate::lab::Lab;
 
 /// How many rows of a trace are drawn at first; then as many again as there are.
 const ROWS: usize = 200;
+/// More rows than this are not added at once.
+const MORE_ROWS: usize = 2_000;
+/// How many traces are drawn, and how many links of a span: one claim has a few of both, and a page must stay readable.
+const TRACES: usize = 50;
+const LINKS: usize = 10;
+/// How much of a service's or a span's name is shown, in characters.
+const NAME_CHARACTERS: usize = 200;
 const DEEPEST_INDENT: usize = 12;
 /// The bar's own units, from the start of the clock to its end.
 const BAR_WIDTH: u128 = 1000;
@@ -32,9 +39,11 @@ pub(super) fn draw(lab: &Lab, found: &Collected) -> Markup {
             (count) @if count == 1 { " trace" } @else { " traces" } " on one clock of " (duration(clock.nanos)) "."
             @if evidence.malformed > 0 { " " (evidence.malformed) " spans or links had malformed ids and were left out." }
             @if evidence.partial { " The trace store left out spans." }
+            @if let Some(most) = evidence.searched_up_to { " As many traces carry the claim's id as a search finds at most, " (most) ": its own may not be among them." }
+            @if count > TRACES { " The first " (TRACES) " are drawn; " (count - TRACES) " more are left out." }
         }
         div.fragments {
-            @for fragment in &evidence.fragments { (self::fragment(lab, evidence, fragment)) }
+            @for fragment in evidence.fragments.iter().take(TRACES) { (self::fragment(lab, evidence, fragment)) }
             // Links are drawn here once it is known where the rows stand.
             svg.links aria-hidden="true" {}
         }
@@ -46,10 +55,10 @@ fn fragment(lab: &Lab, evidence: &ClaimEvidence, fragment: &Fragment) -> Markup 
         div.fragment {
             h3 {
                 "Trace " (trace_id(lab, fragment.trace_id)) " "
-                span.quiet { (fragment.nodes.len()) @if fragment.nodes.len() == 1 { " span: " } @else { " spans: " } (fragment.services.join(", ")) }
+                span.quiet { (fragment.nodes.len()) @if fragment.nodes.len() == 1 { " span: " } @else { " spans: " } (listed(&fragment.services)) }
             }
             @if fragment.roots().next().is_none() { p.unsure { "It has no root." } }
-            @if !fragment.other_claims.is_empty() { p { "It also holds spans of claim " (fragment.other_claims.join(", ")) "." } }
+            @if !fragment.other_claims.is_empty() { p { "It also holds spans of claim " (listed(&fragment.other_claims)) "." } }
             ol.rows { (rows(evidence, fragment, 0)) }
         }
     }
@@ -59,7 +68,7 @@ fn fragment(lab: &Lab, evidence: &ClaimEvidence, fragment: &Fragment) -> Markup 
 pub(super) fn rows(evidence: &ClaimEvidence, fragment: &Fragment, from: usize) -> Markup {
     let clock = Clock::of(evidence);
     let here: BTreeSet<_> = evidence.spans().map(|span| (span.trace_id, span.span_id)).collect();
-    let next = |from: usize| from.saturating_add(from.max(ROWS)).min(fragment.nodes.len());
+    let next = |from: usize| from.saturating_add(from.clamp(ROWS, MORE_ROWS)).min(fragment.nodes.len());
     let until = next(from);
     let left = fragment.nodes.len() - until;
     let before = from.checked_sub(1).and_then(|at| fragment.nodes.get(at));
@@ -98,14 +107,14 @@ fn row(node: &Node, clock: &Clock, here: &BTreeSet<(TraceId, SpanId)>) -> Markup
     html! {
         li.(service_class(&span.service)) #(anchor(span.trace_id, span.span_id)) {
             button.span.(indent) data-load=(format!("/parts/spans/{}/{}", span.trace_id, span.span_id)) data-dialog="span-dialog" data-into="span-detail" {
-                span.service { (span.service) } " " span.name { (span.name) }
+                span.service { (beginning(&span.service, NAME_CHARACTERS)) } " " span.name { (beginning(&span.name, NAME_CHARACTERS)) }
                 @if failed { strong.bad { " failed" } }
                 span.hidden { ", depth " (node.depth) ", starts after " (duration(span.start_unix_nano.saturating_sub(clock.start))) }
             }
             span.kind { (kind) @if node.place == Position::Root { ", root" } }
             svg.bar viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" { rect x=(left) y="1" width=(width) height="8" {} }
             span.duration { (duration(span.duration_nanos())) }
-            @for link in &span.links {
+            @for link in span.links.iter().take(LINKS) {
                 span.link {
                     "linked to "
                     @if here.contains(&(link.trace_id, link.span_id)) {
@@ -113,6 +122,7 @@ fn row(node: &Node, clock: &Clock, here: &BTreeSet<(TraceId, SpanId)>) -> Markup
                     } @else { "span " code { (link.span_id) } " of trace " code { (link.trace_id) } }
                 }
             }
+            @if span.links.len() > LINKS { span.link { "and " (span.links.len() - LINKS) " more links" } }
         }
     }
 }
@@ -135,5 +145,32 @@ impl Clock {
         let scale = |nanos: u64| u128::from(nanos) * BAR_WIDTH / u128::from(self.nanos.max(1));
         let left = scale(span.start_unix_nano.saturating_sub(self.start)).min(BAR_WIDTH - 3);
         (left, scale(span.duration_nanos()).clamp(3, BAR_WIDTH - left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_page_is_bounded_whatever_was_sent() {
+        let link = json!({ "trace_id": "1".repeat(32), "span_id": "2".repeat(16), "attributes": {} });
+        let span = |id: usize, links: usize| -> Span {
+            serde_json::from_value(json!({
+                "trace_id": "a".repeat(32), "span_id": format!("{id:016x}"), "parent_span_id": null,
+                "service": "x".repeat(100_000), "resource": {}, "scope": "", "name": "n".repeat(100_000), "kind": "server",
+                "start_unix_nano": 1, "end_unix_nano": 2, "status": "unset", "attributes": {}, "events": [],
+                "links": vec![link.clone(); links],
+            }))
+            .unwrap()
+        };
+        let evidence =
+            ClaimEvidence::from_spans("CLM-1", (1..=1_000).map(|id| span(id, if id == 1 { 100_000 } else { 20 })));
+        let rows = rows(&evidence, &evidence.fragments[0], 0).into_string();
+        assert!(rows.len() < 2_000_000, "200 rows of 10 links: {} bytes", rows.len());
+        assert!(rows.contains("and 99990 more links"), "what is left out is counted");
+        assert!(rows.contains("(800 are hidden)"), "rows too");
     }
 }

@@ -167,3 +167,22 @@ async fn a_claim_id_cannot_leave_its_string() {
     assert_eq!(query, r#"{ span.insurewatch.claim.id = "x\" } || { true }\\\n&q=1" }"#, "quotes are escaped");
     assert_eq!(source.trace(trace_id(TRACE_A)).await.unwrap(), None, "404 means not found yet");
 }
+
+#[tokio::test]
+async fn a_claim_among_more_traces_than_a_search_finds_cannot_be_told() {
+    // As a search answers that has 300 of them: 200, and not the claim's own.
+    let forged = (1..=200_u64).map(|number| {
+        let id = format!("{number:032x}").parse().unwrap();
+        let root = span(9, None, "python-api", chain::SpanKind::Server, "POST /claims", (5, 6));
+        (1, Span { trace_id: id, ..root }.with(evidence::span::CLAIM_ID, CLAIM))
+    });
+    let (source, _) = serve(Stub { spans: forged.collect(), ..Stub::default() }).await;
+    let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience(SHORT)).await;
+    assert_eq!(collected.evidence.searched_up_to, Some(200), "the search was full");
+    let verdict = evidence::judge(chain::Topology::LAB, std::slice::from_ref(&collected), None);
+    assert_eq!(verdict.outcome, evidence::Outcome::CannotTell, "{verdict:#?}");
+    assert!(verdict.sentence.contains("200 traces or more carry the id of claim c-1"), "{}", verdict.sentence);
+    let why = "as many as a search finds at most: its own may not be among them";
+    assert!(verdict.evidence.iter().any(|fact| fact.contains(why)), "it says why: {:?}", verdict.evidence);
+    assert!(verdict.evidence.len() < 60, "and does not list them all: {}", verdict.evidence.len());
+}

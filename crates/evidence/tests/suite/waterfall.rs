@@ -94,7 +94,7 @@ fn ghosts_links_and_errors_are_shown() {
     change(&mut spans, CLAIMS, |span| span.link(TRACE_B, CALL_CLAIMS));
     let drawing = drawn(evidence(spans), &PLAIN);
     for (part, why) in [
-        ("(parent 00000000... not received)", "a missing parent has a line"),
+        ("(parent 00000000... not received yet (0 s))", "a missing parent has a line"),
         ("  no root\n", "the title says that there is no root"),
         ("-> link to 00000000... in trace 00000000...", "a link has a line"),
         (" ms !\n", "an error has a mark"),

@@ -1,9 +1,9 @@
 //! Whether all that the desk says of a claim is one truth: the list, the picture, check, diagnose, and the grading of
 //! drills.
 
-use chain::{Place, Topology};
+use chain::{Kind, Place, Topology};
 use desk::api::{CheckReport, ClaimRow, Judgement};
-use evidence::{Diagnosis, Expectation, Outcome, Reading};
+use evidence::{Answer, Diagnosis, Expectation, Outcome, Reading, Weight};
 use scenario::file::Cause;
 use serde_json::json;
 
@@ -58,33 +58,60 @@ fn is_whole(lab: &Lab, claim_id: &str) -> bool {
     row.and_then(|row| row.seen).is_some_and(|seen| seen.whole)
 }
 
+/// Every answer that could be given, weighed against the spans of one claim of a scenario: the cause is accepted, whatever
+/// is accepted cannot be told from it, and whatever is refused is refused by an observation, or is true of a later break.
+pub(crate) fn assert_answers_weighed(lab: &Lab, id: &str, cause: &Cause, claim_id: &str) {
+    let collected = lab.look(claim_id).collected;
+    let reading = Reading::new(Topology::LAB, &collected);
+    let conclusion = reading.conclude();
+    let truth = Answer::new(cause.place, cause.kind);
+    let hops = Topology::LAB.hops.iter().map(Place::Hop);
+    let places = hops.chain(Topology::LAB.services().map(Place::Service));
+    for answer in places.flat_map(|place| Kind::ALL.map(|kind| Answer::new(place, kind))) {
+        let accepted = answer.means(truth) || conclusion.same_evidence(answer, truth).is_some();
+        let name = format!("{id} | {} | {}", answer.place, answer.kind);
+        match conclusion.weigh(answer) {
+            _ if answer == truth => assert!(accepted, "{name}: the cause itself"),
+            // Only time tells these two apart.
+            _ if accepted
+                || [answer.kind, truth.kind].iter().all(|it| matches!(it, Kind::Late | Kind::NotExported)) => {}
+            Weight::First => panic!("{name}: refused, though the spans show just this: {conclusion:#?}"),
+            Weight::Later => {}
+            Weight::Against(sentence) | Weight::Open(sentence) => {
+                assert!(sentence.ends_with('.'), "{name}: a reply is a sentence: {sentence}");
+                assert!(!sentence.contains(&cause.kind.to_string()) || answer.kind == cause.kind, "{name}: {sentence}");
+            }
+        }
+    }
+}
+
 /// The cause is right, and so are the service that does its step and what diagnose found first; a bystander is wrong.
 pub(crate) fn assert_graded_alike(lab: &Lab, id: &str, cause: &Cause, diagnosis: &Diagnosis) {
-    let Cause { place, step, .. } = *cause;
+    let Cause { place, kind, .. } = *cause;
     let (touched, alias) = match place {
-        Place::Hop(hop) => (vec![Some(hop.from), hop.via, Some(hop.to)], step.and_then(|step| hop.done_by(step))),
+        Place::Hop(hop) => (vec![Some(hop.from), hop.via, Some(hop.to)], hop.doer(kind)),
         Place::Service(service) => (vec![Some(service)], None),
     };
     let bystander = Topology::LAB.instrumented().filter(|service| !touched.contains(&Some(*service))).last();
-    let answer = |place: Place, step| {
-        let answer = json!({ "place": place.to_string(), "step": step });
+    let answer = |place: Place, kind: Kind| {
+        let answer = json!({ "place": place.to_string(), "kind": kind });
         lab.post("api/drill/answer", &answer).json::<Judgement>().unwrap()
     };
-    let first = diagnosis.first.as_ref().and_then(|first| Some((first.place?, first.step)));
-    let right = [Some((place, step)), alias.map(|service| (Place::Service(service), step)), first];
+    let first = diagnosis.first.as_ref().and_then(|first| Some((first.place?, Kind::Fails(first.step?))));
+    let right = [Some((place, kind)), alias.map(|service| (Place::Service(service), kind)), first];
     let mut tried = Vec::new();
-    for (place, step) in right.into_iter().flatten() {
-        if tried.contains(&(place, step)) {
+    for (place, kind) in right.into_iter().flatten() {
+        if tried.contains(&(place, kind)) {
             continue;
         }
         lab.post("api/drill", &json!({ "scenarios": [id] }));
         if tried.is_empty() {
             let bystander = Place::Service(bystander.expect("no cause touches every service"));
-            let judged = answer(bystander, step);
-            assert!(!judged.right, "{id}: {bystander} has nothing to do with it: {judged:#?}");
+            let judged = answer(bystander, kind);
+            assert_ne!(judged.correct, Some(true), "{id}: {bystander} has nothing to do with it: {judged:#?}");
         }
-        let judged = answer(place, step);
-        assert!(judged.right, "{id}: {place} {step:?} is the cause, by one of its names: {judged:#?}");
-        tried.push((place, step));
+        let judged = answer(place, kind);
+        assert_eq!(judged.correct, Some(true), "{id}: {place} {kind} is the cause, by one of its names: {judged:#?}");
+        tried.push((place, kind));
     }
 }

@@ -169,6 +169,7 @@ impl Case {
                 sampled: (!sent.is_empty()).then_some(true),
                 received: Some(sent.clone()),
                 sent: Some(sent),
+                ..HopCells::of(hop)
             }
         });
         Expectation {

@@ -38,6 +38,7 @@ pub(crate) struct LabFile {
     pub(crate) desk: String,
     pub(crate) front_door: String,
     pub(crate) traces: String,
+    pub(crate) otlp_http: Option<String>,
     pub(crate) supervisor_pid: u32,
     pub(crate) processes: Vec<Process>,
 }
@@ -115,10 +116,17 @@ fn command() -> Command {
 
 /// Runs a command to its end, which must come.
 pub(crate) fn run(arguments: &[&str]) -> Answer {
+    run_in(&[], arguments)
+}
+
+/// The same with variables of its own.
+pub(crate) fn run_in(environment: &[(&str, String)], arguments: &[&str]) -> Answer {
     let folder = tempfile::tempdir().unwrap();
     let [stdout, stderr] = ["stdout", "stderr"].map(|name| folder.path().join(name));
     let [out, err] = [&stdout, &stderr].map(|path| File::create(path).unwrap());
-    let mut command = Running::spawn(command().args(arguments).stdout(out).stderr(err), &stderr);
+    let mut command = command();
+    command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+    let mut command = Running::spawn(command.stdout(out).stderr(err), &stderr);
     let ended = command.wait(&format!("{arguments:?} ends"));
     Answer {
         code: ended.code().unwrap_or_else(|| panic!("{arguments:?} was ended by a signal")),
@@ -231,6 +239,11 @@ impl Lab {
             }
         });
         Ok(Self { process, file: file?, client, data_dir })
+    }
+
+    /// What a service logged so far.
+    pub(crate) fn log(&self, service: &str) -> String {
+        std::fs::read_to_string(self.data_dir().join(format!("logs/{service}.jsonl"))).unwrap_or_default()
     }
 
     pub(crate) fn data_dir(&self) -> &Path {

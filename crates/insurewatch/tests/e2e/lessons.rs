@@ -48,10 +48,12 @@ fn the_answer_is_revealed() {
 fn a_leader_can_lock_the_answers() {
     let lab = Lab::start_in(&[("INSUREWATCH_LOCK_REVEAL", "true".to_owned())], &["--port-base", "0"]);
     lab.cli(&["scenario", "use", LESSON]).ended(0, "every service follows");
-    for arguments in [&["reveal"][..], &["scenario", "show", LESSON, "--answer"]] {
+    for arguments in [&["reveal"][..], &["scenario", "show", LESSON, "--answer"], &["diagnose"]] {
         let answer = lab.cli(arguments).ended(2, "it is refused");
         assert!(answer.stderr.contains("the answers are locked"), "{arguments:?}: {}", answer.stderr);
         assert_eq!(answer.stdout, "", "{arguments:?}: nothing of the answer is shown");
     }
+    let status = lab.cli(&["scenario", "status"]).ended(0, "all services follow").stdout;
+    assert!(status.contains(LESSON) && !status.contains("OTEL_PROPAGATORS"), "settings are hidden: {status}");
     lab.cli(&["hint"]).ended(0, "hints are no answers");
 }

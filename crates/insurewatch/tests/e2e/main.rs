@@ -4,6 +4,7 @@
 //! - `scenarios`: every file of `scenarios/`, broken, diagnosed and healed
 //! - `agreement`: list, picture, check, diagnose and grading say the same of a claim
 //! - `silence`: no telemetry gives the answer away
+//! - `learner`: one container of a class
 //! - `lessons`: hints, and the answer
 //! - `walk`: Lab 1 as a learner does it, while claims stream
 //! - `tree`: the spans of a healthy claim, one by one
@@ -13,6 +14,7 @@
 //! - `formats`: who can read which wire format, against a model
 //! - `endings`: processes that die, end, or find nobody to export to
 //! - `tempo`: what our client reads, from a real Tempo's recorded answers and from the embedded store
+//! - `guards`: who is answered, and what nobody can break from outside
 //! - `settings`: bad settings, busy ports, and what the command line says of mistakes
 //!
 //! A lab starts in some 50 ms and ends in less, so that tests share none: nothing needs to be reset.
@@ -28,7 +30,11 @@ mod endings;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod guards;
+#[cfg(test)]
 mod lab;
+#[cfg(test)]
+mod learner;
 #[cfg(test)]
 mod lessons;
 #[cfg(test)]

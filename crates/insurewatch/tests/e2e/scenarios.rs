@@ -4,16 +4,16 @@
 use std::sync::Mutex;
 use std::thread;
 
-use chain::{Place, Step};
+use chain::{Place, Step, Topology};
 use desk::api::{HEALTHY, ScenarioBrief};
 use evidence::CellStatus;
 use evidence::diagnose::HopDiagnosis;
 use evidence::{ClaimEvidence, Diagnosis, Expectation, Finding, Mismatch};
 use scenario::Scenario;
-use scenario::file::{Cause, Fault, Fix};
+use scenario::file::{Cause, Fault, Fix, LogLine};
 
-use crate::agreement::{assert_checked_alike, assert_diagnosed_alike, assert_graded_alike};
-use crate::lab::{Lab, mismatches, one_trace, shapes};
+use crate::agreement::{assert_answers_weighed, assert_checked_alike, assert_diagnosed_alike, assert_graded_alike};
+use crate::lab::{Lab, eventually, mismatches, one_trace, shapes};
 use crate::silence::Telling;
 
 /// Each has a lab of its own, in which it mostly waits.
@@ -23,6 +23,8 @@ const WORKERS: usize = 4;
 struct Healthy {
     expectation: Expectation,
     probes: Vec<ClaimEvidence>,
+    /// What its services logged, all in one.
+    logs: String,
 }
 
 #[test]
@@ -59,9 +61,9 @@ pub(crate) fn answers(lab: &Lab) -> Vec<Scenario> {
 
 /// Proves all of one scenario; what `diagnose` gets wrong is returned, so that one run tells it of every scenario.
 fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> Result<(), String> {
-    let Scenario { id, control, fault, healed, .. } = &lesson;
-    let (id, control) = (id.as_str(), *control);
-    let Fault { cause, fixes, broken } =
+    let Scenario { id, fault, healed, .. } = &lesson;
+    let (id, control) = (id.as_str(), lesson.is_control());
+    let Fault { cause, fixes, broken, logs, .. } =
         fault.as_ref().unwrap_or_else(|| panic!("{id} is not healthy, so it has a fault"));
     let healed = healed.as_ref().unwrap_or(&healthy.expectation);
     assert!(control || !fixes.is_empty(), "{id} is a fault, so there is a way to mend it");
@@ -77,8 +79,17 @@ fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> R
         assert_holds(broken, evidence, &format!("{id}, broken"));
         telling.assert_untold_by(evidence.spans(), id);
     }
+    for LogLine { service, contains } in logs {
+        eventually(&format!("{id}: {service} logs `{contains}` while it is broken"), || {
+            lab.log(service.name()).contains(contains).then_some(()).ok_or_else(|| lab.log(service.name()))
+        });
+        assert!(!healthy.logs.contains(contains), "{id}: a healthy chain logs `{contains}` too");
+    }
     telling.assert_untold_at_the_door(lab, id);
     assert_checked_alike(lab, &report, healed, &format!("{id}, broken"));
+    for claim in &report.verdict.claims {
+        assert_answers_weighed(lab, id, cause, &claim.claim_id);
+    }
     let answer = lab.cli(&["diagnose", "--json"]);
     let diagnosis: Diagnosis = answer.json();
     assert_diagnosed_alike(lab, &diagnosis, id);
@@ -105,7 +116,7 @@ fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> R
 /// evidence. What only looks broken is nobody's fault.
 fn diagnosed(diagnosis: &Diagnosis, code: i32, cause: &Cause, control: bool) -> Result<(), String> {
     let Diagnosis { first, sentence, outcome, .. } = diagnosis;
-    let expected = (Some(cause.place), cause.step);
+    let expected = (Some(cause.place), cause.kind.step());
     let right = match first {
         None => control && code == 0,
         Some(finding) => !control && code == 1 && says(finding, &expected),
@@ -147,6 +158,7 @@ impl Healthy {
             let fine = matches!(cell.status, CellStatus::Ok | CellStatus::NotApplicable);
             assert!(fine, "every step of a healthy claim is known to succeed: {cell:?}");
         }
-        Self { expectation, probes }
+        let logs = Topology::LAB.services().map(|service| lab.log(service.name())).collect();
+        Self { expectation, probes, logs }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chain::{Hop, ParentUsed, Place, Service, Step, Topology};
+use chain::{Hop, Kind, ParentUsed, Place, Service, Step, Topology};
 use evidence::Expectation;
 use scenario::catalogue::{Catalogue, CatalogueError};
 use scenario::file::Scenario;
@@ -65,7 +65,7 @@ fn lab_1_is_a_b3_sender_before_a_w3c_receiver() {
     let lab = catalogue.get("lab-1-b3-vs-w3c").unwrap();
     let fault = lab.fault.as_ref().expect("it is broken");
     assert_eq!(fault.cause.place, Place::Hop(&Topology::LAB.hops[0]), "the first hop is at fault");
-    assert_eq!(fault.cause.step, Some(Step::Extract), "the header arrives and is not read");
+    assert_eq!(fault.cause.kind, Kind::Fails(Step::Extract), "the header arrives and is not read");
     assert_eq!(fault.broken.hops[0].received, Some(vec![Format::B3]), "what arrives is B3");
     let whole = |healed: &Expectation| (healed.fragments.clone(), healed.missing_parents.clone());
     assert_eq!(whole(catalogue.healed(lab)), whole(catalogue.healthy()), "mended means one whole trace");

@@ -55,7 +55,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         r#"titel = "A title""#,
         &[
             "1:1: missing key `title`",
-            "1:1: unknown key `titel`; allowed: title, group, topic, symptom, look, hints, settings, control, cause, fixes, broken, healed; did you mean `title`?",
+            "1:1: unknown key `titel`; allowed: title, group, topic, symptom, look, hints, settings, cause, fixes, broken, healed, logs, practice; did you mean `title`?",
         ],
     ),
     (r#"title = "A title""#, "title = 3", &["1:9: `title`: invalid type: integer `3`, expected a string"]),
@@ -150,10 +150,10 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         r#""extract""#,
         r#""extrakt""#,
         &[
-            "13:8: `cause.step`: unknown value `extrakt`; allowed: inject, transit, extract, use; did you mean `extract`?",
+            "13:8: `cause.kind`: unknown value `extrakt`; allowed: inject, transit, extract, use, leak, links, not-sampled, not-exported, late",
         ],
     ),
-    ("step = \"extract\"\n", "", &["11:1: `cause`: missing key `step`; only baggage and controls may do without"]),
+    ("kind = \"extract\"\n", "", &["11:1: `cause`: missing key `kind`"]),
     (r#"text = "A cause""#, "", &["11:1: `cause`: missing key `text`"]),
     (
         r#"text = "A fix""#,
@@ -214,7 +214,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         r#"sent = ["b3"]"#,
         r#"send = ["b3"]"#,
         &[
-            "29:1: `hops`: unknown key `send`; allowed: hop, sent, received, transit, parent, sampled; did you mean `sent`?",
+            "29:1: `hops`: unknown key `send`; allowed: hop, sent, received, transit, parent, sampled, invalid, contains; did you mean `sent`?",
         ],
     ),
     ("[broken]\nmissing_parents = []", "[healed]\n", &["20:1: `healed` asks for nothing, so it would always hold"]),
@@ -231,14 +231,14 @@ fn one_mistake_does_not_hide_the_next() {
 }
 
 #[test]
-fn a_control_may_do_without_fixes_and_step() {
+fn a_control_may_do_without_fixes() {
     let fixes = "[[fixes]]\ntext = \"A fix\"\nsettings.python-api.OTEL_PROPAGATORS = \"tracecontext\"\n";
-    let text = GOOD.replacen(fixes, "", 1).replacen("step = \"extract\"\n", "", 1);
-    let control = format!("control = true\n{text}");
+    let text = GOOD.replacen(fixes, "", 1);
+    let control = text.replacen("kind = \"extract\"", "kind = \"late\"", 1);
     let scenario = Scenario::parse("x", Path::new("x.toml"), &control, &schema()).expect("nothing is to be mended");
-    assert!(scenario.control, "it says so");
+    assert!(scenario.is_control(), "its kind says so");
     let lines: Vec<_> = refusal(&text).lines().map(str::to_owned).collect();
-    assert_eq!(lines.len(), 2, "what is no control needs both: {lines:?}");
+    assert_eq!(lines.len(), 1, "what is no control needs a fix: {lines:?}");
 }
 
 /// Parses whatever it is; every problem must lie inside the text.

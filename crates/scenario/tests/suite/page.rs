@@ -32,11 +32,15 @@ fn what_is_not_folded_gives_nothing_away() {
     let lessons: Vec<_> = page.split("\n### ").skip(1).collect();
     assert_eq!(lessons.len(), catalogue.iter().count(), "every scenario is on the page");
     for (scenario, lesson) in catalogue.iter().zip(lessons) {
-        let Scenario { id, settings, hints, control, fault, .. } = scenario;
+        let Scenario { id, settings, hints, fault, .. } = scenario;
         let open = unfolded(lesson);
         assert!(open.contains(&scenario.symptom), "{id}: the symptom is seen at once");
         assert!(!open.contains("Is it? No"), "{id}: whether it is a control must be found out");
-        assert_eq!(lesson.contains("Is it? No"), *control, "{id}: the answer tells a control from a fault");
+        assert_eq!(
+            lesson.contains("Is it? No"),
+            scenario.is_control(),
+            "{id}: the answer tells a control from a fault"
+        );
         for hint in hints {
             assert!(lesson.contains(hint) && !open.contains(hint), "{id}: `{hint}` is folded");
         }
@@ -46,11 +50,13 @@ fn what_is_not_folded_gives_nothing_away() {
             assert!(!open.contains(key), "{id}: `{key}` gives it away");
         }
         if let Some(fault) = fault {
-            let step = fault.cause.step.map(|_| "step that fails");
-            for text in
-                [fault.cause.text.as_str()].into_iter().chain(step).chain(fault.fixes.iter().map(|fix| &*fix.text))
-            {
-                assert!(lesson.contains(text) && !open.contains(text), "{id}: `{text}` is folded");
+            let observations = fault.observations();
+            let fixes = fault.fixes.iter().map(|fix| fix.text.clone());
+            let practice = fault.practice.iter().map(|practice| practice.text.clone());
+            let kind = format!("**what:** {}", fault.cause.kind);
+            let hidden = [fault.cause.text.clone(), kind].into_iter().chain(observations).chain(fixes).chain(practice);
+            for text in hidden {
+                assert!(lesson.contains(&text) && !open.contains(&text), "{id}: `{text}` is folded");
             }
         }
     }

@@ -33,7 +33,7 @@ async fn seen(watch: &mut Watch, what: &str, is: impl FnMut(&Seen) -> bool) -> S
 async fn the_watch_keeps_the_last_good_settings() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("active.toml");
-    let mut watch = watch(path.clone(), Arc::new(schema()), Duration::from_millis(5));
+    let mut watch = watch(path.clone(), Arc::new(schema()));
     let first = watch.borrow().clone();
     assert_eq!(*first.active, Active::default(), "an absent file means generation 0 and no settings");
     assert_eq!(first.problem, None, "an absent file is no problem at the start");
@@ -69,9 +69,40 @@ async fn a_file_that_is_wrong_from_the_start_sets_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("active.toml");
     fs::write(&path, b"\xff").unwrap();
-    let seen = watch(path, Arc::new(schema()), Duration::from_millis(5)).borrow().clone();
+    let seen = watch(path, Arc::new(schema())).borrow().clone();
     assert_eq!(*seen.active, Active::default(), "there is nothing good to hold on to");
     assert!(seen.problem.is_some(), "the refusal is told");
+}
+
+/// As a bind mount of Docker Desktop or a ConfigMap: the file's folder is told of nothing.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_change_that_nothing_reports_is_seen_too() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, target) = (folder.path().join("active.toml"), elsewhere.path().join("active.toml"));
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    let mut watch = watch(path, Arc::new(schema()));
+    for generation in [1, 2] {
+        active(generation, "elsewhere").write(&target).unwrap();
+        seen(&mut watch, "the target's new content", |seen| seen.active.generation == generation).await;
+    }
+}
+
+#[tokio::test]
+async fn a_folder_may_come_later_and_go() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("settings");
+    let path = folder.join("active.toml");
+    let mut watch = watch(path.clone(), Arc::new(schema()));
+    for generation in [1, 2] {
+        fs::create_dir(&folder).unwrap();
+        active(generation, "there").write(&path).unwrap();
+        let there = seen(&mut watch, "the file", |seen| seen.active.generation == generation).await;
+        assert_eq!(there.problem, None, "the file is good");
+        fs::remove_dir_all(&folder).unwrap();
+        let gone = seen(&mut watch, "that the folder is gone", |seen| seen.problem.is_some()).await;
+        assert_eq!(gone.active.generation, generation, "the last good settings hold");
+    }
 }
 
 #[test]

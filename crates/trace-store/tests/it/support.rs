@@ -11,11 +11,13 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, TracesData};
 use prost::Message;
+use service::hosts::Hosts;
+use service::serve::{Limits, Serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
-use trace_store::{Listeners, Store, query_app, run};
+use trace_store::{Store, grpc_router, otlp_http_app, query_app};
 
 pub(crate) const MAX_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) const PROTOBUF: &str = "application/protobuf";
@@ -130,25 +132,28 @@ pub(crate) struct Running {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
     shutdown: oneshot::Sender<()>,
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: JoinHandle<()>,
 }
 
 impl Running {
     pub(crate) async fn start() -> Self {
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let listeners = Listeners { grpc: listen().await, http: listen().await, query: listen().await };
-        let (grpc, http) = (listeners.grpc.local_addr().unwrap(), listeners.http.local_addr().unwrap());
+        let listeners = [listen().await, listen().await, listen().await];
+        let [grpc, http, _] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         let store = Store::new(MAX_BYTES);
+        let apps = [grpc_router(store.clone()), otlp_http_app(store.clone()), query_app(store.clone())];
         let (shutdown, told) = oneshot::channel();
-        let serving = tokio::spawn(run(listeners, store.clone(), async {
-            let _ = told.await;
-        }));
+        let serving = tokio::spawn(async {
+            let serve = Serve::new(Hosts::default(), Limits::default());
+            let told = async { drop(told.await) };
+            serve.run(listeners.into_iter().zip(apps), told).await;
+        });
         Self { store, grpc, http, shutdown, serving }
     }
 
     pub(crate) async fn stop(self) {
         self.shutdown.send(()).unwrap();
         let stopped = tokio::time::timeout(std::time::Duration::from_secs(10), self.serving).await;
-        stopped.expect("all three servers end after shutdown").unwrap().unwrap();
+        stopped.expect("all three servers end after shutdown").unwrap();
     }
 }

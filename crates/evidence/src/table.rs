@@ -1,0 +1,115 @@
+//! The ledger of a claim as text: what each hop sent and received, header by header.
+
+use std::collections::BTreeSet;
+
+use anstyle::{AnsiColor, Effects};
+use chain::ParentUsed;
+
+use crate::ledger::{HopRow, Side, SideState};
+use crate::prose;
+use crate::reading::Reading;
+use crate::waterfall::{Style, clean, columns, cut};
+
+const SIDE_COLUMNS: usize = "received".len();
+const NAME_COLUMNS: usize = 14;
+const BYTES_COLUMNS: usize = 8;
+
+/// Draws the ledger: for each hop its headers as they were sent and as they arrived, and what the receiver did with them. A
+/// header that arrived unchanged has one line; of another, the characters that differ are marked. No line is wider than the
+/// style says, and nothing that a service wrote reaches the terminal as a control character.
+#[must_use]
+pub fn ledger(reading: &Reading<'_>, style: &Style) -> String {
+    let style = Style { width: style.width.clamp(60, 200), ..*style };
+    let mut lines = Vec::new();
+    for row in reading.rows() {
+        let bold = anstyle::Style::new().effects(Effects::BOLD);
+        lines.push(String::new());
+        lines.push(style.paint(&row.hop.to_string(), bold));
+        lines.extend(style.headers(row));
+        lines.extend(parent(row).map(|words| format!("  {words}")));
+    }
+    lines.iter().skip(1).map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+// === impl Style ===
+
+impl Style {
+    fn headers(self, row: &HopRow) -> Vec<String> {
+        let (sent, received) = (row.sent.recorded(), row.received.recorded());
+        let names: BTreeSet<&str> =
+            [sent, received].into_iter().flatten().flat_map(|side| side.iter().map(|(name, _)| name)).collect();
+        let value = |side: &Side, name: &str| side.headers.get(name).join(", ");
+        let mut lines = Vec::new();
+        for side in [("sent", &row.sent), ("received", &row.received)] {
+            if let Some(words) = state(side.1) {
+                lines.push(format!("  {:<SIDE_COLUMNS$}  {words}", side.0));
+            }
+        }
+        for name in names {
+            let (left, arrived) = (value(&row.sent, name), value(&row.received, name));
+            match (sent.is_some() && !left.is_empty(), received.is_some() && !arrived.is_empty()) {
+                (true, true) if left == arrived => lines.push(self.header("both", name, &left)),
+                (true, true) => {
+                    lines.push(self.header("sent", name, &left));
+                    lines.push(self.header("received", name, &arrived));
+                    lines.push(self.paint(&self.difference(&left, &arrived), AnsiColor::Yellow.on_default()));
+                }
+                (true, false) => {
+                    lines.push(self.header("sent", name, &left));
+                    if received.is_some() && !row.received.headers.is_empty() {
+                        lines.push(self.paint(&label("received", name, "not there"), AnsiColor::Yellow.on_default()));
+                    }
+                }
+                (false, _) => lines.push(self.header("received", name, &arrived)),
+            }
+        }
+        lines
+    }
+
+    fn header(self, side: &str, name: &str, value: &str) -> String {
+        let start = label(side, name, &format!("{} B", value.len()));
+        let room = self.width.saturating_sub(columns(&start));
+        format!("{start}{}", cut(value, room, self.unicode))
+    }
+
+    /// Marks below two values from the first character that differs to the last.
+    fn difference(self, one: &str, other: &str) -> String {
+        let (one, other) = (clean(one, self.unicode), clean(other, self.unicode));
+        let equal = |(a, b): &(char, char)| a == b;
+        let before = one.chars().zip(other.chars()).take_while(equal).count();
+        let longer = one.chars().count().max(other.chars().count());
+        let after = one.chars().rev().zip(other.chars().rev()).take_while(equal).count();
+        let start = columns(&label("", "", "0 B"));
+        let room = self.width.saturating_sub(start);
+        let until = longer.saturating_sub(after).max(before + 1).min(room);
+        let marks = until.saturating_sub(before);
+        if marks == 0 {
+            return format!("{}(they differ beyond this line)", " ".repeat(start));
+        }
+        format!("{}{}", " ".repeat(start + before), "^".repeat(marks))
+    }
+}
+
+fn label(side: &str, name: &str, bytes: &str) -> String {
+    format!("  {side:<SIDE_COLUMNS$}  {name:<NAME_COLUMNS$} {bytes:>BYTES_COLUMNS$}  ")
+}
+
+/// What is to be said of a side that shows no header.
+fn state(side: &Side) -> Option<&'static str> {
+    match side.state {
+        SideState::Recorded if side.headers.is_empty() => Some("recorded, no trace header"),
+        SideState::Recorded => None,
+        SideState::NotOnRecord => Some("not on record"),
+        SideState::NoSpan => Some("no span received"),
+    }
+}
+
+/// The parent that the receiver's span has, in words; none where no span of the receiver was received.
+fn parent(row: &HopRow) -> Option<String> {
+    let parent = match row.parent? {
+        _ if row.linked => "a link to the sender's span".to_owned(),
+        ParentUsed::Sender | ParentUsed::Nobody => prose::parent(row)?.to_owned(),
+        ParentUsed::Other => format!("{} ({})", prose::parent(row)?, row.received.span?.parent_span_id?),
+    };
+    Some(format!("parent of the receiver's span: {parent}"))
+}

@@ -1,0 +1,227 @@
+//! The accept loop over real sockets: peers that are slow, silent or many, foreign host names, and the end.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::{get, post};
+use service::hosts::Hosts;
+use service::serve::{Limits, Serve};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Which only a failing test reaches.
+const DEADLINE: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(100);
+const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const WORK: &str = "GET /work HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+/// No limit is reached but those that a test sets.
+const PATIENT: Limits = Limits { connections: 100, first_head: DEADLINE, next_head: DEADLINE, body: DEADLINE };
+
+struct Stand {
+    address: SocketAddr,
+    /// Each permit lets one `GET /work` answer.
+    work: Arc<Semaphore>,
+    /// Has one permit for each `GET /work` that has begun.
+    begun: Arc<Semaphore>,
+    shutdown: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+async fn stand(limits: Limits) -> Stand {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (work, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (finish, begin) = (Arc::clone(&work), Arc::clone(&begun));
+    let app =
+        Router::new().route("/healthz", get(async || "well")).route("/echo", post(async |body: Bytes| body)).route(
+            "/work",
+            get(async move || {
+                begin.add_permits(1);
+                finish.acquire().await.unwrap().forget();
+                "done"
+            }),
+        );
+    let (shutdown, told) = oneshot::channel();
+    let serving = tokio::spawn(async move {
+        Serve::new(Hosts::default(), limits).run([(listener, app)], async { drop(told.await) }).await;
+    });
+    Stand { address, work, begun, shutdown, serving }
+}
+
+struct Peer(TcpStream);
+
+// === impl Stand ===
+
+impl Stand {
+    async fn connect(&self) -> Peer {
+        Peer(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// A peer whose request is answered only when `work` has a permit.
+    async fn working(&self) -> Peer {
+        let mut peer = self.connect().await;
+        peer.send(WORK).await;
+        timeout(DEADLINE, self.begun.acquire()).await.expect("the work begins").unwrap().forget();
+        peer
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// What comes until it ends with `end`, or the connection does.
+    async fn read_until(&mut self, end: &str) -> String {
+        let mut seen = Vec::new();
+        let read = async {
+            while !seen.ends_with(end.as_bytes()) {
+                match self.0.read_u8().await {
+                    Ok(byte) => seen.push(byte),
+                    Err(_) => return,
+                }
+            }
+        };
+        timeout(DEADLINE, read).await.expect("an answer, or the end of the connection");
+        String::from_utf8(seen).unwrap()
+    }
+
+    async fn read_to_end(&mut self) -> String {
+        // No answer of these tests has this byte.
+        self.read_until("\0").await
+    }
+}
+
+#[tokio::test]
+async fn who_never_finishes_a_first_head_is_let_go() {
+    let stand = stand(Limits { first_head: SHORT, ..PATIENT }).await;
+    for (beginning, why) in [
+        ("", "silence"),
+        ("PRI * HTTP/2.0\r\n", "half of an HTTP/2 preface"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2 without a request"),
+        ("GET / HTTP/1.1\r\nhost: local", "half of a head"),
+    ] {
+        let mut peer = stand.connect().await;
+        peer.send(beginning).await;
+        let answer = timeout(DEADLINE, async { peer.0.read_to_end(&mut Vec::new()).await });
+        answer.await.unwrap_or_else(|_| panic!("the connection is closed: {why}")).ok();
+    }
+    let mut client = stand.connect().await;
+    client.send(HEALTHZ).await;
+    client.read_until("well").await;
+    tokio::time::sleep(SHORT * 3).await;
+    client.send(HEALTHZ).await;
+    assert!(client.read_until("well").await.starts_with("HTTP/1.1 200"), "who has asked once may pause for longer");
+}
+
+#[tokio::test]
+async fn an_idle_connection_and_a_slow_later_head_have_an_end() {
+    let stand = stand(Limits { next_head: SHORT, ..PATIENT }).await;
+    for beginning in ["", "GET / HTT"] {
+        let mut peer = stand.connect().await;
+        peer.send(HEALTHZ).await;
+        peer.read_until("well").await;
+        peer.send(beginning).await;
+        let rest = peer.read_to_end().await;
+        assert!(!rest.contains("well"), "nothing more is answered after {beginning:?}: {rest}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_body_is_a_problem() {
+    let stand = stand(Limits { body: SHORT * 3, ..PATIENT }).await;
+    let mut peer = stand.connect().await;
+    peer.send("POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n").await;
+    // The time is for the whole body: a byte now and then does not stretch it.
+    let (mut read, mut write) = peer.0.into_split();
+    let drip = tokio::spawn(async move {
+        while write.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(SHORT / 4).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = timeout(DEADLINE, read.read_to_end(&mut answer)).await.expect("the connection is closed");
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("application/problem+json") && answer.contains("the body did not arrive"), "{answer}");
+    drip.abort();
+}
+
+#[tokio::test]
+async fn idlers_displace_each_other_and_nobody_else() {
+    let stand = stand(Limits { connections: 8, ..PATIENT }).await;
+    let mut busy = stand.working().await;
+    let mut idlers = Vec::new();
+    for number in 0..40 {
+        let mut peer = stand.connect().await;
+        let beginnings = ["", "GET / HT", "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n12"];
+        // A connection may be closed before this is sent.
+        let _ = peer.0.write_all(beginnings[number % beginnings.len()].as_bytes()).await;
+        idlers.push(peer);
+        let mut probe = stand.connect().await;
+        probe.send(HEALTHZ).await;
+        let answer = probe.read_until("well").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "health is answered beside {number} idlers: {answer}");
+    }
+    stand.work.add_permits(1);
+    assert!(busy.read_until("done").await.starts_with("HTTP/1.1 200"), "the request that was under way is answered");
+}
+
+#[tokio::test]
+async fn while_all_are_busy_the_newest_waits() {
+    let stand = stand(Limits { connections: 2, ..PATIENT }).await;
+    let mut first = stand.working().await;
+    let mut second = stand.working().await;
+    let mut third = stand.connect().await;
+    third.send(WORK).await;
+    assert!(timeout(SHORT, stand.begun.acquire()).await.is_err(), "there is no place for a third");
+    stand.work.add_permits(3);
+    for peer in [&mut first, &mut second, &mut third] {
+        let answer = peer.read_until("done").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "none is refused: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_waits_for_requests_and_for_nobody_who_sends_none() {
+    let stand = stand(PATIENT).await;
+    let mut running = stand.working().await;
+    let mut others = Vec::new();
+    for beginning in ["", "GET / HT", "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n12"] {
+        let mut peer = stand.connect().await;
+        peer.send(beginning).await;
+        others.push(peer);
+    }
+    stand.shutdown.send(()).unwrap();
+    let refused = async { while TcpStream::connect(stand.address).await.is_ok() {} };
+    timeout(DEADLINE, refused).await.expect("nobody is accepted any more");
+    stand.work.add_permits(1);
+    assert!(running.read_until("done").await.starts_with("HTTP/1.1 200"), "the request that was running is answered");
+    timeout(DEADLINE / 2, stand.serving).await.expect("it ends, long before these give up").unwrap();
+}
+
+#[tokio::test]
+async fn a_foreign_name_is_refused_as_its_sender_reads_it() {
+    let stand = stand(PATIENT).await;
+    let mut peer = stand.connect().await;
+    peer.send("GET /healthz HTTP/1.1\r\nhost: evil.example\r\n\r\n").await;
+    let answer = peer.read_until("}").await;
+    assert!(answer.starts_with("HTTP/1.1 421") && answer.contains("application/problem+json"), "{answer}");
+    assert!(answer.contains("`evil.example`") && answer.contains("INSUREWATCH_ALLOWED_HOSTS"), "{answer}");
+    peer.send("POST /x HTTP/1.1\r\nhost: evil.example\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n")
+        .await;
+    let answer = peer.read_until("\r\n\r\n").await;
+    assert!(answer.contains("grpc-status: 7"), "gRPC has a status of its own, PERMISSION_DENIED: {answer}");
+    peer.send(&HEALTHZ.replace("localhost", "127.0.0.1:1")).await;
+    assert!(peer.read_until("well").await.starts_with("HTTP/1.1 200"), "the connection goes on, under a name of ours");
+}

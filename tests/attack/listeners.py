@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""Attacks on what listens: foreign host names, idlers, floods, a hung POST, logins without the token, a second lab.
+
+    [INSUREWATCH=path/to/insurewatch] python3 tests/attack/listeners.py [attack…]
+
+One line for each attack: what was seen. Exits 1 if any succeeded. It needs Python 3 on Linux and about two minutes.
+"""
+
+import concurrent.futures
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+from lab import INSUREWATCH, lab
+
+TOKEN = "s3cret; ünï"
+
+
+def ask(url, path="/", method="GET", body=None, headers=None, timeout=30):
+    """Status, headers and body of one request over a connection of its own."""
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def connect(url, text=b""):
+    place = urlsplit(url)
+    peer = socket.create_connection((place.hostname, place.port), timeout=10)
+    peer.sendall(text)
+    return peer
+
+
+def is_open(peer):
+    peer.setblocking(False)
+    try:
+        return peer.recv(1 << 16) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def urls(running):
+    file = running.file
+    found = {process["service"]: process["url"] for process in file["processes"]}
+    return found | {"OTLP over HTTP": file["otlp_http"], "OTLP over gRPC": file["otlp_grpc"], "Tempo's API": file["traces"]}
+
+
+def rebinding():
+    """Host: evil.example on every port."""
+    with lab() as running:
+        answers = {name: ask(url, "/healthz", headers={"Host": "evil.example"})[0] for name, url in urls(running).items()
+                   if name != "OTLP over gRPC"}
+        # gRPC wants HTTP/2; over HTTP/1.1 the same guard stands before it.
+        answers["OTLP over gRPC"] = ask(urls(running)["OTLP over gRPC"], "/x", "POST", b"", {"Host": "evil.example"})[0]
+    open_to_all = sorted(name for name, status in answers.items() if status not in (403, 421))
+    return not open_to_all, f"{len(open_to_all)} of {len(answers)} answer: {', '.join(open_to_all) or 'none'}"
+
+
+def idlers():
+    """800 silent sockets, of which some send half a head, to three ports; then 20 seconds."""
+    with lab() as running:
+        targets = [urls(running)[name] for name in ("desk", "python-api", "Tempo's API")]
+        peers = [connect(targets[number % 3], (b"", b"GET / HT")[number % 2]) for number in range(800)]
+        health = [ask(target, "/healthz" if target != targets[2] else "/ready")[0] for target in targets]
+        time.sleep(20)
+        still = sum(is_open(peer) for peer in peers)
+        accepted = running.cli("claim", codes=(0, 1))
+    return still == 0 and health == [200] * 3, f"{still} of 800 open after 20 s; health meanwhile {health}; {outcome(accepted)}"
+
+
+def outcome(claims):
+    text = json.dumps(claims)
+    return "a claim is accepted" if '"status": 201' in text else f"no claim is accepted: {text[:200]}"
+
+
+def bulk():
+    """60 requests for 1,000 claims each at 1,000 per second."""
+    with lab() as running:
+        desk, pid, most = running.file["desk"], running.pid("desk"), 0
+        body = json.dumps({"count": 1000, "per_second": 1000}).encode()
+        request = (b"POST /api/claims HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+                   b"content-length: %d\r\n\r\n%s" % (len(body), body))
+        peers = [connect(desk, request) for _ in range(60)]
+        for _ in range(40):
+            most = max(most, descriptors(pid))
+            time.sleep(0.25)
+        health = ask(desk, "/healthz")[0]
+        for peer in peers:
+            peer.close()
+    return most < 1024 and health == 200, f"at most {most} descriptors in the desk; its health {health}"
+
+
+def hung_post():
+    """A POST to OTLP that stops half way, and one to the desk; then SIGINT."""
+    with lab() as running:
+        file = running.file
+        half = b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/%s\r\ncontent-length: 99999\r\n\r\n{"
+        peers = [connect(file["otlp_http"], half % (b"/v1/traces", b"x-protobuf")),
+                 connect(file["desk"], half % (b"/api/claims", b"json"))]
+        time.sleep(1)
+        began = time.monotonic()
+        running.up.send_signal(2)
+        running.up.wait(120)
+        took = time.monotonic() - began
+        del peers
+    return took < 8, f"the lab ended after {took:.1f} s"
+
+
+def slow_body():
+    """A POST whose body comes a byte per second, to the front door."""
+    with lab() as running:
+        peer = connect(running.file["front_door"], b"POST /claims HTTP/1.1\r\nhost: localhost\r\n"
+                                                   b"content-type: application/json\r\ncontent-length: 5000\r\n\r\n")
+        began = time.monotonic()
+        while time.monotonic() - began < 40:
+            try:
+                peer.sendall(b" ")
+            except OSError:
+                break
+            time.sleep(1)
+        took = time.monotonic() - began
+    return took < 30, f"the connection was closed after {took:.0f} s" if took < 40 else "it was open after 40 s"
+
+
+def without_token():
+    """300 logins and 300 POSTs to /healthz without the token, then a change with it."""
+    with lab(environment={"INSUREWATCH_DESK_TOKEN": "s3cret"}) as running:
+        desk = running.file["desk"]
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda _: ask(desk, "/login", "POST", b"token=x"), range(300)))
+            list(pool.map(lambda _: ask(desk, "/healthz", "POST"), range(300)))
+        bearer = {"Authorization": "Bearer s3cret", "Content-Type": "application/json"}
+        change = ask(desk, "/api/traffic", "POST", b'{"per_second": 0}', bearer)[0]
+    return change == 200, f"a change with the token: {change}"
+
+
+def odd_token():
+    """A token with `;` and letters beyond ASCII: a lab with it, and a browser that logs in."""
+    with lab(environment={"INSUREWATCH_DESK_TOKEN": TOKEN}) as running:
+        desk = running.file["desk"]
+        status, headers, _ = ask(desk, "/login", "POST", urlencode({"token": TOKEN}))
+        cookie = (headers.get("set-cookie") or "").partition("; Path")[0]
+        page = ask(desk, "/api/lab", headers={"Cookie": cookie})[0]
+    return (status, page) == (303, 200), f"login {status}, and with its cookie {page}"
+
+
+def second_lab():
+    """Two `up` in one folder at once, and one beside a desk with a token."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = lambda **environment: subprocess.Popen(
+            [INSUREWATCH, "--data-dir", folder, "up", "--port-base", "0"], env=dict(os.environ, **environment),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        ups = [start(INSUREWATCH_DESK_TOKEN="s3cret"), start(INSUREWATCH_DESK_TOKEN="s3cret")]
+        time.sleep(6)
+        both = sum(up.poll() is None for up in ups)
+        third = start()
+        time.sleep(4)
+        beside = third.poll() is None
+        for up in [*ups, third]:
+            if up.poll() is None:
+                up.send_signal(2)
+        for up in [*ups, third]:
+            up.communicate(timeout=60)
+    return both == 1 and not beside, f"{both} of two run; another beside a desk with a token runs: {beside}"
+
+
+def other_folder():
+    """A command for a folder without a lab, while another lab has the usual port."""
+    with tempfile.TemporaryDirectory() as folder:
+        with socket.create_server(("127.0.0.1", 0)) as usual:
+            # Whoever listens on 7700 would be asked; nobody needs to, to see that it is tried.
+            done = subprocess.run([INSUREWATCH, "--data-dir", folder, "scenario", "status"], capture_output=True, text=True)
+            del usual
+    asks_usual_port = "127.0.0.1:7700" in done.stderr or done.returncode == 0
+    return not asks_usual_port, f"exit {done.returncode}: {done.stderr.strip()}"
+
+
+def long_header():
+    """One request with 380 KB of baggage through the gateway, and what its log grows by."""
+    with lab() as running:
+        log = running.folder / "logs/gateway.jsonl"
+        before = log.stat().st_size
+        ask(urls(running)["gateway"], "/api/claims/x", headers={"baggage": "a=" + "x" * 380_000})
+        time.sleep(1)
+        grown = log.stat().st_size - before
+    return grown < 10_000, f"the gateway's log grew by {grown} bytes"
+
+
+def blind_request():
+    """Spans to a host of the attacker's choice."""
+    with lab() as running:
+        done = subprocess.run([INSUREWATCH, "--data-dir", str(running.folder), "scenario", "set", "python-api",
+                               "OTEL_EXPORTER_OTLP_ENDPOINT=http://169.254.169.254"], capture_output=True, text=True)
+    return done.returncode == 2, f"exit {done.returncode}: {(done.stderr or done.stdout).strip()[:150]}"
+
+
+def full_disk():
+    """Nothing can be written to the folder while a service is started again; then it can."""
+    with lab() as running:
+        path = running.folder / "lab.json"
+        text = path.read_text()
+        before = running.pid("fraud-partner")
+        # As on a full disk the file cannot be replaced: a folder with something in it is in its place.
+        path.unlink()
+        (path / "full").mkdir(parents=True)
+        os.kill(before, 9)
+        time.sleep(3)
+        shutil.rmtree(path)
+        path.write_text(text)
+        time.sleep(3)
+        after = running.pid("fraud-partner")
+        alive = after is not None and Path(f"/proc/{after}").exists()
+    return after != before and alive, f"lab.json names {'the new' if after != before else 'the dead'} process"
+
+
+def locked():
+    """LOCK_REVEAL, and who asks for settings and a diagnosis."""
+    with lab(environment={"INSUREWATCH_LOCK_REVEAL": "true"}) as running:
+        running.cli("scenario", "use", "lab-1-b3-vs-w3c")
+        settings = running.cli("scenario", "status")["settings"]
+        diagnosis = ask(running.file["desk"], "/api/diagnoses", "POST")[0]
+    return not settings and diagnosis == 403, f"settings {settings}, diagnosis {diagnosis}"
+
+
+ATTACKS = [rebinding, idlers, bulk, hung_post, slow_body, without_token, odd_token, second_lab, other_folder, long_header,
+            blind_request, full_disk, locked]
+
+
+def main():
+    chosen = [attack for attack in ATTACKS if attack.__name__ in sys.argv[1:] or len(sys.argv) == 1]
+    failed = False
+    for attack in chosen:
+        try:
+            holds, seen = attack()
+        except (Exception, SystemExit) as error:  # the lab does not start, for example
+            holds, seen = False, f"{type(error).__name__}: {str(error).strip()}"
+        failed |= not holds
+        print(f"{'holds ' if holds else 'BROKEN'} {attack.__name__}: {seen}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""What hostile clients make the built-in trace store and the desk take: resident memory at its peak, in MiB.
+
+    tests/attack/store_memory.py [ATTACK…]
+
+The store may take twice its bound of 64 MiB and 64 MiB besides. Each attack has a lab of its own; all end by themselves, in
+a minute together. Ends with 1 if a limit was passed.
+"""
+
+import gzip
+import json
+import socket
+import struct
+import sys
+import time
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit
+
+from lab import lab, resident_kib
+
+LIMIT_MIB = {"trace-store": 2 * 64 + 64, "desk": 256}
+MESSAGES = 4 << 20
+KEPT_LINKS = 60_000
+SENDERS = 40
+READERS = 60
+HELD_OPEN_S = 4
+
+
+# === OTLP, as bytes: it is its length that matters ===
+
+def field(tag, content):
+    length, head = len(content), bytes([tag << 3 | 2])
+    while length > 127:
+        head, length = head + bytes([length & 127 | 128]), length >> 7
+    return head + bytes([length]) + content
+
+
+def span(trace, fields=b""):
+    ids = field(1, trace.to_bytes(16, "big")) + field(2, b"\1" * 8)
+    times = b"".join(bytes([tag << 3 | 1]) + struct.pack("<Q", time.time_ns()) for tag in (7, 8))
+    return field(2, ids + field(5, b"attack") + times + fields)
+
+
+def text(key, value):
+    return field(9, field(1, key.encode()) + field(2, field(1, value.encode())))
+
+
+def link(trace=7):
+    return field(13, field(1, trace.to_bytes(16, "big")) + field(2, b"\2" * 8))
+
+
+def request(spans):
+    return field(1, field(2, spans))
+
+
+# === clients ===
+
+def post(lab_file, body):
+    """The status that the store answers."""
+    headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip"}
+    asked = urllib.request.Request(lab_file["otlp_http"].rstrip("/") + "/v1/traces", gzip.compress(body), headers)
+    try:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def connect(url):
+    parts = urlsplit(url)
+    connection = socket.create_connection((parts.hostname, parts.port), timeout=10)
+    return connection
+
+
+def get(url, timeout=60):
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            return answer.status, len(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, len(error.read())
+
+
+# === attacks ===
+
+def empty_links(it):
+    """8 requests of some KB, each with 4,194,304 empty links once decompressed"""
+    return [post(it.file, request(span(trace, bytes([13 << 3 | 2, 0]) * MESSAGES))) for trace in range(1, 9)]
+
+
+def empty_spans(it):
+    """4 requests of some KB, each with 4,194,304 empty spans once decompressed"""
+    return [post(it.file, request(bytes([2 << 3 | 2, 0]) * MESSAGES)) for _ in range(4)]
+
+
+def kept_links(it):
+    """100 requests, each with a span of 60,000 links, all within bounds"""
+    return [post(it.file, request(span(trace, bytes([13 << 3 | 2, 0]) * KEPT_LINKS))) for trace in range(1, 101)]
+
+
+def stalled_senders(it):
+    """40 clients that send 15 MB each but for the last byte"""
+    length, sending = 15_000_000, []
+    head = (f"POST /v1/traces HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-protobuf\r\n"
+            f"content-length: {length}\r\n\r\n").encode()
+    for _ in range(SENDERS):
+        connection = connect(it.file["otlp_http"])
+        connection.setblocking(False)
+        sending.append([connection, memoryview(head + bytes(length - 1))])
+    deadline, refused = time.monotonic() + 14, 0
+    while time.monotonic() < deadline and sending:
+        for client in list(sending):
+            try:
+                client[1] = client[1][client[0].send(client[1][:1 << 20]):]
+            except BlockingIOError:
+                pass
+            except OSError:
+                refused += 1
+                sending.remove(client)
+        time.sleep(0.002)
+    for connection, _ in sending:
+        connection.close()
+    return f"{refused} disconnected meanwhile"
+
+
+def readers_who_do_not_read(it):
+    """60 clients that ask for a large trace in JSON and do not read it"""
+    attributes = b"".join(text(f"key.{n}", "value") for n in range(60))
+    for part in range(6):
+        spans = b"".join(field(2, field(1, (9).to_bytes(16, "big")) + field(2, (part * 1000 + n + 1).to_bytes(8, "big"))
+                               + attributes) for n in range(300))
+        post(it.file, request(spans))
+    url = urlsplit(it.file["traces"])
+    waiting = []
+    for _ in range(READERS):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((url.hostname, url.port))
+        connection.sendall(b"GET /api/v2/traces/9 HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+        waiting.append(connection)
+    time.sleep(HELD_OPEN_S)
+    size = get(it.file["traces"].rstrip("/") + "/api/v2/traces/9")
+    for connection in waiting:
+        connection.close()
+    return f"one more reader: {size}"
+
+
+def a_claim_of_links(it):
+    """A claim with 30 spans of 20,000 links, opened in the desk"""
+    claim = "insurewatch.claim.id"
+    statuses = {post(it.file, request(span(trace, text(claim, "CLM-attack") + link() * 20_000)))
+                for trace in range(1, 31)}
+    desk = it.file["desk"].rstrip("/")
+    page, report = get(desk + "/claims/CLM-attack"), get(desk + "/api/claims/CLM-attack")
+    return f"OTLP {statuses}, page {page}, report {report}"
+
+
+ATTACKS = [empty_links, empty_spans, kept_links, stalled_senders, readers_who_do_not_read, a_claim_of_links]
+
+
+def main():
+    names = sys.argv[1:]
+    passed = True
+    for attack in ATTACKS:
+        if names and attack.__name__ not in names:
+            continue
+        with lab() as it:
+            seen = attack(it)
+            peaks = {name: resident_kib(it.pid(name), "VmHWM") // 1024 for name in LIMIT_MIB}
+            alive = get(it.file["traces"].rstrip("/") + "/ready")
+        passed &= all(peaks[name] <= limit for name, limit in LIMIT_MIB.items())
+        print(f"{attack.__doc__}: {seen}; ready {alive}; peak MiB {json.dumps(peaks)}, limits {json.dumps(LIMIT_MIB)}",
+              flush=True)
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
