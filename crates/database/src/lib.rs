@@ -8,6 +8,7 @@
 //!
 //! It knows no tables, and creates no spans.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,6 +61,9 @@ pub enum Error {
     /// The transaction that it was part of failed; nothing of it was written.
     #[error("the transaction failed")]
     Transaction(#[source] Arc<rusqlite::Error>),
+    /// What was asked for panicked; nothing of it was written.
+    #[error("the work panicked")]
+    Panicked,
     /// The thread ended, and nobody knows whether it was written before.
     #[error("the thread of the database has ended")]
     Gone,
@@ -77,14 +81,14 @@ enum Job {
 /// What is asked for, and who waits for it.
 trait Work: Send {
     /// Does it; why it failed, if so.
-    fn run(&mut self, connection: &Connection) -> Option<&rusqlite::Error>;
+    fn run(&mut self, connection: &Connection) -> Option<&Error>;
     /// Tells whoever waits what became of it.
     fn settle(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>);
 }
 
 struct Asked<T, F> {
     ask: Option<F>,
-    done: Option<Result<T, rusqlite::Error>>,
+    done: Option<Result<T, Error>>,
     answer: oneshot::Sender<Result<T, Error>>,
 }
 
@@ -166,9 +170,10 @@ impl Database {
                 let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
                 connection.pragma_update(None, "user_version", version)
             };
-            if let Err(Error::Gone) = self.write(touch).await {
-                return Some(Error::Gone.to_string());
-            }
+            let _ = self.write(touch).await;
+        }
+        if self.jobs.is_closed() {
+            return Some(Error::Gone.to_string());
         }
         self.trouble.get().clone()
     }
@@ -209,10 +214,10 @@ fn try_connect(file: &Path, schema: &str) -> rusqlite::Result<Connection> {
 }
 
 /// Whether something is wrong with the file or its disk rather than with what was asked for.
-fn is_trouble(error: &rusqlite::Error) -> bool {
+fn is_trouble(error: &Error) -> bool {
     use ErrorCode::{CannotOpen, DatabaseCorrupt, DiskFull, NotADatabase, ReadOnly, SystemIoFailure};
-    let code = error.sqlite_error_code();
-    code.is_some_and(|code| {
+    let Error::Work(error) = error else { return false };
+    error.sqlite_error_code().is_some_and(|code| {
         matches!(code, CannotOpen | DatabaseCorrupt | DiskFull | NotADatabase | ReadOnly | SystemIoFailure)
     })
 }
@@ -302,14 +307,17 @@ impl Worker {
 // === impl Asked ===
 
 impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Work for Asked<T, F> {
-    fn run(&mut self, connection: &Connection) -> Option<&rusqlite::Error> {
-        self.done = self.ask.take().map(|ask| ask(connection));
+    fn run(&mut self, connection: &Connection) -> Option<&Error> {
+        // One that panics is one that fails: the thread goes on with what others want. What it has borrowed of the connection
+        // is given back as it unwinds, and what it has written is undone with its savepoint.
+        let run = |ask: F| catch_unwind(AssertUnwindSafe(|| ask(connection)));
+        self.done = self.ask.take().map(|ask| run(ask).map_or(Err(Error::Panicked), |done| done.map_err(Error::Work)));
         self.done.as_ref()?.as_ref().err()
     }
 
     fn settle(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>) {
         let answer = match (self.done, committed) {
-            (Some(Err(error)), _) => Err(Error::Work(error)),
+            (Some(Err(error)), _) => Err(error),
             (_, Err(error)) => Err(Error::Transaction(error)),
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => Err(Error::Gone),
@@ -375,6 +383,22 @@ mod tests {
         assert_eq!(database.trouble().await, None, "a refused row is no trouble of the disk");
         drop(database);
         assert_eq!(count(&open(&folder).await).await, 2, "and stays there");
+    }
+
+    #[tokio::test]
+    async fn one_that_panics_is_one_that_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = open(&folder).await;
+        let panics = |db: &Connection| -> rusqlite::Result<()> {
+            db.execute("INSERT INTO notes VALUES (1, 'half')", ())?;
+            panic!("as a bug would")
+        };
+        let written = database.write(panics).await;
+        assert!(matches!(written, Err(Error::Panicked)), "whoever asked is told: {written:?}");
+        let read = database.read(|_| -> rusqlite::Result<()> { panic!("as a bug would") }).await;
+        assert!(matches!(read, Err(Error::Panicked)), "reading too: {read:?}");
+        assert_eq!(database.trouble().await, None, "the disk is well");
+        note(&database, 1, "one".to_owned()).await.expect("the next one is written, and the half one is undone");
     }
 
     #[tokio::test]

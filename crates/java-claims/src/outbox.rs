@@ -8,7 +8,7 @@ use std::time::Duration;
 use claims_queue::{Attribute, Counts, Message, Queue};
 use futures_util::future::join_all;
 use opentelemetry::Context;
-use service::health::{Backlog, Queued, Report};
+use service::health::{self, Backlog, PATIENCE, Queued, Report};
 use telemetry::messaging::{self, Attributes};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -21,8 +21,6 @@ const PAUSE: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
-/// A question about health does not wait for a queue that is gone.
-const REPORT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Reports the messages that nobody has processed yet, those of the outbox and those of the queue behind it, and what
 /// keeps either from being written.
@@ -44,18 +42,16 @@ pub(crate) struct Relay {
 
 impl Reporter {
     pub(crate) async fn report(self) -> Report {
-        let outbox = timeout(REPORT_TIMEOUT, self.store.count_waiting());
-        let queue = timeout(REPORT_TIMEOUT, self.queue.counts());
-        let own_trouble = timeout(REPORT_TIMEOUT, self.store.trouble());
-        let its_trouble = timeout(REPORT_TIMEOUT, self.queue.trouble());
+        let outbox = timeout(PATIENCE, self.store.count_waiting());
+        let queue = timeout(PATIENCE, self.queue.counts());
+        let own_trouble = health::trouble("claims", self.store.trouble());
+        let its_trouble = health::trouble("the queue", self.queue.trouble());
         let (outbox, queue, own_trouble, its_trouble) = tokio::join!(outbox, queue, own_trouble, its_trouble);
         let queue = queue.ok().and_then(Result::ok);
         let backlog = Backlog {
             outbox: outbox.ok().and_then(Result::ok),
             queue: queue.map(|Counts { waiting, in_flight, dead }| Queued { waiting, in_flight, dead }),
         };
-        let own_trouble = own_trouble.ok().flatten().map(|why| format!("claims cannot be written: {why}"));
-        let its_trouble = its_trouble.ok().flatten().map(|why| format!("the queue cannot be written: {why}"));
         Report { backlog: Some(backlog), troubles: own_trouble.into_iter().chain(its_trouble).collect() }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,6 +12,10 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 pub use telemetry::SpanCounts;
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// How long a question about health may take: it does not wait for what is gone.
+pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a service follows: a number, no digest, so that settings cannot be read off.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +102,13 @@ pub struct App {
 /// The route; merged outside the server layer, since health polls create no spans.
 pub fn router(source: Source) -> Router {
     Router::new().route("/healthz", get(health)).with_state(source)
+}
+
+/// What keeps `what` from being written, if anything does. `why` must know at once that nothing does; no answer in time is a
+/// trouble too.
+pub async fn trouble(what: &str, why: impl Future<Output = Option<String>>) -> Option<String> {
+    let why = timeout(PATIENCE, why).await.unwrap_or_else(|_| Some("no answer".to_owned()))?;
+    Some(format!("{what} cannot be written: {why}"))
 }
 
 async fn health(State(source): State<Source>) -> (StatusCode, Json<Health>) {
