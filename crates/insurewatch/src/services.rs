@@ -116,6 +116,7 @@ async fn queue() -> anyhow::Result<Arc<dyn Queue>> {
 #[cfg(test)]
 mod tests {
     use chain::{CarrierKind, Topology};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -155,6 +156,53 @@ mod tests {
             assert_eq!(part.contains("QUEUE_URL: "), needs(*service).queue, "{service}: the queue");
             let line = format!("      {}: {}\n", row.url_variable, url(*service));
             assert!(compose.contains(&line), "the desk needs `{line}`");
+        }
+    }
+
+    include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/edited.rs"));
+
+    const FILES: &[&str] = &[
+        "generation = 7\nscenario = \"lab-1-b3-vs-w3c\"\n\n[settings.python-api]\nOTEL_PROPAGATORS = \"b3\"\n",
+        "generation = 1\n[settings.java-claims]\nOTEL_BSP_MAX_QUEUE_SIZE = \"2048\"\nOTEL_TRACES_SAMPLER = \"always_on\"\n",
+        "[settings.gateway]\nOTEL_EXPORTER_OTLP_HEADERS = 'a=b,c=%20'\n[settings.claims-worker]\n",
+    ];
+    const VALUES: &[&str] = &[
+        "",
+        "true",
+        "0",
+        "2048",
+        "18446744073709551615",
+        "0.5",
+        "b3,tracecontext",
+        "parentbased_traceidratio",
+        "http://127.0.0.1:4318",
+        "key=value,other=%C3%A9",
+        "always_on",
+        "none",
+    ];
+
+    proptest! {
+        #[test]
+        fn fuzz_the_file_of_settings(text in edited(FILES)) {
+            if let Err(problem) = settings::Active::parse("active.toml".as_ref(), &text, &schema()) {
+                prop_assert!(problem.to_string().contains("active.toml"), "{}", problem);
+            }
+        }
+
+        #[test]
+        fn fuzz_values_of_settings(
+            service in prop::sample::select(Service::ALL.to_vec()),
+            setting in any::<prop::sample::Index>(),
+            value in edited(VALUES),
+        ) {
+            let schema = schema();
+            let settings = schema.settings(service).collect::<Vec<_>>();
+            if !settings.is_empty() {
+                let key = setting.get(&settings).key;
+                if let Err(error) = schema.check(service.name(), key, &value) {
+                    prop_assert!(error.to_string().contains(key), "{}", error);
+                }
+            }
         }
     }
 }

@@ -139,6 +139,7 @@ impl Submission {
 #[cfg(test)]
 mod tests {
     use jiff::civil::date;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -164,6 +165,27 @@ mod tests {
         for amount_cents in [i64::MIN, -1, 0, 100_000_000_001, i64::MAX] {
             let faults = Submission { amount_cents, ..good.clone() }.faults_on(date(2026, 1, 1));
             assert_eq!(faults.len(), 1, "{amount_cents} cents are no amount: {faults:?}");
+        }
+    }
+
+    include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/edited.rs"));
+
+    const CLAIMS: &[&str] = &[
+        r#"{"policy_id":"POL-1001","claimant":"Ada","incident_date":"2025-06-15","amount_cents":120000,"description":"hail"}"#,
+        r#"{"policy_id":"","claimant":"\u0000\ud83d\ude00","incident_date":"-009999-01-01","amount_cents":-1,"description":""}"#,
+        r#"["POL-1001","Ada","2025-06-15",9223372036854775807,"hail"]"#,
+    ];
+
+    proptest! {
+        #[test]
+        fn fuzz_claims(text in edited(CLAIMS)) {
+            if let Ok(submission) = serde_json::from_str::<Submission>(&text)
+                && submission.faults_on(date(2026, 1, 1)).is_empty()
+            {
+                prop_assert!(submission.amount_cents > 0, "an accepted claim asks for something: {}", text);
+                let sent_on = serde_json::to_string(&submission).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Submission>(&sent_on).unwrap(), submission, "it is sent on as it came");
+            }
         }
     }
 }

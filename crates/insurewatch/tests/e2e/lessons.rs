@@ -39,7 +39,7 @@ fn the_answer_is_revealed() {
     let revealed: Value = lab.cli(&["reveal", "--json"]).ended(0, "there is an answer").json();
     assert_eq!(revealed, lab.get::<Value>(&format!("api/scenarios/{LESSON}/answer")), "it is the whole answer");
     let text = lab.cli(&["reveal"]).ended(0, "for people as for programs").stdout;
-    for word in ["python-api -> java-claims, step extract", "OTEL_PROPAGATORS"] {
+    for word in ["python-api -> java-claims, step 3 (extract)", "OTEL_PROPAGATORS", "b3 was sent and arrived"] {
         assert!(text.contains(word), "it says `{word}`: {text}");
     }
 }

@@ -17,19 +17,39 @@ use crate::support::{MAX_BYTES, ask, attribute, get, request, span};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_multi_thread().enable_all().build().unwrap());
 
-/// Any bytes, and requests with one byte changed, which get further.
+/// Any bytes, and requests that exporters send after some edits, which get further.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let sent = request("sender", vec![span(1, 1, 0), span(1, 2, 1)]);
-    let valid = select(vec![sent.encode_to_vec(), serde_json::to_vec(&sent).unwrap()]);
-    let damaged = (valid, any::<prop::sample::Index>(), any::<u8>()).prop_map(|(mut bytes, index, byte)| {
-        *index.get_mut(&mut bytes) = byte;
+    let recorded = [&include_bytes!("../data/tempo/0.otlp.pb")[..], include_bytes!("../data/tempo/1.otlp.pb")];
+    let corpus = [sent.encode_to_vec(), serde_json::to_vec(&sent).unwrap()].into_iter();
+    let corpus = select(corpus.chain(recorded.map(<[u8]>::to_vec)).collect::<Vec<_>>());
+    let edit = (any::<prop::sample::Index>(), 0..8_usize, prop::collection::vec(any::<u8>(), 0..8));
+    let edited = (corpus, prop::collection::vec(edit, 0..6)).prop_map(|(mut bytes, edits)| {
+        for (at, removed, inserted) in edits {
+            let start = at.index(bytes.len() + 1);
+            bytes.splice(start..(start + removed).min(bytes.len()), inserted);
+        }
         bytes
     });
-    prop_oneof![any::<Vec<u8>>(), damaged]
+    prop_oneof![1 => any::<Vec<u8>>(), 3 => edited]
 }
 
+include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/edited.rs"));
+
+const QUERIES: &[&str] = &[
+    "{}",
+    r#"{ span.insurewatch.claim.id = "CLM-1" }"#,
+    r#"{ .a != 1 && resource.service.name = "sender" && name = "span 1" }"#,
+    "{ kind = server && status = error && nestedSetParent < 0 }",
+    r#"{ span."a b" = `c` && .d = -1.5e3 && .e = true }"#,
+    r#"service.name=sender name="span \"1\"" a=b"#,
+    "abc",
+    "00000000000000000000000000000abc",
+    "1700000000",
+];
+
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof![any::<String>(), r#"[{}&|=!<.a-z "`\\0-9é-]{0,40}"#, r#"\{ (span\.|\.)?[a-zA-Z"]{1,9} !?= .{0,9} \}"#]
+    prop_oneof![1 => any::<String>(), 3 => edited(QUERIES)]
 }
 
 /// Values that can equal each other, each as TraceQL writes it.
@@ -103,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn no_export_is_a_server_error(
+    fn fuzz_otlp_over_http(
         body in body(),
         content_type in select(vec!["application/x-protobuf", "application/json", "text/plain"]),
         encoding in select(vec!["identity", "gzip", "deflate", "br"]),
@@ -122,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn no_grpc_message_stops_the_service(body in body(), compressed in any::<bool>()) {
+    fn fuzz_otlp_over_grpc(body in body(), compressed in any::<bool>()) {
         let mut framed = vec![u8::from(compressed)];
         framed.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
         framed.extend(body);
@@ -136,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn no_question_is_a_server_error(text in text(), path in select(vec![
+    fn fuzz_traceql_and_parameters(text in text(), path in select(vec![
         "/api/traces/", "/api/v2/traces/", "/api/search?q=", "/api/search?tags=", "/api/search?limit=",
     ])) {
         let store = Store::new(MAX_BYTES);

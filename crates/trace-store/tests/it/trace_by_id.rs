@@ -106,3 +106,17 @@ async fn probes_are_answered() {
     assert_eq!(get(&store, "/api/echo", "").await.text(), "echo", "as in Tempo");
     assert_eq!(get(&store, "/ready", "").await.text(), "ready", "as in Tempo");
 }
+
+#[tokio::test]
+async fn json_is_no_longer_than_what_the_trace_takes() {
+    let mut large = span(0xabc, 1, 0);
+    large.attributes = vec![attribute("large", texts(&["\u{1}".repeat(2 << 20).as_str()]))];
+    let store = Store::new(MAX_BYTES);
+    store.insert(request("sender", vec![large]));
+    for path in ["/api/traces/abc", "/api/v2/traces/abc"] {
+        let answer = get(&store, path, JSON).await;
+        assert_eq!(answer.status, 400, "{path}: 2 MiB become 12");
+        assert!(answer.text().contains("ask for `Accept: application/protobuf`"), "{}", answer.text());
+        assert_eq!(get(&store, path, PROTOBUF).await.status, 200, "{path}: protobuf has them as they came");
+    }
+}

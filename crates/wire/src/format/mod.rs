@@ -206,6 +206,9 @@ impl fmt::Display for Format {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
     use crate::headers::TraceHeaders;
     use crate::id::TraceId;
@@ -255,5 +258,48 @@ mod tests {
             assert_eq!(serde_json::to_value(format).unwrap(), format.name(), "scenarios use the same words");
         }
         assert_eq!((Format::propagator("tracestate"), Format::propagator("B3")), (None, None));
+    }
+
+    include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/edited.rs"));
+
+    const VALUES: &[&str] = &[
+        "",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1-05e3ac9a4f6e3b90",
+        "0af7651916cd43dd8448eb211c80319c:b7ad6b7169203331:0:1",
+        "Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=b7ad6b7169203331;Sampled=1",
+        "0af7651916cd43dd8448eb211c80319c",
+        "b7ad6b7169203331",
+        "1",
+        "d",
+        "rojo=00f067aa0ba902b7,congo@vendor=t61rcWkgMzE",
+        "tenant.id=acme-corp,user=caf%C3%A9;secret;ttl=1",
+    ];
+
+    proptest! {
+        #[test]
+        fn fuzz_headers_of_every_format(
+            lines in proptest::collection::vec((select(trace_headers().collect::<Vec<_>>()), edited(VALUES)), 1..6),
+        ) {
+            let mut headers = std::collections::BTreeMap::<_, Vec<_>>::new();
+            for (name, value) in lines {
+                headers.entry(name.to_owned()).or_default().push(value);
+            }
+            let headers: TraceHeaders = headers.into_iter().collect();
+            let _ = headers.sampled();
+            let _ = headers.baggage();
+            let _ = headers.joined(true);
+            for format in Format::ALL {
+                if let Some(Err(rejection)) = format.read(&headers) {
+                    prop_assert!(!rejection.to_string().is_empty(), "a rejection says why");
+                }
+                if let Some((context, _)) = format.extract(&headers) {
+                    let written = format.write(&context).into_iter();
+                    let written: TraceHeaders = written.map(|(name, value)| (name.to_owned(), vec![value])).collect();
+                    let again = format.extract(&written).map(|(context, _)| (context.trace_id, context.span_id));
+                    prop_assert_eq!(again, Some((context.trace_id, context.span_id)), "{} is sent on as it came", format);
+                }
+            }
+        }
     }
 }
