@@ -17,6 +17,8 @@
 //!
 //! Every connection to one queue must be given the same [`Options`].
 
+mod bell;
+mod clock;
 mod message;
 #[cfg(feature = "nats")]
 mod nats;
@@ -59,7 +61,7 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// The queue cannot be reached, or its answer is wrong.
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BackendError>;
 
-    /// Removes the message for good.
+    /// Removes the message for good. A power cut may bring it back.
     ///
     /// # Errors
     /// [`SettleError::NotHeld`] when the delivery expired or is settled already; [`SettleError::Backend`] when it may
@@ -84,6 +86,9 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// # Errors
     /// The queue cannot be reached, or its answer is wrong.
     async fn dead_letters(&self, limit: usize) -> Result<Vec<Message>, BackendError>;
+
+    /// Why nothing can be written now, as far as is known; cheap enough to be asked often.
+    async fn trouble(&self) -> Option<String>;
 }
 
 /// A message in the hands of one receiver. It can be settled only through the connection that received it.

@@ -273,6 +273,10 @@ impl Queue for Nats {
     async fn dead_letters(&self, limit: usize) -> Result<Vec<Message>, BackendError> {
         self.read_dead(limit).await.map_err(BackendError::when("read dead letters"))
     }
+
+    async fn trouble(&self) -> Option<String> {
+        (self.client.connection_state() != State::Connected).then(|| "there is no connection to the server".to_owned())
+    }
 }
 
 fn write_headers(message: &Message) -> Result<HeaderMap, BoxError> {

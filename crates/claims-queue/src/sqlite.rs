@@ -1,129 +1,93 @@
 //! A queue in a SQLite file, which several processes may share.
 //!
-//! Every write is one short transaction that takes the write lock at its start, so none fails half-way for a lock.
-//! A message is dead when it has had its last attempt and nobody holds it: no write is needed to make it so.
+//! A publication is on the disk when it returns. What happens to a message later outlives every process, and may be undone by
+//! a power cut: then it comes again. A message is dead when it has had its last attempt and nobody holds it: no write is
+//! needed to make it so.
+//!
+//! The file is bounded but for messages that wait, none of which is ever dropped: acked ones are emptied at once and go with
+//! the deduplication window, and so do dead letters beyond the newest [`KEPT_DEAD`].
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Row, SqlitePool};
-use tokio::time::{Instant, sleep};
+use database::rusqlite::types::Type;
+use database::rusqlite::{self, Connection, Row, named_params, params};
+use database::{Database, OpenError};
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::bell::Bell;
+use crate::clock::Clock;
 use crate::message::Message;
 use crate::{
     BackendError, ConnectError, Counts, DEDUPLICATION_WINDOW, Delivery, LONGEST, Options, PublishError, Queue, Receipt,
     SettleError,
 };
 
-/// How often a waiting receiver asks whether anybody wrote; nobody asks when nobody waits.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a message waits at most whose publisher was not heard.
+const SLOW_POLL: Duration = Duration::from_secs(1);
 
-/// How often it looks into the table even if nobody wrote: a delivery that was released or has expired becomes due by
-/// itself.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// The same where publishers cannot be heard.
+const POLL: Duration = Duration::from_millis(50);
 
-/// How long a writer waits for the others.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many dead letters are kept, the newest.
+const KEPT_DEAD: i64 = 10_000;
+/// Every so many messages it is looked whether some dead letters can go.
+const BURY_EVERY: i64 = 256;
 
 #[derive(Debug)]
 pub(crate) struct Sqlite {
-    pool: SqlitePool,
-    /// The write-ahead log, in which every write of every process shows.
-    wal: PathBuf,
-    name: String,
+    database: Database,
+    bell: Bell,
+    table: Table,
+}
+
+/// What the thread of the database needs to know of a queue.
+#[derive(Clone, Debug)]
+struct Table {
+    name: Arc<str>,
     options: Options,
+    clock: Arc<Clock>,
+}
+
+/// What a receiver sees.
+enum Look {
+    Due,
+    /// In how many milliseconds something that is held or was released becomes due by itself.
+    Next(Option<u64>),
 }
 
 // === impl Sqlite ===
 
 impl Sqlite {
     pub(crate) async fn open(url: &str, name: &str, options: Options) -> Result<Self, ConnectError> {
-        let file = url.strip_prefix("sqlite://").ok_or(ConnectError::SqliteFile)?;
-        if file.is_empty() || file.ends_with('/') || file.contains(['?', '#']) || file == ":memory:" {
-            return Err(ConnectError::SqliteFile);
-        }
-        let connect = url.parse::<SqliteConnectOptions>().map_err(failed("open"))?;
-        let mut wal = connect.get_filename().as_os_str().to_owned();
-        wal.push("-wal");
-        let deadline = Instant::now() + BUSY_TIMEOUT;
-        loop {
-            match open_file(connect.clone()).await {
-                Ok(pool) => return Ok(Self { pool, wal: wal.into(), name: name.to_owned(), options }),
-                // SQLite does not wait for others who turn the same new file to WAL.
-                Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(POLL_INTERVAL).await,
-                Err(error) => return Err(failed("open")(error).into()),
-            }
-        }
+        let opened = Database::open(url, include_str!("schema.sql")).await;
+        let database = opened.map_err(|error| match error {
+            OpenError::Url => ConnectError::SqliteFile,
+            error => BackendError::when("open")(error.into()).into(),
+        })?;
+        let file = database::file(url).map_err(|_| ConnectError::SqliteFile)?;
+        let bell = Bell::of(&file).map_err(|error| BackendError::when("open")(error.into()))?;
+        let table = Table { name: name.into(), options, clock: Arc::new(Clock::new()) };
+        Ok(Self { database, bell, table })
     }
 
-    /// Whether anybody wrote lately; much cheaper to ask than anything in the file. What is written can be read only once
-    /// it is on the disk, so it is not the moment of the change that counts.
-    fn is_active(&self) -> bool {
-        let written = std::fs::metadata(&self.wal).and_then(|log| log.modified());
-        written.is_ok_and(|at| at.elapsed().map_or(true, |age| age < LOOK_INTERVAL))
+    async fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Table, &Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, database::Error> {
+        let table = self.table.clone();
+        self.database.read(move |db| ask(&table, db)).await
     }
 
-    /// Reads only, so that waiting takes no lock.
-    async fn is_any_due(&self) -> Result<bool, sqlx::Error> {
-        const TEXT: &str = "SELECT EXISTS (SELECT 1 FROM queue_messages \
-                            WHERE queue = ?1 AND acked_at_ms IS NULL AND attempt < ?2 AND visible_at_ms <= ?3)";
-        let query = sqlx::query_scalar(TEXT).bind(&self.name).bind(self.options.max_attempts.get());
-        query.bind(millis(now())).fetch_one(&self.pool).await
-    }
-
-    async fn claim(&self, max: usize) -> Result<Vec<Delivery>, sqlx::Error> {
-        const TEXT: &str = "UPDATE queue_messages SET attempt = attempt + 1, receipt = lower(hex(randomblob(16))), \
-                            visible_at_ms = ?4 WHERE seq IN (SELECT seq FROM queue_messages \
-                            WHERE queue = ?1 AND acked_at_ms IS NULL AND attempt < ?2 AND visible_at_ms <= ?3 \
-                            ORDER BY seq LIMIT ?5) RETURNING seq, id, body, attributes, attempt, receipt";
-        let now = now();
-        let mut rows = sqlx::query(TEXT)
-            .bind(&self.name)
-            .bind(self.options.max_attempts.get())
-            .bind(millis(now))
-            .bind(millis(now + self.options.visibility_timeout))
-            .bind(i64::try_from(max).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
-            .await?;
-        // RETURNING promises no order.
-        rows.sort_by_key(|row| row.try_get::<i64, _>("seq").unwrap_or_default());
-        let delivery = |row: &SqliteRow| {
-            let receipt = Receipt(row.try_get("receipt")?);
-            Ok(Delivery { message: read(row)?, attempt: row.try_get("attempt")?, receipt })
-        };
-        rows.iter().map(delivery).collect()
-    }
-
-    async fn insert(&self, message: &Message) -> Result<(), sqlx::Error> {
-        const FORGET: &str = "DELETE FROM queue_messages WHERE queue = ? AND acked_at_ms < ?";
-        const INSERT: &str = "INSERT INTO queue_messages (queue, id, body, attributes, visible_at_ms) \
-                              VALUES (?, ?, ?, ?, ?) ON CONFLICT (queue, id) DO NOTHING";
-        let attributes =
-            serde_json::to_string(&message.attributes).map_err(|error| sqlx::Error::Encode(error.into()))?;
-        let now = now();
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let forget = sqlx::query(FORGET).bind(&self.name).bind(millis(now.saturating_sub(DEDUPLICATION_WINDOW)));
-        forget.execute(&mut *transaction).await?;
-        let insert = sqlx::query(INSERT).bind(&self.name).bind(&message.id).bind(&message.body).bind(attributes);
-        insert.bind(millis(now)).execute(&mut *transaction).await?;
-        transaction.commit().await
-    }
-
-    async fn count(&self) -> Result<Counts, sqlx::Error> {
-        const TEXT: &str = "SELECT count(*) FILTER (WHERE visible_at_ms <= ?3 AND attempt < ?2) AS waiting, \
-                            count(*) FILTER (WHERE visible_at_ms > ?3) AS in_flight, \
-                            count(*) FILTER (WHERE visible_at_ms <= ?3 AND attempt >= ?2) AS dead \
-                            FROM queue_messages WHERE queue = ?1 AND acked_at_ms IS NULL";
-        let query = sqlx::query(TEXT).bind(&self.name).bind(self.options.max_attempts.get()).bind(millis(now()));
-        let row = query.fetch_one(&self.pool).await?;
-        Ok(Counts {
-            waiting: row.try_get("waiting")?,
-            in_flight: row.try_get("in_flight")?,
-            dead: row.try_get("dead")?,
-        })
+    /// What a power cut may undo.
+    async fn write<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Table, &Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, database::Error> {
+        let table = self.table.clone();
+        self.database.write_unsynced(move |db| ask(&table, db)).await
     }
 }
 
@@ -131,7 +95,10 @@ impl Sqlite {
 impl Queue for Sqlite {
     async fn publish(&self, message: &Message) -> Result<(), PublishError> {
         message.check()?;
-        Ok(self.insert(message).await.map_err(failed("publish"))?)
+        let (table, message) = (self.table.clone(), message.clone());
+        self.database.write(move |db| table.insert(db, &message)).await.map_err(failed("publish"))?;
+        self.bell.ring();
+        Ok(())
     }
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BackendError> {
@@ -139,103 +106,179 @@ impl Queue for Sqlite {
             return Ok(Vec::new());
         }
         let deadline = Instant::now() + wait.min(LONGEST);
-        let mut next_look = Instant::now();
+        let mut rung = self.bell.listen();
         loop {
-            let now = Instant::now();
-            if now >= next_look.min(deadline) || self.is_active() {
-                next_look = now + LOOK_INTERVAL;
-                if self.is_any_due().await.map_err(failed("receive"))? {
-                    let deliveries = self.claim(max).await.map_err(failed("receive"))?;
+            // Before the look, so that no ring falls between the two.
+            rung.borrow_and_update();
+            // Reads first, so that waiting takes no lock.
+            let look = self.read(Table::look).await.map_err(failed("receive"))?;
+            let next_ms = match look {
+                Look::Next(next_ms) => next_ms,
+                Look::Due => {
+                    let deliveries =
+                        self.write(move |table, db| table.take(db, max)).await.map_err(failed("receive"))?;
                     if !deliveries.is_empty() {
                         return Ok(deliveries);
                     }
+                    // Somebody else was quicker.
+                    Some(1)
                 }
-            }
-            if now >= deadline {
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Ok(Vec::new());
             }
-            sleep(POLL_INTERVAL.min(deadline.saturating_duration_since(now))).await;
+            let pause = next_ms.map_or(SLOW_POLL, Duration::from_millis).min(SLOW_POLL).min(left);
+            if let Ok(Err(_)) = timeout(pause, rung.changed()).await {
+                sleep(pause.min(POLL)).await;
+            }
         }
     }
 
     async fn ack(&self, delivery: &Delivery) -> Result<(), SettleError> {
-        const TEXT: &str = "UPDATE queue_messages SET receipt = NULL, acked_at_ms = ?3, body = '', attributes = '{}' \
-                            WHERE queue = ?1 AND receipt = ?2 AND visible_at_ms > ?3";
-        let query = sqlx::query(TEXT).bind(&self.name).bind(&delivery.receipt.0).bind(millis(now()));
-        held(query.execute(&self.pool).await.map_err(failed("ack"))?.rows_affected())
+        let receipt = delivery.receipt.0.clone();
+        held(self.write(move |table, db| table.ack(db, &receipt)).await.map_err(failed("ack"))?)
     }
 
     async fn release(&self, delivery: &Delivery, after: Duration) -> Result<(), SettleError> {
-        const TEXT: &str = "UPDATE queue_messages SET receipt = NULL, \
-                            visible_at_ms = CASE WHEN attempt < ?4 THEN ?5 ELSE ?3 END \
-                            WHERE queue = ?1 AND receipt = ?2 AND visible_at_ms > ?3";
-        let now = now();
-        let query = sqlx::query(TEXT)
-            .bind(&self.name)
-            .bind(&delivery.receipt.0)
-            .bind(millis(now))
-            .bind(self.options.max_attempts.get())
-            .bind(millis(now + after.min(LONGEST)));
-        held(query.execute(&self.pool).await.map_err(failed("release"))?.rows_affected())
+        let receipt = delivery.receipt.0.clone();
+        let released = self.write(move |table, db| table.release(db, &receipt, after)).await;
+        let released = held(released.map_err(failed("release"))?);
+        self.bell.ring();
+        released
     }
 
     async fn counts(&self) -> Result<Counts, BackendError> {
-        self.count().await.map_err(failed("count"))
+        self.read(Table::count).await.map_err(failed("count"))
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<Message>, BackendError> {
-        const TEXT: &str = "SELECT id, body, attributes FROM queue_messages \
-                            WHERE queue = ?1 AND acked_at_ms IS NULL AND attempt >= ?2 AND visible_at_ms <= ?3 \
-                            ORDER BY seq LIMIT ?4";
-        let query = sqlx::query(TEXT)
-            .bind(&self.name)
-            .bind(self.options.max_attempts.get())
-            .bind(millis(now()))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = query.fetch_all(&self.pool).await.map_err(failed("read dead letters"))?;
-        rows.iter().map(read).collect::<Result<_, _>>().map_err(failed("read dead letters"))
+        self.read(move |table, db| table.dead_letters(db, limit)).await.map_err(failed("read dead letters"))
+    }
+
+    async fn trouble(&self) -> Option<String> {
+        self.database.trouble().await
     }
 }
 
-async fn open_file(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
-    let options = options
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // A commit is on the disk when it returns.
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY_TIMEOUT);
-    // A file does not hang up, so nobody asks a connection whether it is still there.
-    let pool = SqlitePoolOptions::new().max_connections(4).test_before_acquire(false).connect_with(options).await?;
-    sqlx::raw_sql(include_str!("schema.sql")).execute(&pool).await?;
-    Ok(pool)
+// === impl Table ===
+
+impl Table {
+    fn insert(&self, db: &Connection, message: &Message) -> rusqlite::Result<()> {
+        const FORGET: &str = "DELETE FROM queue_messages WHERE queue = ? AND acked_at_ms < ?";
+        const INSERT: &str = "INSERT INTO queue_messages (queue, id, body, attributes, visible_at_ms) \
+                              VALUES (?, ?, ?, ?, ?) ON CONFLICT (queue, id) DO NOTHING";
+        const BURY: &str = "DELETE FROM queue_messages WHERE seq IN (SELECT seq FROM queue_messages \
+                            WHERE queue = ?1 AND acked_at_ms IS NULL AND attempt >= ?2 AND visible_at_ms < ?3 \
+                            ORDER BY seq DESC LIMIT -1 OFFSET ?4)";
+        let attributes = serde_json::to_string(&message.attributes)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let now = self.clock.tick(db)?;
+        let forgotten = now.saturating_sub(millis(DEDUPLICATION_WINDOW));
+        db.prepare_cached(FORGET)?.execute(params![self.name, forgotten])?;
+        let mut insert = db.prepare_cached(INSERT)?;
+        let inserted = insert.execute(params![self.name, message.id, message.body, attributes, now])?;
+        if inserted == 1 && db.last_insert_rowid() % BURY_EVERY == 0 {
+            let most = self.options.max_attempts.get();
+            db.prepare_cached(BURY)?.execute(params![self.name, most, forgotten, KEPT_DEAD])?;
+        }
+        Ok(())
+    }
+
+    fn look(&self, db: &Connection) -> rusqlite::Result<Look> {
+        const DUE: &str = "SELECT EXISTS (SELECT 1 FROM queue_messages \
+                           WHERE queue = ?1 AND acked_at_ms IS NULL AND attempt < ?2 AND visible_at_ms <= ?3)";
+        const NEXT: &str = "SELECT min(visible_at_ms) FROM queue_messages \
+                            WHERE queue = ?1 AND acked_at_ms IS NULL AND attempt < ?2";
+        let now = self.clock.now(db)?;
+        let most = self.options.max_attempts.get();
+        if db.prepare_cached(DUE)?.query_row(params![self.name, most, now], |row| row.get(0))? {
+            return Ok(Look::Due);
+        }
+        let next: Option<i64> = db.prepare_cached(NEXT)?.query_row(params![self.name, most], |row| row.get(0))?;
+        Ok(Look::Next(next.map(|at| u64::try_from(at.saturating_sub(now)).unwrap_or(0).max(1))))
+    }
+
+    fn take(&self, db: &Connection, max: usize) -> rusqlite::Result<Vec<Delivery>> {
+        const TEXT: &str = "UPDATE queue_messages SET attempt = attempt + 1, receipt = lower(hex(randomblob(16))), \
+                            visible_at_ms = :until WHERE seq IN (SELECT seq FROM queue_messages \
+                            WHERE queue = :queue AND acked_at_ms IS NULL AND attempt < :most AND visible_at_ms <= :now \
+                            ORDER BY seq LIMIT :max) RETURNING seq, id, body, attributes, attempt, receipt";
+        let now = self.clock.tick(db)?;
+        let mut update = db.prepare_cached(TEXT)?;
+        let values = named_params! {
+            ":queue": self.name,
+            ":most": self.options.max_attempts.get(),
+            ":now": now,
+            ":until": now.saturating_add(millis(self.options.visibility_timeout)),
+            ":max": i64::try_from(max).unwrap_or(i64::MAX),
+        };
+        let delivery = |row: &Row<'_>| {
+            let seq: i64 = row.get("seq")?;
+            let receipt = Receipt(row.get("receipt")?);
+            Ok((seq, Delivery { message: read(row)?, attempt: row.get("attempt")?, receipt }))
+        };
+        let mut taken = update.query_map(values, delivery)?.collect::<rusqlite::Result<Vec<_>>>()?;
+        // RETURNING promises no order.
+        taken.sort_by_key(|(seq, _)| *seq);
+        Ok(taken.into_iter().map(|(_, delivery)| delivery).collect())
+    }
+
+    /// How many it has removed.
+    fn ack(&self, db: &Connection, receipt: &str) -> rusqlite::Result<usize> {
+        const TEXT: &str = "UPDATE queue_messages SET receipt = NULL, acked_at_ms = ?3, body = '', attributes = '{}' \
+                            WHERE queue = ?1 AND receipt = ?2 AND visible_at_ms > ?3";
+        let now = self.clock.tick(db)?;
+        db.prepare_cached(TEXT)?.execute(params![self.name, receipt, now])
+    }
+
+    /// How many it has handed back.
+    fn release(&self, db: &Connection, receipt: &str, after: Duration) -> rusqlite::Result<usize> {
+        const TEXT: &str = "UPDATE queue_messages SET receipt = NULL, \
+                            visible_at_ms = CASE WHEN attempt < ?4 THEN ?5 ELSE ?3 END \
+                            WHERE queue = ?1 AND receipt = ?2 AND visible_at_ms > ?3";
+        let now = self.clock.tick(db)?;
+        let due = now.saturating_add(millis(after.min(LONGEST)));
+        let most = self.options.max_attempts.get();
+        db.prepare_cached(TEXT)?.execute(params![self.name, receipt, now, most, due])
+    }
+
+    fn count(&self, db: &Connection) -> rusqlite::Result<Counts> {
+        const TEXT: &str = "SELECT count(*) FILTER (WHERE visible_at_ms <= ?3 AND attempt < ?2), \
+                            count(*) FILTER (WHERE visible_at_ms > ?3), \
+                            count(*) FILTER (WHERE visible_at_ms <= ?3 AND attempt >= ?2) \
+                            FROM queue_messages WHERE queue = ?1 AND acked_at_ms IS NULL";
+        let now = self.clock.now(db)?;
+        let counts = |row: &Row<'_>| Ok(Counts { waiting: row.get(0)?, in_flight: row.get(1)?, dead: row.get(2)? });
+        db.prepare_cached(TEXT)?.query_row(params![self.name, self.options.max_attempts.get(), now], counts)
+    }
+
+    fn dead_letters(&self, db: &Connection, limit: usize) -> rusqlite::Result<Vec<Message>> {
+        const TEXT: &str = "SELECT id, body, attributes FROM queue_messages \
+                            WHERE queue = ?1 AND acked_at_ms IS NULL AND attempt >= ?2 AND visible_at_ms <= ?3 \
+                            ORDER BY seq LIMIT ?4";
+        let now = self.clock.now(db)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let values = params![self.name, self.options.max_attempts.get(), now, limit];
+        db.prepare_cached(TEXT)?.query_map(values, read)?.collect()
+    }
 }
 
-/// The primary code is in the low byte: <https://www.sqlite.org/rescode.html>
-fn is_busy(error: &sqlx::Error) -> bool {
-    const SQLITE_BUSY: u32 = 5;
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
+fn read(row: &Row<'_>) -> rusqlite::Result<Message> {
+    let column = row.as_ref().column_index("attributes")?;
+    let attributes: BTreeMap<_, _> = serde_json::from_str(&row.get::<_, String>(column)?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))?;
+    Ok(Message { id: row.get("id")?, body: row.get("body")?, attributes })
 }
 
-fn read(row: &SqliteRow) -> Result<Message, sqlx::Error> {
-    let attributes: BTreeMap<_, _> =
-        serde_json::from_str(row.try_get("attributes")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    Ok(Message { id: row.try_get("id")?, body: row.try_get("body")?, attributes })
-}
-
-fn held(rows_affected: u64) -> Result<(), SettleError> {
+fn held(rows_affected: usize) -> Result<(), SettleError> {
     if rows_affected == 0 { Err(SettleError::NotHeld) } else { Ok(()) }
 }
 
-fn failed(doing: &'static str) -> impl FnOnce(sqlx::Error) -> BackendError {
+fn failed(doing: &'static str) -> impl FnOnce(database::Error) -> BackendError {
     move |error| BackendError::when(doing)(error.into())
 }
 
-/// Since the Unix epoch.
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn millis(since_epoch: Duration) -> i64 {
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! Consumes the claims queue: has each claim checked by fraud-partner and reports the finding to java-claims.
 //!
-//! - [`Config`], [`run`]: the worker
+//! - [`Config`], [`run`], [`report`]: the worker
 //! - [`seams`]: what can be set while it runs
 //!
 //! A message comes at least once; reporting a finding twice is no second finding. It serves nothing but its health.
@@ -17,6 +17,7 @@ use opentelemetry::trace::{FutureExt, Status, TraceContextExt};
 use reqwest::Url;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use service::contract::{FraudCheck, FraudFinding, FraudQuestion};
+use service::health::{self, MakeReport};
 use service::url::{Call, resource};
 use service::{ClaimId, claim_id};
 use settings::{ConfigError, Environment, Live};
@@ -79,6 +80,18 @@ enum ProcessError {
     Answer { whom: &'static str, status: u16 },
     #[error("{whom} answered something unreadable")]
     Body { whom: &'static str, source: reqwest::Error },
+}
+
+/// Tells whether the queue can be written; what waits in it, java-claims tells.
+#[must_use]
+pub fn report(queue: Arc<dyn Queue>) -> MakeReport {
+    Arc::new(move || {
+        let queue = queue.clone();
+        Box::pin(async move {
+            let trouble = health::trouble("the queue", queue.trouble()).await;
+            health::Report { backlog: None, troubles: trouble.into_iter().collect() }
+        })
+    })
 }
 
 /// Works until `shutdown` resolves, then finishes what is in hand.

@@ -60,7 +60,7 @@ pub(crate) enum Command {
     Hint(Json),
     /// The whole answer of the active scenario
     Reveal(Json),
-    /// Ask a service's /healthz; exit code 0 if it answers
+    /// Ask a service's /healthz; exit code 0 if it is well
     #[command(hide = true)]
     Healthcheck(Healthcheck),
 }

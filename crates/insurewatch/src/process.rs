@@ -113,12 +113,12 @@ impl Health {
         shutdown: impl Future<Output = ()> + Send + 'static,
         app: impl Into<App>,
     ) -> anyhow::Result<()> {
-        let App { routes, backlog } = app.into();
+        let App { routes, report } = app.into();
         let source = health::Source {
             service: self.service.name(),
             following: self.following.clone(),
             spans: self.spans.clone(),
-            backlog,
+            report,
         };
         // Outside the server layer: health polls create no spans.
         let app = health::router(source).merge(routes);

@@ -10,6 +10,7 @@ use axum::Router;
 use chain::Service;
 use claims_queue::Queue;
 use futures_util::FutureExt;
+use service::health::App;
 use service::url::Call;
 use settings::{ProcessEnvironment as Env, Schema, Setting};
 use telemetry::config::LIVE_SETTINGS;
@@ -92,7 +93,8 @@ pub(crate) async fn run(
             let shutdown = shutdown.shared();
             let work = async |health: &Health| {
                 let config = claims_worker::Config::read(&Env, queue().await?)?;
-                let health = health.serve(listen, shutdown.clone(), Router::new());
+                let app = App { routes: Router::new(), report: Some(claims_worker::report(config.queue.clone())) };
+                let health = health.serve(listen, shutdown.clone(), app);
                 let work = async { Ok(claims_worker::run(config, seams, shutdown.clone()).await?) };
                 tokio::try_join!(health, work).map(|((), ())| ())
             };
@@ -107,7 +109,7 @@ pub(crate) async fn run(
 
 /// The claims queue that `QUEUE_URL` names.
 async fn queue() -> anyhow::Result<Arc<dyn Queue>> {
-    let url = std::env::var("QUEUE_URL").unwrap_or_else(|_| "sqlite:queue.db".to_owned());
+    let url = std::env::var("QUEUE_URL").unwrap_or_else(|_| "sqlite://queue.db".to_owned());
     Ok(claims_queue::connect(&url, "claims", claims_queue::Options::default()).await?)
 }
 

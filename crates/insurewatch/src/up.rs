@@ -170,6 +170,10 @@ fn environment(
                 variables.push((call.variable, url(Program::Service(call.to))?));
             }
             variables.extend(own.map(|name| ("DATABASE_URL", database(name))));
+            if service == Service::PythonApi {
+                let file = data_dir.join("claim-id.key");
+                variables.push((python_api::CLAIM_ID_KEY_FILE, file.display().to_string()));
+            }
             if queue {
                 let queue = std::env::var("INSUREWATCH_QUEUE_URL").unwrap_or_else(|_| database("queue"));
                 variables.push(("QUEUE_URL", queue));

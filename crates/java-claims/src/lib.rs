@@ -23,19 +23,20 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use chain::{RouteSyntax, Service};
 use claims_queue::Queue;
+use error_reporter::Report;
 use opentelemetry::trace::FutureExt;
 use reqwest::Url;
 use service::body::Body;
 use service::contract::{Claim, Decision, FraudCheck, Policy, Submission};
 use service::health::App;
-use service::url::{Call, database};
+use service::url::{Call, database_url};
 use service::{ClaimId, Problem};
 use settings::{ConfigError, Environment, Live};
 use telemetry::server::Server;
 use tokio::sync::Notify;
 
 use crate::completion::Dispatcher;
-use crate::outbox::{CountBacklog, Relay};
+use crate::outbox::{Relay, Reporter};
 use crate::policies::Policies;
 use crate::seams::{PolicyClient, Seams, ServerSpan};
 use crate::store::{Inserted, Store};
@@ -74,7 +75,7 @@ pub struct Config {
 pub enum StartError {
     /// The database cannot be opened.
     #[error("the claims database cannot be opened")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] database::OpenError),
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be built")]
     Client(#[from] reqwest::Error),
@@ -105,7 +106,7 @@ pub async fn app(config: &Config, seams: Live<Seams>) -> Result<App, StartError>
         seams: seams.clone(),
     };
     let relay = Relay { store: claims.store.clone(), queue: config.queue.clone(), stored: claims.stored.clone() };
-    let backlog = CountBacklog { store: claims.store.clone(), queue: config.queue.clone() };
+    let reporter = Reporter { store: claims.store.clone(), queue: config.queue.clone() };
     tokio::spawn(relay.run());
     let routes = Router::new()
         .route("/api/claims", post(accept_claim))
@@ -118,7 +119,7 @@ pub async fn app(config: &Config, seams: Live<Seams>) -> Result<App, StartError>
     });
     Ok(App {
         routes: service::serve::instrumented(routes, server),
-        backlog: Some(Arc::new(move || Box::pin(backlog.clone().count()))),
+        report: Some(Arc::new(move || Box::pin(reporter.clone().report()))),
     })
 }
 
@@ -128,6 +129,10 @@ async fn accept_claim(
     Body(submission): Body<Submission>,
 ) -> Result<impl IntoResponse, Problem> {
     let claim_id = ClaimId::of(&headers)?;
+    match submission.faults() {
+        faults if faults.is_empty() => {}
+        faults => return Err(Problem::invalid(faults)),
+    }
     let tenant = service::baggage::tenant();
     let seams = claims.seams.get();
     let cx = service::baggage::with_members(&seams.extra_baggage());
@@ -159,7 +164,7 @@ fn notify_claimant(claim: &Claim) {
 
 async fn read_claim(State(claims): State<Claims>, Path(id): Path<String>) -> Result<Json<Claim>, Problem> {
     let claim_id = id.parse::<ClaimId>().map_err(|_| unknown_claim())?;
-    let claim = claims.store.find(&claim_id).await.map_err(|error| Problem::internal(&error))?;
+    let claim = claims.store.find(&claim_id).await.map_err(|error| not_stored(&error))?;
     claim.map(Json).ok_or_else(unknown_claim)
 }
 
@@ -171,13 +176,19 @@ async fn record_fraud_check(
 ) -> Result<StatusCode, Problem> {
     let claim_id = id.parse::<ClaimId>().map_err(|_| unknown_claim())?;
     let tenant = service::baggage::tenant();
-    let broken = |error| Problem::internal(&error);
+    let broken = |error| not_stored(&error);
     if claims.store.record(&claim_id, check).await.map_err(broken)? {
         tracing::info!(%claim_id, tenant, "fraud check recorded");
         return Ok(StatusCode::NO_CONTENT);
     }
     claims.store.find(&claim_id).await.map_err(broken)?.ok_or_else(unknown_claim)?;
     Err(Problem::new(StatusCode::CONFLICT, "another finding was recorded before"))
+}
+
+/// The disk may be full, or the file locked: the caller may try again.
+fn not_stored(cause: &database::Error) -> Problem {
+    tracing::error!(cause = %Report::new(cause), "the claims database failed");
+    Problem::unavailable("the claims database")
 }
 
 fn unknown_claim() -> Problem {
@@ -192,7 +203,7 @@ impl Config {
     /// # Errors
     /// A value that cannot be used.
     pub fn read(env: &dyn Environment, queue: Arc<dyn Queue>) -> Result<Self, ConfigError> {
-        Ok(Self { database_url: database(env, DATABASE), policy_store: POLICY_STORE.url(env)?, queue })
+        Ok(Self { database_url: database_url(env, DATABASE), policy_store: POLICY_STORE.url(env)?, queue })
     }
 }
 
@@ -204,7 +215,7 @@ impl Claims {
         let decision = decide_claim(&policy, &submission);
         let claim = Claim { claim_id, submission, decision, fraud_check: None };
         let inserted = self.store.insert(&claim, seams.outbox).await;
-        match inserted.map_err(|error| Problem::internal(&error))? {
+        match inserted.map_err(|error| not_stored(&error))? {
             Inserted::Now => {
                 self.stored.notify_one();
                 let decided = claim.clone();
@@ -268,6 +279,10 @@ mod tests {
         async fn dead_letters(&self, _: usize) -> Result<Vec<Message>, BackendError> {
             pending().await
         }
+
+        async fn trouble(&self) -> Option<String> {
+            pending().await
+        }
     }
 
     /// Any policy, at a URL.
@@ -283,23 +298,43 @@ mod tests {
         url
     }
 
-    #[tokio::test]
-    async fn the_outbox_grows_while_the_queue_is_silent_and_is_counted_all_the_same() {
+    async fn start(queue: Arc<dyn Queue>) -> (tempfile::TempDir, App) {
         let folder = tempfile::tempdir().unwrap();
         let database_url = format!("sqlite://{}", folder.path().join("claims.db").display());
-        let config = Config { database_url, policy_store: policy_store().await, queue: Arc::new(Silent) };
-        let App { routes, backlog } = app(&config, Live::default()).await.unwrap();
-        let backlog = backlog.expect("it keeps messages");
+        let config = Config { database_url, policy_store: policy_store().await, queue };
+        let app = app(&config, Live::default()).await.unwrap();
+        (folder, app)
+    }
+
+    async fn post(routes: &Router, number: u32, amount_cents: i64) -> StatusCode {
+        let claim = json!({
+            "policy_id": "POL-1001", "claimant": "Ada", "incident_date": "2025-06-15", "amount_cents": amount_cents,
+            "description": "hail".repeat(400),
+        });
+        let request = Request::post("/api/claims").header(service::claim_id::HEADER, format!("CLM-{number:032x}"));
+        let request = request.header("content-type", "application/json").body(Body::from(claim.to_string()));
+        routes.clone().oneshot(request.unwrap()).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn what_the_door_refuses_is_refused_here_too() {
+        let (_folder, App { routes, .. }) = start(Arc::new(Silent)).await;
+        for amount_cents in [-1, 0, i64::MIN] {
+            let status = post(&routes, 1, amount_cents).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{amount_cents} cents: it can be reached directly");
+        }
+        assert_eq!(post(&routes, 1, 20_000).await, StatusCode::CREATED, "nothing was kept under this id");
+    }
+
+    #[tokio::test]
+    async fn the_outbox_grows_while_the_queue_is_silent_and_is_counted_all_the_same() {
+        let (_folder, App { routes, report }) = start(Arc::new(Silent)).await;
+        let report = report.expect("it keeps messages");
+        let backlog = async || report().await.backlog;
         assert_eq!(json!(backlog().await), json!({ "outbox": 0, "queue": Value::Null }), "nothing was sent");
         for number in 1..=2 {
-            let claim = json!({
-                "policy_id": "POL-1001", "claimant": "Ada", "incident_date": "2025-06-15", "amount_cents": 20_000,
-                "description": "hail",
-            });
-            let request = Request::post("/api/claims").header(service::claim_id::HEADER, format!("CLM-{number:032x}"));
-            let request = request.header("content-type", "application/json").body(Body::from(claim.to_string()));
-            let response = routes.clone().oneshot(request.unwrap()).await.unwrap();
-            assert_eq!(response.status(), StatusCode::CREATED, "a claim is accepted while its message waits");
+            let status = post(&routes, number, 20_000).await;
+            assert_eq!(status, StatusCode::CREATED, "a claim is accepted while its message waits");
             assert_eq!(
                 json!(backlog().await),
                 json!({ "outbox": number, "queue": Value::Null }),

@@ -1,7 +1,7 @@
 //! A message about a claim, before the outbox keeps it.
 
 use opentelemetry::Context;
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::trace::{Status, TraceContextExt};
 use service::contract::{Claim, FraudQuestion};
 use telemetry::messaging::{self, Attributes, Operation};
 
@@ -16,7 +16,14 @@ pub(crate) struct Outbound {
     pub(crate) body: String,
     /// Absent: the row keeps none.
     pub(crate) attributes: Option<Attributes>,
-    pub(crate) cx: Context,
+    pub(crate) sending: Sending,
+}
+
+/// The PRODUCER span of a message that is being sent. It fails unless it is told that the message was stored.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    cx: Context,
+    stored: bool,
 }
 
 // === impl Outbound ===
@@ -31,6 +38,29 @@ impl Outbound {
         if mode == OutboxAttributes::Stored {
             messaging::inject(&cx, &mut attributes);
         }
-        Ok(Self { body, attributes: (mode != OutboxAttributes::FromRelay).then_some(attributes), cx })
+        let attributes = (mode != OutboxAttributes::FromRelay).then_some(attributes);
+        Ok(Self { body, attributes, sending: Sending { cx, stored: false } })
+    }
+}
+
+// === impl Sending ===
+
+impl Sending {
+    pub(crate) fn cx(&self) -> &Context {
+        &self.cx
+    }
+
+    /// The transaction is committed.
+    pub(crate) fn sent(mut self) {
+        self.stored = true;
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if !self.stored {
+            self.cx.span().set_status(Status::error("the message was not stored"));
+        }
+        self.cx.span().end();
     }
 }

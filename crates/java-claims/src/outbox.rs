@@ -6,26 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claims_queue::{Attribute, Counts, Message, Queue};
-use error_reporter::Report;
+use futures_util::future::join_all;
 use opentelemetry::Context;
-use service::health::{Backlog, Queued};
+use service::health::{self, Backlog, PATIENCE, Queued, Report};
 use telemetry::messaging::{self, Attributes};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::store::{Store, Waiting};
 
-/// A message is published at once; the pause only bounds how long one waits that a dead predecessor left.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Whoever stores a message says so, and what a dead predecessor left is seen at the start: one look now and then is for
+/// what nobody thought of.
+const PAUSE: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
-/// A question about health does not wait for a queue that is gone.
-const COUNT_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Counts the messages that nobody has processed yet: those of the outbox, and those of the queue behind it.
+/// Reports the messages that nobody has processed yet, those of the outbox and those of the queue behind it, and what
+/// keeps either from being written.
 #[derive(Clone, Debug)]
-pub(crate) struct CountBacklog {
+pub(crate) struct Reporter {
     pub(crate) store: Store,
     pub(crate) queue: Arc<dyn Queue>,
 }
@@ -38,18 +38,21 @@ pub(crate) struct Relay {
     pub(crate) stored: Arc<Notify>,
 }
 
-// === impl CountBacklog ===
+// === impl Reporter ===
 
-impl CountBacklog {
-    pub(crate) async fn count(self) -> Backlog {
-        let outbox = timeout(COUNT_TIMEOUT, self.store.count_waiting());
-        let queue = timeout(COUNT_TIMEOUT, self.queue.counts());
-        let (outbox, queue) = tokio::join!(outbox, queue);
+impl Reporter {
+    pub(crate) async fn report(self) -> Report {
+        let outbox = timeout(PATIENCE, self.store.count_waiting());
+        let queue = timeout(PATIENCE, self.queue.counts());
+        let own_trouble = health::trouble("claims", self.store.trouble());
+        let its_trouble = health::trouble("the queue", self.queue.trouble());
+        let (outbox, queue, own_trouble, its_trouble) = tokio::join!(outbox, queue, own_trouble, its_trouble);
         let queue = queue.ok().and_then(Result::ok);
-        Backlog {
+        let backlog = Backlog {
             outbox: outbox.ok().and_then(Result::ok),
             queue: queue.map(|Counts { waiting, in_flight, dead }| Queued { waiting, in_flight, dead }),
-        }
+        };
+        Report { backlog: Some(backlog), troubles: own_trouble.into_iter().chain(its_trouble).collect() }
     }
 }
 
@@ -66,7 +69,7 @@ impl Relay {
                 }
                 Ok(_) => backoff = FIRST_BACKOFF,
                 Err(error) => {
-                    tracing::warn!(error = %Report::new(error.as_ref()), "messages wait in the outbox");
+                    tracing::warn!(error = %error_reporter::Report::new(error.as_ref()), "messages wait in the outbox");
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(MAX_BACKOFF);
                 }
@@ -76,11 +79,16 @@ impl Relay {
 
     async fn publish_waiting(&self) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
         let waiting = self.store.waiting(BATCH).await?;
-        for row in &waiting {
-            // Published before it is forgotten: the queue knows an id that comes twice.
-            self.queue.publish(&message(row)).await?;
-            self.store.published(row.number).await?;
+        // At the same time, so that they are one transaction of the queue; in their order, as far as there is one.
+        let publish = |row| async move { self.queue.publish(&message(row)).await };
+        let published = join_all(waiting.iter().map(publish)).await;
+        // Published before it is forgotten: the queue knows an id that comes twice.
+        let done = waiting.iter().zip(&published).filter(|(_, result)| result.is_ok()).map(|(row, _)| row.number);
+        let done: Vec<_> = done.collect();
+        if !done.is_empty() {
+            self.store.published(done).await?;
         }
+        published.into_iter().collect::<Result<Vec<()>, _>>()?;
         Ok(waiting.len())
     }
 }

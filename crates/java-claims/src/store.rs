@@ -1,19 +1,24 @@
 //! Claims, and the outbox beside them, in SQLite.
 
-use opentelemetry::trace::{FutureExt, Status, TraceContextExt};
+use database::rusqlite::types::Type;
+use database::rusqlite::{self, Connection, OptionalExtension, Row, params};
+use database::{Database, Error, OpenError};
 use service::ClaimId;
 use service::contract::{Claim, FraudCheck};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Row, SqlitePool};
-use telemetry::db::{Statement, sqlite};
+use telemetry::db::{Statement, in_context, sqlite};
 use telemetry::messaging::Attributes;
 
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Sending};
 use crate::seams::OutboxAttributes;
+
+/// The newest claims that are kept, some 150 MB; beyond them the oldest whose fraud check is done are forgotten.
+const KEPT_CLAIMS: i64 = 200_000;
+/// Every so many claims it is looked whether some can be forgotten, twice as many at most.
+const FORGET_EVERY: i64 = 256;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    pool: SqlitePool,
+    database: Database,
 }
 
 /// What became of an insertion.
@@ -37,113 +42,136 @@ pub(crate) struct Waiting {
 // === impl Store ===
 
 impl Store {
-    pub(crate) async fn open(url: &str) -> Result<Self, sqlx::Error> {
-        let options = url
-            .parse::<SqliteConnectOptions>()?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A commit is on the disk when it returns: what was accepted stays accepted.
-            .synchronous(SqliteSynchronous::Full);
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-        sqlx::raw_sql(include_str!("schema.sql")).execute(&pool).await?;
-        Ok(Self { pool })
+    pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
+        Ok(Self { database: Database::open(url, include_str!("schema.sql")).await? })
     }
 
-    /// Keeps a claim and the message about it, both or neither.
-    pub(crate) async fn insert(&self, claim: &Claim, mode: OutboxAttributes) -> Result<Inserted, sqlx::Error> {
-        const CLAIM: &str = "INSERT INTO claims (claim_id, submission, decision, accepted_at) VALUES (?, ?, ?, ?) \
-                             ON CONFLICT (claim_id) DO NOTHING";
-        const MESSAGE: &str = "INSERT INTO outbox (claim_id, body, attributes) VALUES (?, ?, ?)";
-        // The writer's lock is taken at the start, so that a transaction never fails half way for want of it.
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let insert_claim = sqlx::query(CLAIM)
-            .bind(claim.claim_id.as_str())
-            .bind(json(&claim.submission)?)
-            .bind(json(&claim.decision)?)
-            .bind(jiff::Timestamp::now().to_string());
-        let inserted = sqlite(statement("INSERT", "claims", CLAIM), insert_claim.execute(&mut *transaction)).await?;
-        if inserted.rows_affected() == 0 {
-            transaction.rollback().await?;
-            return Ok(self.find(&claim.claim_id).await?.map_or(Inserted::Now, Inserted::Before));
-        }
-        let Outbound { body, attributes, cx } = Outbound::new(mode, claim).map_err(encode)?;
-        let insert_message = sqlx::query(MESSAGE)
-            .bind(claim.claim_id.as_str())
-            .bind(body)
-            .bind(attributes.as_ref().map(json).transpose()?);
-        let sent = async {
-            sqlite(statement("INSERT", "outbox", MESSAGE), insert_message.execute(&mut *transaction)).await?;
-            transaction.commit().await
-        };
-        let sent = sent.with_context(cx.clone()).await;
-        if let Err(error) = &sent {
-            cx.span().set_status(Status::error(error.to_string()));
-        }
-        cx.span().end();
-        sent.map(|()| Inserted::Now)
+    /// Why nothing can be written now, if so.
+    pub(crate) async fn trouble(&self) -> Option<String> {
+        self.database.trouble().await
     }
 
-    pub(crate) async fn find(&self, claim_id: &ClaimId) -> Result<Option<Claim>, sqlx::Error> {
-        const TEXT: &str = "SELECT submission, decision, fraud_check FROM claims WHERE claim_id = ?";
-        let query = sqlx::query(TEXT).bind(claim_id.as_str());
-        let row = sqlite(statement("SELECT", "claims", TEXT), query.fetch_optional(&self.pool)).await?;
-        let claim = |row: SqliteRow| -> Result<Claim, sqlx::Error> {
-            Ok(Claim {
-                claim_id: claim_id.clone(),
-                submission: read(row.try_get("submission")?)?,
-                decision: read(row.try_get("decision")?)?,
-                fraud_check: row.try_get::<Option<&str>, _>("fraud_check")?.map(read).transpose()?,
-            })
-        };
-        row.map(claim).transpose()
+    /// Keeps a claim and the message about it, both or neither; on the disk when this returns.
+    pub(crate) async fn insert(&self, claim: &Claim, mode: OutboxAttributes) -> Result<Inserted, Error> {
+        let claim = claim.clone();
+        let insert = move |db: &Connection| insert(db, &claim, mode);
+        match self.database.write(in_context(insert)).await? {
+            Ok(sending) => {
+                sending.sent();
+                Ok(Inserted::Now)
+            }
+            Err(kept) => Ok(Inserted::Before(kept)),
+        }
+    }
+
+    pub(crate) async fn find(&self, claim_id: &ClaimId) -> Result<Option<Claim>, Error> {
+        let claim_id = claim_id.clone();
+        self.database.read(in_context(move |db: &Connection| find(db, &claim_id))).await
     }
 
     /// Records what a fraud check found, unless another finding was recorded before; whether it holds now.
-    pub(crate) async fn record(&self, claim_id: &ClaimId, check: FraudCheck) -> Result<bool, sqlx::Error> {
+    pub(crate) async fn record(&self, claim_id: &ClaimId, check: FraudCheck) -> Result<bool, Error> {
         const TEXT: &str = "UPDATE claims SET fraud_check = ? WHERE claim_id = ? AND coalesce(fraud_check, ?) = ?";
-        let check = json(&check)?;
-        let query = sqlx::query(TEXT).bind(&check).bind(claim_id.as_str()).bind(&check).bind(&check);
-        let updated = sqlite(statement("UPDATE", "claims", TEXT), query.execute(&self.pool)).await?;
-        Ok(updated.rows_affected() == 1)
+        let (claim_id, check) = (claim_id.clone(), json(&check)?);
+        let update = move |db: &Connection| {
+            let run = || db.prepare_cached(TEXT)?.execute(params![check, claim_id.as_str(), check, check]);
+            sqlite(statement("UPDATE", "claims", TEXT), run)
+        };
+        Ok(self.database.write(in_context(update)).await? == 1)
     }
 
     /// The oldest messages of the outbox. Without spans, since nobody's request asks for it.
-    pub(crate) async fn waiting(&self, most: usize) -> Result<Vec<Waiting>, sqlx::Error> {
-        let query = sqlx::query("SELECT number, claim_id, body, attributes FROM outbox ORDER BY number LIMIT ?");
-        let rows = query.bind(i64::try_from(most).unwrap_or(i64::MAX)).fetch_all(&self.pool).await?;
-        let waiting = |row: &SqliteRow| {
+    pub(crate) async fn waiting(&self, most: usize) -> Result<Vec<Waiting>, Error> {
+        const TEXT: &str = "SELECT number, claim_id, body, attributes FROM outbox ORDER BY number LIMIT ?";
+        let waiting = |row: &Row<'_>| {
+            let attributes: Option<String> = row.get(3)?;
             Ok(Waiting {
-                number: row.try_get("number")?,
-                claim_id: row.try_get("claim_id")?,
-                body: row.try_get("body")?,
-                attributes: row.try_get::<Option<&str>, _>("attributes")?.map(read).transpose()?,
+                number: row.get(0)?,
+                claim_id: row.get(1)?,
+                body: row.get(2)?,
+                attributes: attributes.map(|text| read(3, &text)).transpose()?,
             })
         };
-        rows.iter().map(waiting).collect()
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.database.read(move |db| db.prepare_cached(TEXT)?.query_map([most], waiting)?.collect()).await
     }
 
     /// How many messages the outbox holds.
-    pub(crate) async fn count_waiting(&self) -> Result<u64, sqlx::Error> {
-        sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&self.pool).await
+    pub(crate) async fn count_waiting(&self) -> Result<u64, Error> {
+        const TEXT: &str = "SELECT count(*) FROM outbox";
+        self.database.read(|db| db.prepare_cached(TEXT)?.query_row((), |row| row.get(0))).await
     }
 
-    pub(crate) async fn published(&self, number: i64) -> Result<(), sqlx::Error> {
-        sqlx::query("DELETE FROM outbox WHERE number = ?").bind(number).execute(&self.pool).await.map(drop)
+    /// Forgets messages that were published. After a power cut some may be there again; the queue knows their ids.
+    pub(crate) async fn published(&self, numbers: Vec<i64>) -> Result<(), Error> {
+        let delete = move |db: &Connection| {
+            let mut delete = db.prepare_cached("DELETE FROM outbox WHERE number = ?")?;
+            numbers.iter().try_for_each(|number| delete.execute([number]).map(drop))
+        };
+        self.database.write_unsynced(delete).await
     }
+}
+
+/// The message that is being sent, or the claim with this id that was there.
+fn insert(db: &Connection, claim: &Claim, mode: OutboxAttributes) -> rusqlite::Result<Result<Sending, Claim>> {
+    const CLAIM: &str = "INSERT INTO claims (claim_id, submission, decision, accepted_at) VALUES (?, ?, ?, ?) \
+                         ON CONFLICT (claim_id) DO NOTHING";
+    const MESSAGE: &str = "INSERT INTO outbox (claim_id, body, attributes) VALUES (?, ?, ?)";
+    let claim_id = claim.claim_id.as_str();
+    let (submission, decision) = (json(&claim.submission)?, json(&claim.decision)?);
+    let accepted_at = jiff::Timestamp::now().to_string();
+    let run = || db.prepare_cached(CLAIM)?.execute([claim_id, &submission, &decision, &accepted_at]);
+    if sqlite(statement("INSERT", "claims", CLAIM), run)? == 0 {
+        return find(db, &claim.claim_id)?.map(Err).ok_or(rusqlite::Error::QueryReturnedNoRows);
+    }
+    forget(db, db.last_insert_rowid())?;
+    let Outbound { body, attributes, sending } = Outbound::new(mode, claim).map_err(encode)?;
+    let attributes = attributes.as_ref().map(json).transpose()?;
+    let attached = sending.cx().clone().attach();
+    let run = || db.prepare_cached(MESSAGE)?.execute(params![claim_id, body, attributes]);
+    sqlite(statement("INSERT", "outbox", MESSAGE), run)?;
+    drop(attached);
+    Ok(Ok(sending))
+}
+
+/// Forgets the oldest claims beyond [`KEPT_CLAIMS`], now and then.
+fn forget(db: &Connection, newest: i64) -> rusqlite::Result<()> {
+    const TEXT: &str = "DELETE FROM claims WHERE rowid IN (SELECT rowid FROM claims WHERE rowid <= ?1 \
+                        AND fraud_check IS NOT NULL ORDER BY rowid LIMIT ?2)";
+    if newest % FORGET_EVERY == 0 && newest > KEPT_CLAIMS {
+        db.prepare_cached(TEXT)?.execute([newest - KEPT_CLAIMS, 2 * FORGET_EVERY])?;
+    }
+    Ok(())
+}
+
+fn find(db: &Connection, claim_id: &ClaimId) -> rusqlite::Result<Option<Claim>> {
+    const TEXT: &str = "SELECT submission, decision, fraud_check FROM claims WHERE claim_id = ?";
+    let claim = |row: &Row<'_>| {
+        let (submission, decision, check): (String, String, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(Claim {
+            claim_id: claim_id.clone(),
+            submission: read(0, &submission)?,
+            decision: read(1, &decision)?,
+            fraud_check: check.map(|text| read(2, &text)).transpose()?,
+        })
+    };
+    let run = || db.prepare_cached(TEXT)?.query_row([claim_id.as_str()], claim).optional();
+    sqlite(statement("SELECT", "claims", TEXT), run)
 }
 
 fn statement(operation: &'static str, collection: &'static str, text: &'static str) -> Statement {
     Statement { namespace: "claims", operation, collection, text }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, sqlx::Error> {
+fn json(value: &impl serde::Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(encode)
 }
 
-fn encode(error: serde_json::Error) -> sqlx::Error {
-    sqlx::Error::Encode(Box::new(error))
+fn encode(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }
 
-fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
-    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+fn read<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }

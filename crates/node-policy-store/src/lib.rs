@@ -7,14 +7,15 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use chain::RouteSyntax;
+use database::Database;
+use database::rusqlite::types::Type;
+use database::rusqlite::{self, Connection, OptionalExtension, Row};
 use jiff::civil::Date;
 use service::Problem;
 use service::contract::Policy;
-use service::url::database;
+use service::url::database_url;
 use settings::Environment;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
-use sqlx::{Row, SqlitePool};
-use telemetry::db::{Statement, sqlite};
+use telemetry::db::{Statement, in_context, sqlite};
 use telemetry::server::Server;
 
 /// The name of its database.
@@ -31,7 +32,7 @@ pub struct Config {
 #[error("the policy catalogue at {url} cannot be opened")]
 pub struct StartError {
     url: String,
-    source: sqlx::Error,
+    source: database::OpenError,
 }
 
 /// The service, its catalogue seeded.
@@ -39,49 +40,44 @@ pub struct StartError {
 /// # Errors
 /// The database cannot be opened or seeded.
 pub async fn app(config: &Config) -> Result<Router, StartError> {
-    let pool =
-        open(&config.database_url).await.map_err(|source| StartError { url: config.database_url.clone(), source })?;
-    let routes = Router::new().route("/policies/{id}", get(policy)).with_state(pool);
+    let opened = Database::open(&config.database_url, include_str!("catalogue.sql")).await;
+    let database = opened.map_err(|source| StartError { url: config.database_url.clone(), source })?;
+    let routes = Router::new().route("/policies/{id}", get(policy)).with_state(database);
     Ok(service::serve::instrumented(routes, Server::new(RouteSyntax::Express)))
 }
 
-async fn policy(State(pool): State<SqlitePool>, Path(policy_id): Path<String>) -> Result<Json<Policy>, Problem> {
+async fn policy(State(database): State<Database>, Path(policy_id): Path<String>) -> Result<Json<Policy>, Problem> {
     let tenant = service::baggage::tenant();
     tracing::debug!(tenant, policy_id, "policy asked for");
-    match find_policy(&pool, &policy_id).await {
+    let find = in_context(move |db: &Connection| find_policy(db, &policy_id));
+    match database.read(find).await {
         Ok(Some(policy)) => Ok(Json(policy)),
         Ok(None) => Err(Problem::new(StatusCode::NOT_FOUND, "there is no such policy")),
         Err(error) => Err(Problem::internal(&error)),
     }
 }
 
-async fn find_policy(pool: &SqlitePool, policy_id: &str) -> Result<Option<Policy>, sqlx::Error> {
+fn find_policy(db: &Connection, policy_id: &str) -> rusqlite::Result<Option<Policy>> {
     const TEXT: &str = "SELECT * FROM policies WHERE policy_id = ?";
     let statement = Statement { namespace: "policies", operation: "SELECT", collection: "policies", text: TEXT };
-    let row = sqlite(statement, sqlx::query(TEXT).bind(policy_id).fetch_optional(pool)).await?;
-    row.as_ref().map(read).transpose()
+    sqlite(statement, || db.prepare_cached(TEXT)?.query_row([policy_id], read).optional())
 }
 
-fn read(row: &SqliteRow) -> Result<Policy, sqlx::Error> {
-    let day = |column: &str| -> Result<Date, sqlx::Error> {
-        row.try_get::<&str, _>(column)?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
+fn read(row: &Row<'_>) -> rusqlite::Result<Policy> {
+    let day = |column: &str| -> rusqlite::Result<Date> {
+        let index = row.as_ref().column_index(column)?;
+        let wrong = |error| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error));
+        row.get::<_, String>(index)?.parse().map_err(wrong)
     };
     Ok(Policy {
-        policy_id: row.try_get("policy_id")?,
-        holder: row.try_get("holder")?,
-        product: row.try_get("product")?,
+        policy_id: row.get("policy_id")?,
+        holder: row.get("holder")?,
+        product: row.get("product")?,
         valid_from: day("valid_from")?,
         valid_until: day("valid_until")?,
-        limit_cents: row.try_get("limit_cents")?,
-        deductible_cents: row.try_get("deductible_cents")?,
+        limit_cents: row.get("limit_cents")?,
+        deductible_cents: row.get("deductible_cents")?,
     })
-}
-
-async fn open(url: &str) -> Result<SqlitePool, sqlx::Error> {
-    let options = url.parse::<SqliteConnectOptions>()?.create_if_missing(true);
-    let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-    sqlx::raw_sql(include_str!("catalogue.sql")).execute(&pool).await?;
-    Ok(pool)
 }
 
 // === impl Config ===
@@ -90,7 +86,7 @@ impl Config {
     /// What the environment says.
     #[must_use]
     pub fn read(env: &dyn Environment) -> Self {
-        Self { database_url: database(env, DATABASE) }
+        Self { database_url: database_url(env, DATABASE) }
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! - [`Config`], [`app`]: the service
 //! - [`seams`]: what can be set while it runs
-//! - `validation`: which submissions are accepted
 //! - `audit`: the task that writes the audit
 //! - `legacy`: an old tracing library that is still in the call path
 //!
@@ -18,16 +17,15 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use chain::{RouteSyntax, Service};
 use error_reporter::Report;
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use opentelemetry::trace::FutureExt;
 use reqwest::Url;
 use reqwest_middleware::ClientBuilder;
 use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
 use service::body::Body;
+use service::claim_id::{self, Mint};
 use service::contract::{Claim, Submission};
 use service::url::{Call, resource};
-use service::{ClaimId, Problem, claim_id};
+use service::{ClaimId, Problem};
 use settings::{ConfigError, Environment, Live};
 use telemetry::client::Tracing;
 use telemetry::server::Server;
@@ -38,7 +36,6 @@ use crate::seams::{CallerContext, Seams};
 mod audit;
 mod legacy;
 pub mod seams;
-mod validation;
 
 /// How long the claims service may take; longer than it waits for others itself.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,17 +47,23 @@ pub const CALLS: &[Call] = &[CLAIMS];
 /// The claims service answers behind the gateway.
 const CLAIMS: Call = Call { variable: "CLAIMS_URL", to: Service::Gateway };
 
+/// The file with the secret of [`Mint`]. Unless told otherwise an idempotency key is known until the process ends.
+pub const CLAIM_ID_KEY_FILE: &str = "CLAIM_ID_KEY_FILE";
+
 /// What the service needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the claims service answers.
     pub claims: Url,
+    /// Names new claims.
+    pub mint: Mint,
 }
 
 #[derive(Clone, Debug)]
 struct Api {
     client: ClientWithMiddleware,
     claims: Url,
+    mint: Mint,
     seams: Live<Seams>,
 }
 
@@ -76,7 +79,7 @@ pub fn app(config: &Config, seams: Live<Seams>) -> Result<Router, reqwest::Error
         CallerContext::Join => entry.join(),
         CallerContext::Restart => entry.restart(),
     });
-    let api = Api { client, claims: config.claims.clone(), seams };
+    let api = Api { client, claims: config.claims.clone(), mint: config.mint.clone(), seams };
     let routes = Router::new().route("/claims", post(submit)).route("/claims/{id}", get(read)).with_state(api);
     Ok(service::serve::instrumented(routes, server))
 }
@@ -87,7 +90,7 @@ async fn submit(State(api): State<Api>, request: Request) -> Result<Response, Pr
         Ok(key) => (key, None),
         Err(problem) => (None, Some(problem)),
     };
-    let claim_id = ClaimId::mint(key);
+    let claim_id = api.mint.id(key);
     claim_id.mark_span();
     let seams = api.seams.get();
     let door = service::baggage::with_members(&seams.door_baggage);
@@ -120,9 +123,7 @@ async fn read(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Cla
 #[tracing::instrument(skip_all)]
 async fn validate_input(request: Request) -> Result<Submission, Problem> {
     let Body(submission) = Body::<Submission>::from_request(request, &()).await?;
-    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-    // East of Greenwich tomorrow has begun before UTC's day ends.
-    match validation::faults(&submission, today.tomorrow().unwrap_or(today)) {
+    match submission.faults() {
         faults if faults.is_empty() => Ok(submission),
         faults => Err(Problem::invalid(faults)),
     }
@@ -153,7 +154,16 @@ impl Config {
     /// # Errors
     /// A value that cannot be used.
     pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
-        Ok(Self { claims: CLAIMS.url(env)? })
+        let mint = match env.get(CLAIM_ID_KEY_FILE) {
+            Some(path) => Mint::kept_in(path.as_ref()).map_err(|error| ConfigError {
+                variable: CLAIM_ID_KEY_FILE,
+                reason: error.to_string(),
+                value: path,
+                allowed: "a file with a UUID, or one that can be made",
+            })?,
+            None => Mint::forgetful(),
+        };
+        Ok(Self { claims: CLAIMS.url(env)?, mint })
     }
 }
 

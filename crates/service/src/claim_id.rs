@@ -4,6 +4,8 @@
 //! it survives whatever becomes of the trace headers: as real teams do with request ids.
 
 use std::fmt;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -26,17 +28,67 @@ pub use chain::vocabulary::CLAIM_ID as ATTRIBUTE;
 #[serde(transparent)]
 pub struct ClaimId(String);
 
+/// Makes the ids of new claims. With an idempotency key the id is always the same for the same key, so that a caller who
+/// sends a claim again does not make two; nobody can compute it from the key without the secret.
+#[derive(Clone)]
+pub struct Mint {
+    secret: Uuid,
+}
+
+// === impl Mint ===
+
+impl Mint {
+    /// With a secret of its own, which ends with it: keys are known until the process ends.
+    #[must_use]
+    pub fn forgetful() -> Self {
+        Self { secret: Uuid::new_v4() }
+    }
+
+    /// With the secret that a file keeps, a UUID; the file is made if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read or made, or holds something else.
+    pub fn kept_in(path: &Path) -> std::io::Result<Self> {
+        let read = || {
+            let text = std::fs::read_to_string(path)?;
+            text.trim().parse().map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
+        };
+        let secret = match read() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Whole or not at all, and only for this user's eyes.
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let mut draft = tempfile::NamedTempFile::new_in(folder)?;
+                draft.write_all(Uuid::new_v4().to_string().as_bytes())?;
+                draft.as_file().sync_all()?;
+                match draft.persist_noclobber(path) {
+                    Err(error) if error.error.kind() != ErrorKind::AlreadyExists => return Err(error.error),
+                    _ => read()?,
+                }
+            }
+            read => read?,
+        };
+        Ok(Self { secret })
+    }
+
+    /// An id for a new claim.
+    #[must_use]
+    pub fn id(&self, idempotency_key: Option<&[u8]>) -> ClaimId {
+        // Hashed twice, as HMAC does: a hash alone could be continued by whoever knows the id of a beginning.
+        let keyed = |key| Uuid::new_v5(&self.secret, Uuid::new_v5(&self.secret, key).as_bytes());
+        let uuid = idempotency_key.map_or_else(Uuid::new_v4, keyed);
+        ClaimId(format!("CLM-{}", uuid.simple()))
+    }
+}
+
+impl fmt::Debug for Mint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mint").finish_non_exhaustive()
+    }
+}
+
 // === impl ClaimId ===
 
 impl ClaimId {
-    /// An id for a new claim. With an idempotency key it is always the same for the same key, so that a caller who
-    /// sends a claim again does not make two.
-    #[must_use]
-    pub fn mint(idempotency_key: Option<&[u8]>) -> Self {
-        let uuid = idempotency_key.map_or_else(Uuid::new_v4, |key| Uuid::new_v5(&Uuid::NAMESPACE_OID, key));
-        Self(format!("CLM-{}", uuid.simple()))
-    }
-
     /// The id as it stands in headers, bodies and attributes.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -105,15 +157,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_key_makes_the_same_id() {
-        assert_eq!(ClaimId::mint(Some(b"a")), ClaimId::mint(Some(b"a")));
-        assert_ne!(ClaimId::mint(Some(b"a")), ClaimId::mint(Some(b"b")));
-        assert_ne!(ClaimId::mint(None), ClaimId::mint(None));
+    fn the_same_key_makes_the_same_id_for_whoever_has_the_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("claim-id.key");
+        let (mint, restarted, other) =
+            (Mint::kept_in(&path).unwrap(), Mint::kept_in(&path).unwrap(), Mint::forgetful());
+        assert_eq!(mint.id(Some(b"a")), restarted.id(Some(b"a")), "the file keeps the secret");
+        assert_ne!(mint.id(Some(b"a")), mint.id(Some(b"b")), "another key is another claim");
+        assert_ne!(mint.id(None), mint.id(None), "without a key every claim is new");
+        assert_ne!(mint.id(Some(b"a")), other.id(Some(b"a")), "without the secret the key tells nothing");
+        let guess = format!("CLM-{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, b"a").simple());
+        assert_ne!(mint.id(Some(b"a")).as_str(), guess, "no well-known namespace is used");
+        std::fs::write(&path, "no uuid").unwrap();
+        assert_eq!(Mint::kept_in(&path).unwrap_err().kind(), ErrorKind::InvalidData, "a damaged file is not replaced");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "no uuid", "whoever has a copy can mend it");
     }
 
     #[test]
     fn only_ids_are_read_as_ids() {
-        let minted = ClaimId::mint(None);
+        let minted = Mint::forgetful().id(None);
         assert_eq!(minted.as_str().parse(), Ok(minted.clone()));
         for text in
             ["", "CLM-", "CLM-xyz", "clm-0af7651916cd43dd8448eb211c80319c", "CLM-0AF7651916CD43DD8448EB211C80319C"]

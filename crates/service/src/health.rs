@@ -1,15 +1,21 @@
-//! `GET /healthz`: is the service there, which generation of settings does it follow, what became of its spans, and what
-//! waits to be handed on.
+//! `GET /healthz`: is the service there, which generation of settings does it follow, what became of its spans, what waits
+//! to be handed on, and what keeps it from its work: then the status is 503.
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 pub use telemetry::SpanCounts;
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// How long a question about health may take: it does not wait for what is gone.
+pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a service follows: a number, no digest, so that settings cannot be read off.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +40,18 @@ pub struct Health {
     /// What it has accepted and not handed on yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub backlog: Option<Backlog>,
+    /// What keeps it from its work, such as a full disk.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub troubles: Vec<String>,
+}
+
+/// What a service that keeps something for others says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What it has accepted and not handed on yet.
+    pub backlog: Option<Backlog>,
+    /// What keeps it from its work, a sentence each.
+    pub troubles: Vec<String>,
 }
 
 /// Messages that nobody has processed yet; `None` stands for what could not be counted, or not in time.
@@ -64,22 +82,21 @@ pub struct Source {
     pub following: watch::Receiver<Following>,
     /// Counts spans; absent for a service without an SDK.
     pub spans: Option<CountSpans>,
-    /// Counts what waits; absent for a service that keeps nothing.
-    pub backlog: Option<CountBacklog>,
+    /// Absent for a service that keeps nothing.
+    pub report: Option<MakeReport>,
 }
 
 /// Reports what became of this process's spans.
 pub type CountSpans = Arc<dyn Fn() -> SpanCounts + Send + Sync>;
 
-/// Counts what a service has accepted and not handed on yet. Asked every few seconds and more, so it must be cheap, and
-/// must soon answer whatever it asks itself.
-pub type CountBacklog = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Backlog> + Send>> + Send + Sync>;
+/// Asked every few seconds and more, so it must be cheap, and must soon answer whatever it asks itself.
+pub type MakeReport = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Report> + Send>> + Send + Sync>;
 
 /// What a service serves.
 pub struct App {
     pub routes: Router,
-    /// Counts what waits; absent for a service that keeps nothing.
-    pub backlog: Option<CountBacklog>,
+    /// Absent for a service that keeps nothing.
+    pub report: Option<MakeReport>,
 }
 
 /// The route; merged outside the server layer, since health polls create no spans.
@@ -87,24 +104,34 @@ pub fn router(source: Source) -> Router {
     Router::new().route("/healthz", get(health)).with_state(source)
 }
 
-async fn health(State(source): State<Source>) -> Json<Health> {
-    let backlog = match &source.backlog {
-        Some(count) => Some(count().await),
-        None => None,
+/// What keeps `what` from being written, if anything does. `why` must know at once that nothing does; no answer in time is a
+/// trouble too.
+pub async fn trouble(what: &str, why: impl Future<Output = Option<String>>) -> Option<String> {
+    let why = timeout(PATIENCE, why).await.unwrap_or_else(|_| Some("no answer".to_owned()))?;
+    Some(format!("{what} cannot be written: {why}"))
+}
+
+async fn health(State(source): State<Source>) -> (StatusCode, Json<Health>) {
+    let Report { backlog, troubles } = match &source.report {
+        Some(report) => report().await,
+        None => Report::default(),
     };
-    Json(Health {
-        backlog,
+    let status = if troubles.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let health = Health {
         service: source.service.to_owned(),
         following: source.following.borrow().clone(),
         spans: source.spans.as_ref().map(|count| count()),
-    })
+        backlog,
+        troubles,
+    };
+    (status, Json(health))
 }
 
 // === impl App ===
 
 impl From<Router> for App {
     fn from(routes: Router) -> Self {
-        Self { routes, backlog: None }
+        Self { routes, report: None }
     }
 }
 

@@ -26,7 +26,7 @@ pub fn resource(base: &Url, segments: &[&str]) -> Url {
 
 /// The database that `DATABASE_URL` names; unless told otherwise a file of this name where the service runs.
 #[must_use]
-pub fn database(env: &dyn Environment, name: &str) -> String {
+pub fn database_url(env: &dyn Environment, name: &str) -> String {
     env.get("DATABASE_URL").unwrap_or_else(|| format!("sqlite://{name}.db"))
 }
 

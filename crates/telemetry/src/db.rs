@@ -1,6 +1,6 @@
 //! Database spans, by the [stable conventions](https://opentelemetry.io/docs/specs/semconv/database/database-spans/).
 
-use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_semantic_conventions::attribute as semconv;
 
@@ -17,14 +17,20 @@ pub struct Statement {
     pub text: &'static str,
 }
 
+/// Work on the connection that a thread of its own holds, in the context of whoever asks for it: the thread has none.
+pub fn in_context<C, T>(work: impl FnOnce(&C) -> T) -> impl FnOnce(&C) -> T {
+    let cx = Context::current();
+    move |connection| {
+        let _attached = cx.attach();
+        work(connection)
+    }
+}
+
 /// Runs a SQLite statement inside a CLIENT span.
 ///
 /// # Errors
 /// Those of the statement; the span then says so.
-pub async fn sqlite<T, E: std::fmt::Display>(
-    statement: Statement,
-    run: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
+pub fn sqlite<T, E: std::fmt::Display>(statement: Statement, run: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let Statement { namespace, operation, collection, text } = statement;
     let summary = format!("{operation} {collection}");
     let tracer = global::tracer(SCOPE);
@@ -41,7 +47,9 @@ pub async fn sqlite<T, E: std::fmt::Display>(
         ])
         .start(&tracer);
     let cx = Context::current_with_span(span);
-    let result = run.with_context(cx.clone()).await;
+    let attached = cx.clone().attach();
+    let result = run();
+    drop(attached);
     if let Err(error) = &result {
         cx.span().set_attribute(KeyValue::new(semconv::ERROR_TYPE, "_OTHER"));
         cx.span().set_status(Status::error(error.to_string()));

@@ -1,9 +1,9 @@
 //! What is special to SQLite.
 
-use sqlx::Connection as _;
+use database::rusqlite::Connection;
 use tokio::task::JoinSet;
 
-use crate::suite::{Factory, NO_WAIT, conforms, message, within};
+use crate::suite::{BRIEF, Factory, NO_WAIT, conforms, message, one, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_conforms() {
@@ -31,11 +31,33 @@ async fn a_new_sqlite_file_can_be_opened_by_many_at_once() {
 #[tokio::test]
 async fn a_damaged_sqlite_row_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", folder.path().join("queue.db").display());
-    let queue = Factory::new(&url, "claims").open().await;
+    let path = folder.path().join("queue.db");
+    let queue = Factory::new(&format!("sqlite://{}", path.display()), "claims").open().await;
     queue.publish(&message("1")).await.unwrap();
-    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::query("UPDATE queue_messages SET attributes = '[1, {'").execute(&mut connection).await.unwrap();
+    Connection::open(&path).unwrap().execute("UPDATE queue_messages SET attributes = '[1, {'", ()).unwrap();
     let error = queue.receive(1, NO_WAIT).await.expect_err("the attributes are no JSON");
     assert_eq!(error.to_string(), "the queue failed to receive");
+}
+
+/// A machine whose clock was set back finds times in the file that are far ahead of it.
+#[tokio::test]
+async fn a_clock_that_was_set_back_stalls_no_message() {
+    const HOUR_MS: i64 = 3_600_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.db");
+    let factory = Factory::new(&format!("sqlite://{}", path.display()), "claims");
+    let queue = factory.open().await;
+    let file = Connection::open(&path).unwrap();
+    // As if everything before had happened while the clock was an hour ahead.
+    file.execute("UPDATE queue_clock SET now_ms = now_ms + ?", [HOUR_MS]).unwrap();
+    queue.publish(&message("1")).await.unwrap();
+    drop(queue);
+    let queue = factory.open_with(BRIEF, 5).await;
+    for attempt in 1..=2 {
+        let [delivery] = within("a message in flight to come again", one(&*queue)).await;
+        assert_eq!(delivery.attempt, attempt, "it was not acked in time");
+    }
+    let left: i64 = file.query_row("SELECT now_ms FROM queue_clock", (), |row| row.get(0)).unwrap();
+    let wall = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    assert!(left > wall + HOUR_MS / 2, "the time of the queue is its own: {left} and {wall}");
 }
