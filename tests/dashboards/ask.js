@@ -1,19 +1,18 @@
 // Asks a running Tempo what every panel asks.
 //
-//     node ask.js TEMPO_URL '{"lab": …, "claim": …, "left": …, "right": …}' [SECONDS] [FILE]
+//     node ask.js TEMPO_URL '{"lab": …, "claim": …, "left": …, "right": …}' [SECONDS] [FILE] [END]
 //
 // Prints what each panel draws; with FILE, Tempo's answers are kept there instead, as `recorded/` has them.
 
 import { writeFile } from "node:fs/promises";
 import { asking, dashboards, drawAll, savedQueries, told } from "./panels.js";
 
-const [tempo, variables, seconds = "60", file] = process.argv.slice(2);
+const [tempo, variables, seconds = "60", file, end = Math.floor(Date.now() / 1000)] = process.argv.slice(2);
 if (variables === undefined) {
-  console.error("node ask.js TEMPO_URL VARIABLES [SECONDS] [FILE]");
+  console.error("node ask.js TEMPO_URL VARIABLES [SECONDS] [FILE] [END]");
   process.exit(2);
 }
-const end = Math.floor(Date.now() / 1000);
-const run = { range: { start: end - Number(seconds), end }, variables: JSON.parse(variables) };
+const run = { range: { start: end - seconds, end: Number(end) }, variables: JSON.parse(variables) };
 const answers = {};
 const ask = asking(tempo, answers);
 const boards = await dashboards();
