@@ -19,6 +19,7 @@ mod connections;
 pub mod contract;
 pub mod health;
 pub mod hosts;
+mod outgoing;
 pub mod problem;
 pub mod serve;
 pub mod url;

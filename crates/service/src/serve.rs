@@ -29,6 +29,7 @@ use tower::{Service as _, service_fn};
 
 use crate::connections::{Connections, Place, Starved, UnderWay};
 use crate::hosts::{Hosts, refusal};
+use crate::outgoing::Outgoing;
 use crate::{Problem, claim_id};
 
 /// How long running requests may take after shutdown was asked for.
@@ -61,6 +62,8 @@ pub struct Limits {
     pub next_head: Duration,
     /// How long a request body may take as a whole.
     pub body: Duration,
+    /// How long a peer may take nothing of an answer that waits for it.
+    pub answer: Duration,
 }
 
 /// A request body as it arrives.
@@ -175,7 +178,8 @@ impl Serve {
         let mut protocols = Builder::new(TokioExecutor::new());
         protocols.http1().timer(TokioTimer::new()).header_read_timeout(limits.next_head);
         protocols.http2().timer(TokioTimer::new()).keep_alive_interval(limits.next_head);
-        let serving = protocols.serve_connection(TokioIo::new(io), TowerToHyperService::new(answers));
+        let serving = protocols
+            .serve_connection(TokioIo::new(Outgoing::new(io, limits.answer)), TowerToHyperService::new(answers));
         let mut serving = std::pin::pin!(serving);
         let mut overdue = std::pin::pin!(overdue(&place, limits, ended.clone()));
         tokio::select! {
@@ -255,6 +259,7 @@ impl Default for Limits {
             first_head: Duration::from_secs(10),
             next_head: Duration::from_secs(120),
             body: Duration::from_secs(20),
+            answer: Duration::from_secs(20),
         }
     }
 }

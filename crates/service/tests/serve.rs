@@ -12,7 +12,7 @@ use service::hosts::Hosts;
 use service::serve::{Limits, Serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -20,10 +20,14 @@ use tokio::time::timeout;
 const DEADLINE: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(100);
 const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const LARGE: &str = "GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const WORK: &str = "GET /work HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// No limit is reached but those that a test sets.
-const PATIENT: Limits = Limits { connections: 100, first_head: DEADLINE, next_head: DEADLINE, body: DEADLINE };
+const PATIENT: Limits =
+    Limits { connections: 100, first_head: DEADLINE, next_head: DEADLINE, body: DEADLINE, answer: DEADLINE };
+/// More than the buffers of both ends take.
+const LARGE_BYTES: usize = 64 << 20;
 
 struct Stand {
     address: SocketAddr,
@@ -31,6 +35,8 @@ struct Stand {
     work: Arc<Semaphore>,
     /// Has one permit for each `GET /work` that has begun.
     begun: Arc<Semaphore>,
+    /// Has its one permit unless the body of `GET /large` is kept.
+    room: Arc<Semaphore>,
     shutdown: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -40,23 +46,41 @@ async fn stand(limits: Limits) -> Stand {
     let address = listener.local_addr().unwrap();
     let (work, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let (finish, begin) = (Arc::clone(&work), Arc::clone(&begun));
-    let app =
-        Router::new().route("/healthz", get(async || "well")).route("/echo", post(async |body: Bytes| body)).route(
+    let room = Arc::new(Semaphore::new(1));
+    let (large_begins, large_room) = (Arc::clone(&begun), Arc::clone(&room));
+    let app = Router::new()
+        .route("/healthz", get(async || "well"))
+        .route("/echo", post(async |body: Bytes| body))
+        .route(
             "/work",
             get(async move || {
                 begin.add_permits(1);
                 finish.acquire().await.unwrap().forget();
                 "done"
             }),
+        )
+        .route(
+            "/large",
+            get(async move || {
+                let room = large_room.acquire_owned().await.unwrap();
+                large_begins.add_permits(1);
+                Bytes::from_owner(Large { body: vec![0; LARGE_BYTES], _room: room })
+            }),
         );
     let (shutdown, told) = oneshot::channel();
     let serving = tokio::spawn(async move {
         Serve::new(Hosts::default(), limits).run([(listener, app)], async { drop(told.await) }).await;
     });
-    Stand { address, work, begun, shutdown, serving }
+    Stand { address, work, begun, room, shutdown, serving }
 }
 
 struct Peer(TcpStream);
+
+/// A body, and the room that it takes until it is sent.
+struct Large {
+    body: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
 
 // === impl Stand ===
 
@@ -71,6 +95,14 @@ impl Stand {
         peer.send(WORK).await;
         timeout(DEADLINE, self.begun.acquire()).await.expect("the work begins").unwrap().forget();
         peer
+    }
+}
+
+// === impl Large ===
+
+impl AsRef<[u8]> for Large {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 
@@ -155,6 +187,19 @@ async fn a_slow_body_is_a_problem() {
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("application/problem+json") && answer.contains("the body did not arrive"), "{answer}");
     drip.abort();
+}
+
+#[tokio::test]
+async fn who_does_not_read_an_answer_does_not_keep_it() {
+    let stand = stand(Limits { answer: SHORT, ..PATIENT }).await;
+    let mut deaf = stand.connect().await;
+    deaf.send(LARGE).await;
+    timeout(DEADLINE, stand.begun.acquire()).await.expect("the answer begins").unwrap().forget();
+    let room = timeout(DEADLINE, stand.room.acquire()).await;
+    drop(room.expect("the answer's memory is given back while its client is still there"));
+    let mut rest = Vec::new();
+    let end = timeout(DEADLINE, deaf.0.read_to_end(&mut rest)).await.expect("the connection is closed");
+    assert!(end.is_err() || rest.len() < LARGE_BYTES, "what is missing is not sent later");
 }
 
 #[tokio::test]
