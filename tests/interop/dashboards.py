@@ -32,7 +32,7 @@ LAB = "resource.deployment.environment.name"
 PAGE = ROOT / "docs/panels.md"
 # What the clock or the machine decides is no sign of a fault.
 UNSTEADY = re.compile(r"^(CLM-|[0-9a-f]{8,}|00-|\d{4}-\d\d-\d\d|\d)|-[0-9a-f]{16}-")
-# Two looks at a healthy chain differ in these while other scenarios ran just before: they are not judged.
+# Two looks at a healthy chain differed in these, and why is not known: they are not judged.
 UNJUDGED = {"Claims and complete claims", "Fragments by service and span", "Servers whose parent never came",
             "Work without a tenant"}
 # Why no panel shows a scenario: for each one that was seen in none.
