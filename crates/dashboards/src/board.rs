@@ -132,16 +132,7 @@ fn home() -> Dashboard {
                 } }),
             )
             .transform("limit", json!({ "limitField": "8" }))
-            .transform(
-                "calculateField",
-                json!({
-                    "mode": "binary", "alias": "Hanging", "replaceFields": false,
-                    "binary": {
-                        "left": { "matcher": { "id": "byName", "options": "Span ID (count)" } }, "operator": "-",
-                        "right": { "matcher": { "id": "byName", "options": "traceIdHidden (distinctCount)" } },
-                    },
-                }),
-            )
+            .calculate("Hanging", ["Span ID (count)", "-", "traceIdHidden (distinctCount)"], false)
             .transform(
                 "organize",
                 json!({
@@ -317,16 +308,7 @@ fn propagation() -> Dashboard {
                 "calculateField",
                 json!({ "mode": "reduceRow", "alias": "of them complete", "replaceFields": false, "reduce": { "reducer": "sum", "include": ["complete"] } }),
             )
-            .transform(
-                "calculateField",
-                json!({
-                    "mode": "binary", "alias": "share", "replaceFields": true,
-                    "binary": {
-                        "left": { "matcher": { "id": "byName", "options": "of them complete" } }, "operator": "/",
-                        "right": { "matcher": { "id": "byName", "options": "claims" } },
-                    },
-                }),
-            )
+            .calculate("share", ["of them complete", "/", "claims"], true)
             .defaults(json!({
                 "unit": "percentunit", "min": 0, "max": 1, "decimals": 0, "noValue": "no claims yet",
                 "color": { "mode": "thresholds" },
@@ -560,16 +542,7 @@ fn the_class() -> Dashboard {
         "calculateField",
         json!({ "mode": "reduceRow", "alias": "of them complete", "replaceFields": false, "reduce": { "reducer": "sum", "include": ["complete"] } }),
     )
-    .transform(
-        "calculateField",
-        json!({
-            "mode": "binary", "alias": "Complete", "replaceFields": false,
-            "binary": {
-                "left": { "matcher": { "id": "byName", "options": "of them complete" } }, "operator": "/",
-                "right": { "matcher": { "id": "byName", "options": "python-api" } },
-            },
-        }),
-    )
+    .calculate("Complete", ["of them complete", "/", "python-api"], false)
     .transform(
         "organize",
         json!({

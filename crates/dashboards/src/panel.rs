@@ -126,6 +126,14 @@ impl Panel {
         self
     }
 
+    /// A column that comes of two others, `[left, operator, right]`, beside them or instead of all.
+    pub(crate) fn calculate(self, alias: &str, [left, operator, right]: [&str; 3], instead: bool) -> Self {
+        let column = |name| json!({ "matcher": { "id": "byName", "options": name } });
+        let binary = json!({ "left": column(left), "operator": operator, "right": column(right) });
+        let options = json!({ "mode": "binary", "alias": alias, "replaceFields": instead, "binary": binary });
+        self.transform("calculateField", options)
+    }
+
     /// Properties of the fields that the matcher finds.
     pub(crate) fn fields(mut self, matcher: &str, of: &str, properties: &[(&str, Value)]) -> Self {
         let properties: Vec<_> = properties.iter().map(|(id, value)| json!({ "id": id, "value": value })).collect();
