@@ -186,7 +186,7 @@ def other_folder():
     """A command for a folder without a lab, while another lab has the usual port."""
     with tempfile.TemporaryDirectory() as folder:
         with socket.create_server(("127.0.0.1", 0)) as usual:
-            # Whoever listens on 7700 would be asked; nobody needs to, to see that it is tried.
+            # What listens on 7700 would be asked; nobody needs to, to see that it is tried.
             done = subprocess.run([INSUREWATCH, "--data-dir", folder, "scenario", "status"], capture_output=True, text=True)
             del usual
     asks_usual_port = "127.0.0.1:7700" in done.stderr or done.returncode == 0

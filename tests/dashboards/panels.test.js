@@ -89,7 +89,7 @@ test("home: the last claims are unified or in pieces, one click from their trace
   const traces = per("● unified", { [LAB_1]: "◐ in 2 traces", [REWRITTEN]: "◐ in 2 traces" });
   for (const state of STATES) {
     const rows = columns(state, HOME, "The last claims");
-    // The newest may be under way.
+    // The newest may be incomplete.
     const settled = (name) => rows[name].slice(1);
     each(settled("Traces"), traces[state], `${state}: in how many traces a claim is`);
     for (const cell of settled("Hanging")) {

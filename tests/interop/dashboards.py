@@ -215,7 +215,7 @@ def faults():
 def watch(at, backend, name, scenario):
     """What every panel draws of some seconds in a scenario."""
     assert cli(at, "scenario", "use", scenario)[0] == 0, scenario
-    # What was under way at the switch is neither this nor that, and what is under way now is incomplete.
+    # What was open at the switch is neither this nor that, and what is open now is incomplete.
     time.sleep(SETTLE_S)
     since = time.time()
     time.sleep(WATCH_S + LATE_S)

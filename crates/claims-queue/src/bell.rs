@@ -31,7 +31,7 @@ impl Bell {
         Ok(bell)
     }
 
-    /// Wakes every receiver. Whoever misses it looks by itself, if somewhat later.
+    /// Wakes every receiver. A receiver that misses it looks by itself, if somewhat later.
     pub(crate) fn ring(&self) {
         let mut file = &self.file;
         let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(b"!"));

@@ -1,7 +1,7 @@
 //! The time of a queue.
 //!
 //! It passes as the monotonic clocks of those who have the queue open, so that nobody who sets the clock of the machine
-//! stalls or hastens a message. Each write leaves it in the file, and whoever is behind takes it from there: those who share
+//! stalls or hastens a message. Each write leaves it in the file, and a process that is behind takes it from there: those who share
 //! a file agree, and it never goes back. It stands still while nobody has the queue open.
 
 use std::sync::{Mutex, PoisonError};

@@ -82,7 +82,7 @@ enum Job {
 trait Work: Send {
     /// Does it; why it failed, if so.
     fn run(&mut self, connection: &Connection) -> Option<&Error>;
-    /// Tells whoever waits what became of it.
+    /// Tells the waiting task what became of it.
     fn settle(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>);
 }
 
@@ -322,7 +322,7 @@ impl<T: Send, F: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Work for Ask
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => Err(Error::Gone),
         };
-        // Whoever asked may have gone.
+        // The task that asked may have gone.
         let _ = self.answer.send(answer);
     }
 }
@@ -394,7 +394,7 @@ mod tests {
             panic!("as a bug would")
         };
         let written = database.write(panics).await;
-        assert!(matches!(written, Err(Error::Panicked)), "whoever asked is told: {written:?}");
+        assert!(matches!(written, Err(Error::Panicked)), "the task that asked is told: {written:?}");
         let read = database.read(|_| -> rusqlite::Result<()> { panic!("as a bug would") }).await;
         assert!(matches!(read, Err(Error::Panicked)), "reading too: {read:?}");
         assert_eq!(database.trouble().await, None, "the disk is well");
@@ -415,7 +415,7 @@ mod tests {
         assert!(full.is_err(), "there is no room for it");
         let noted = database.trouble.get().clone().unwrap_or_default();
         assert!(noted.contains("full"), "it is known why: {noted}");
-        assert_eq!(database.trouble().await, None, "whoever asks has it tried: what is small finds room again");
+        assert_eq!(database.trouble().await, None, "asking has it tried: what is small finds room again");
         pages(1_000).await.unwrap();
         note(&database, 1, "x".repeat(100_000)).await.expect("there is room again");
         assert_eq!(count(&database).await, 2, "nothing is left of the attempt that failed");

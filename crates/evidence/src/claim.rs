@@ -10,7 +10,7 @@ use wire::{Context, SpanId, TraceHeaders, TraceId, TraceParent};
 
 /// Calls nest less deeply, and the parents that foreign spans name may form a cycle.
 const MAX_ANCESTORS: usize = 64;
-/// How many items of a list are told: whoever sends spans can make it as long as they like.
+/// How many items of a list are told: anyone who sends spans can make it as long as they like.
 pub(crate) const MAX_LISTED: usize = 20;
 
 /// Everything that is known of one claim, as the trace source, the front door and the third party say it.
@@ -30,7 +30,7 @@ pub struct ClaimEvidence {
     /// Whether spans of a trace were left out: by the source, which says so, or because there are more bytes than are read.
     pub partial: bool,
     /// The number of traces that a search finds at most, if it found as many: there may be others, the claim's own among
-    /// them. Whoever can send spans can send them with any claim's id.
+    /// them. Anyone who can send spans can send them with any claim's id.
     #[serde(default)]
     pub searched_up_to: Option<usize>,
 }

@@ -364,7 +364,7 @@ pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
     facts
 }
 
-/// Some sentences, and how many are left out: whoever sends spans can make them as many as they like.
+/// Some sentences, and how many are left out: anyone who sends spans can make them as many as they like.
 fn some(sentences: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
     let mut all: Vec<_> = sentences.collect();
     let left_out = all.len().saturating_sub(MAX_LISTED);

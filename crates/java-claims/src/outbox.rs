@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::store::{Store, Waiting};
 
-/// Whoever stores a message says so, and what a dead predecessor left is seen at the start: one look now and then is for
+/// A producer that stores a message says so, and what a dead predecessor left is seen at the start: one look now and then is for
 /// what nobody thought of.
 const PAUSE: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);

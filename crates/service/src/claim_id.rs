@@ -73,7 +73,7 @@ impl Mint {
     /// An id for a new claim.
     #[must_use]
     pub fn id(&self, idempotency_key: Option<&[u8]>) -> ClaimId {
-        // Hashed twice, as HMAC does: a hash alone could be continued by whoever knows the id of a beginning.
+        // Hashed twice, as HMAC does: a hash alone could be continued by anyone who knows the id of a beginning.
         let keyed = |key| Uuid::new_v5(&self.secret, Uuid::new_v5(&self.secret, key).as_bytes());
         let uuid = idempotency_key.map_or_else(Uuid::new_v4, keyed);
         ClaimId(format!("CLM-{}", uuid.simple()))
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_key_makes_the_same_id_for_whoever_has_the_secret() {
+    fn the_same_key_makes_the_same_id_for_all_who_have_the_secret() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("claim-id.key");
         let (mint, restarted, other) =
@@ -170,7 +170,7 @@ mod tests {
         assert_ne!(mint.id(Some(b"a")).as_str(), guess, "no well-known namespace is used");
         std::fs::write(&path, "no uuid").unwrap();
         assert_eq!(Mint::kept_in(&path).unwrap_err().kind(), ErrorKind::InvalidData, "a damaged file is not replaced");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "no uuid", "whoever has a copy can mend it");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "no uuid", "anyone who has a copy can fix it");
     }
 
     #[test]

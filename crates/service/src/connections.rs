@@ -1,6 +1,6 @@
 //! The connections of a process, over all of its listeners: how many there may be, and which one makes room for another.
 //!
-//! A connection *waits for its peer* while no request is under way on it, or only such whose bodies do not come. Whoever
+//! A connection *waits for its peer* while no request is open on it, or only such whose bodies do not come. A peer that
 //! opens many of these, and sends nothing, displaces them and nobody else.
 
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
-/// What is under way on a connection.
+/// What is open on a connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     state: Mutex<State>,
@@ -56,7 +56,7 @@ struct State {
     closing: bool,
 }
 
-/// A request that is under way, until this is dropped.
+/// An open request, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct UnderWay(Arc<Connection>);
 

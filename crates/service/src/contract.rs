@@ -101,8 +101,8 @@ pub struct Policy {
 // === impl Submission ===
 
 impl Submission {
-    /// Every field that cannot be accepted today. Whoever takes a submission from outside of its process asks: the front
-    /// door, and java-claims, which can be reached without it.
+    /// Every field that cannot be accepted today. Every service that takes a submission from outside of its process asks:
+    /// the front door, and java-claims, which can be reached without it.
     #[must_use]
     pub fn faults(&self) -> Vec<FieldError> {
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();

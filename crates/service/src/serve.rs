@@ -84,7 +84,7 @@ struct Exchange {
     late: AtomicBool,
 }
 
-/// An answer's body; its request is under way until all of it is written.
+/// An answer's body; its request is open until all of it is written.
 struct Leaving {
     body: Body,
     _exchange: Arc<Exchange>,

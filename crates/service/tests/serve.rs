@@ -219,7 +219,7 @@ async fn idlers_displace_each_other_and_nobody_else() {
         assert!(answer.starts_with("HTTP/1.1 200"), "health is answered beside {number} idlers: {answer}");
     }
     stand.work.add_permits(1);
-    assert!(busy.read_until("done").await.starts_with("HTTP/1.1 200"), "the request that was under way is answered");
+    assert!(busy.read_until("done").await.starts_with("HTTP/1.1 200"), "the open request is answered");
 }
 
 #[tokio::test]

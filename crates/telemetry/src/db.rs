@@ -17,7 +17,7 @@ pub struct Statement {
     pub text: &'static str,
 }
 
-/// Work on the connection that a thread of its own holds, in the context of whoever asks for it: the thread has none.
+/// Work on the connection that a thread of its own holds, in the context of the task that asks for it: the thread has none.
 pub fn in_context<C, T>(work: impl FnOnce(&C) -> T) -> impl FnOnce(&C) -> T {
     let cx = Context::current();
     move |connection| {

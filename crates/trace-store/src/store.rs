@@ -28,7 +28,7 @@ const MAX_INDEXED_RESOURCE_VALUES: usize = 256;
 ///
 /// The measure is the encoded length of all that is held plus, for each message in it, about what it takes decoded and
 /// indexed, such as [`SPAN_OVERHEAD_BYTES`](crate::SPAN_OVERHEAD_BYTES); resource and scope once per request and trace. It
-/// is a stable measure, not what the allocator gave. Requests and answers under way take a bounded amount beside it.
+/// is a stable measure, not what the allocator gave. Open requests and answers take a bounded amount beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// All traces together; beyond it whole traces are evicted, the one that arrived first goes first.

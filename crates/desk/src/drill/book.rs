@@ -102,7 +102,7 @@ impl Drills {
 
     pub(crate) fn status(&self) -> DrillStatus {
         let book = self.lock().clone();
-        // What may be hidden is no help to whoever has to find out what is.
+        // A list of what may be hidden would help to guess what is.
         let scenarios = if book.hidden.is_some() { Vec::new() } else { self.allowed.clone() };
         DrillStatus { current: book.hidden.map(|hidden| hidden.drill), last: book.last, record: book.record, scenarios }
     }

@@ -26,8 +26,6 @@ pub(crate) struct DiffersByTime {
     pub(crate) service: Service,
 }
 
-// === impl Cause ===
-
 /// The answer that a cause is.
 fn answer(cause: &Cause) -> Answer {
     Answer::new(cause.place, cause.kind)
@@ -49,6 +47,8 @@ pub(crate) fn differs_by_time(given: Answer, Spoiler(cause): &Spoiler<&Cause>) -
     };
     alike.then_some(DiffersByTime { service })
 }
+
+// === impl DiffersByTime ===
 
 impl DiffersByTime {
     /// Judges by a claim of this drill that is as old as [`LATEST_SPAN_S`]; `None` if there is none yet.

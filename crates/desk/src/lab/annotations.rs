@@ -147,7 +147,7 @@ mod tests {
     async fn a_grafana_that_hangs_or_refuses_is_in_nobodys_way() {
         let hanging = grafana(StatusCode::OK).await;
         let annotations = Annotations::start(&hanging.url, &hanging.url).unwrap();
-        // One is under way at most, so these are more than can wait. None of the calls can wait: they are not async.
+        // One runs at most, so these are more than can wait. None of the calls can wait: they are not async.
         let changes = u64::try_from(WAITING).unwrap() + 5;
         (0..changes).for_each(|change| annotations.settings_changed(change));
         let (posted, dropped) = annotations.counts();

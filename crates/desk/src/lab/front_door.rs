@@ -19,7 +19,7 @@ use crate::lab::observer::Observer;
 
 /// How long an answer may take; longer than the services wait for each other.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// At most so many claims are in flight at once, whoever asked for them; the rate suffers before the lab does.
+/// At most so many claims are in flight at once, for all who ask; the rate suffers before the lab does.
 const MAX_UNDER_WAY: usize = 256;
 /// The time between two claims of the slowest traffic; rates close to 0 would ask for more than a clock can hold.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
