@@ -26,7 +26,7 @@ const TRACE_STORE_BYTES: usize = 64 << 20;
 /// Runs one program until it is told to end.
 pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown_asked(options.supervised)?;
-    let serve = service::serve::Serve::read(&ProcessEnvironment)?;
+    let serve = service::serve::Serve::read(&ProcessEnvironment, service::serve::Limits::default())?;
     let program = options.service;
     let listen = options.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, program.port())));
     match program {
