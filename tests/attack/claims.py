@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 import uuid
 
-from lab import lab
+from lab import lab, row
 
 CLAIM = {"policy_id": "POL-1001", "claimant": "Ada", "incident_date": "2025-06-15", "amount_cents": 20_000,
          "description": "hail"}
@@ -27,15 +27,13 @@ def main():
         again = send(door, CLAIM, {"idempotency-key": "order-1"})
         guess = f"CLM-{uuid.uuid5(uuid.NAMESPACE_OID, 'order-1').hex}"
         read = send(f"{door}/{guess}", None, {})
-    rows = [
-        ("a negative amount, sent to java-claims", negative[0], negative[0] == 422),
-        ("a claim as a JSON array", array[0], array[0] == 422),
-        ("the same key twice is one claim", f"{mine[0]} and {again[0]}", mine == again and mine[0] == 201),
-        ("somebody's claim by a guessed key", read[0], read[0] == 404 and mine[1] != guess),
+    results = [
+        row(negative[0] == 422, "a negative amount, sent to java-claims", negative[0], 422),
+        row(array[0] == 422, "a claim as a JSON array", array[0], 422),
+        row(mine == again and mine[0] == 201, "the same idempotency key twice", f"{mine[0]} and {again[0]}", "one claim"),
+        row(read[0] == 404 and mine[1] != guess, "somebody's claim by a guessed key", read[0], 404),
     ]
-    for what, seen, good in rows:
-        print(f"{what:45} {seen!s:12} {'as it must be' if good else 'WRONG'}")
-    return 0 if all(good for _, _, good in rows) else 1
+    return 0 if all(results) else 1
 
 
 def send(url, body, headers):

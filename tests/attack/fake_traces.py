@@ -9,7 +9,7 @@ Ends with 1 if it says anything else.
 import sys
 import time
 
-from lab import lab
+from lab import lab, row
 from store_memory import field, post, request, span, text
 
 FAKES = 300
@@ -24,12 +24,12 @@ def main():
         spans = b"".join(span(trace, text("insurewatch.claim.id", claim)) for trace in range(1, FAKES + 1))
         status = post(it.file, request(spans))
         after = it.cli("diagnose", claim, codes=(0, 1, 2))
-    print(f"before: {before['outcome']}: {before['sentence']}")
-    print(f"{FAKES} traces with its id, in one request: {status}")
-    print(f"after: {after['outcome']}: {after['sentence']}")
-    for reason in after.get("undecided", [])[:3]:
-        print(f"  {reason[:300]}")
-    return 0 if (before["outcome"], after["outcome"]) == ("healthy", "cannot-tell") else 1
+    reasons = "; ".join(after.get("undecided", [])[:1])
+    holds = (before["outcome"], after["outcome"]) == ("healthy", "cannot-tell")
+    row(holds, f"a claim hidden behind {FAKES} traces with its id, in one request",
+        f"OTLP {status}; {before['outcome']} before, {after['outcome']} after: {after['sentence']} {reasons[:200]}",
+        "cannot tell, and why")
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

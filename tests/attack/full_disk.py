@@ -26,7 +26,7 @@ def main():
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "insurewatch-attack", folder],
                                  capture_output=True, text=True)
         if mounted.returncode:
-            print(f"skipped: a file system cannot be mounted here: {mounted.stderr.strip()}")
+            print(f"skipped: full_disk.py: a file system cannot be mounted here: {mounted.stderr.strip()}")
             return 0
         try:
             return attack(folder)
@@ -63,6 +63,8 @@ def attack(folder):
                 print("the disk did not fill up: nothing was tried")
             silent = status == 200 and refused
             good = refused and not silent and healthy and checked and not lost and all(s == 201 for s, _ in after)
+            labs.row(good, "the disk fills up and is freed", f"healthz {status} while full; {again[0]} {took:.1f} s after; "
+                     f"{len(accepted)} accepted, {lost} lost, all checked: {checked}", "503 while full, then 201; 0 lost")
             return 0 if good else 1
     finally:
         tempfile.tempdir = None

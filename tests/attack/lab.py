@@ -18,9 +18,10 @@ INSUREWATCH = os.environ.get("INSUREWATCH", str(ROOT / "target/debug/insurewatch
 
 
 @contextmanager
-def lab(*arguments, environment=None):
-    """A lab that is ready: `insurewatch up` with these arguments besides."""
+def lab(*arguments, environment=None, prepare=lambda folder: None):
+    """A lab that is ready: `insurewatch up` with these arguments besides, in a folder that `prepare` may have filled."""
     with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder))
         up = subprocess.Popen([INSUREWATCH, "--data-dir", folder, "up", "--port-base", "0", *arguments],
                               env=dict(os.environ, **(environment or {})), stdout=subprocess.PIPE, text=True)
         try:
@@ -58,6 +59,13 @@ class Lab:
         if done.returncode not in codes:
             raise SystemExit(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
         return json.loads(done.stdout)
+
+
+def row(holds, attack, seen, bound):
+    """Prints a row of the table that `run` prints; a cell has no line of its own."""
+    cells = [str(cell).replace("\n", " ").replace("|", "/") for cell in (attack, seen, bound)]
+    print(f"| {'holds' if holds else '**BROKEN**'} | {' | '.join(cells)} |", flush=True)
+    return holds
 
 
 def resident_kib(pid, field="VmRSS"):

@@ -3,7 +3,7 @@
 
     [INSUREWATCH=path/to/insurewatch] python3 tests/attack/listeners.py [attack…]
 
-One line for each attack: what was seen. Exits 1 if any succeeded. It needs Python 3 on Linux and about two minutes.
+A row of a table for each attack. Exits 1 if any succeeded. It needs Python 3 on Linux and about three minutes.
 """
 
 import concurrent.futures
@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from lab import INSUREWATCH, lab
+from http2 import Peer
+from lab import INSUREWATCH, lab, row
 
 TOKEN = "s3cret; ünï"
 
@@ -140,6 +141,50 @@ def slow_body():
     return took < 30, f"the connection was closed after {took:.0f} s" if took < 40 else "it was open after 40 s"
 
 
+def without_window():
+    """HTTP/2 without a window, asking each port for something: how long it is kept, though it answers pings."""
+    with lab() as running:
+        found = urls(running)
+        peers = {name: Peer(url, window=0) for name, url in found.items() if name != "OTLP over gRPC"}
+        for peer in peers.values():
+            # Even a 404 has a body.
+            peer.request(1, "GET", "/nothing-here")
+        began = time.monotonic()
+        while any(peer.is_open for peer in peers.values()) and time.monotonic() - began < 90:
+            for peer in peers.values():
+                peer.pump()
+            time.sleep(0.1)
+        took, still = time.monotonic() - began, sorted(name for name, peer in peers.items() if peer.is_open)
+    return not still, f"all closed after {took:.0f} s" if not still else f"open after 90 s: {', '.join(still)}"
+
+
+def guesses():
+    """A thousand wrong tokens from another address of this machine, then a change with the right one."""
+    with lab("--desk-listen", "0.0.0.0:0", environment={"INSUREWATCH_DESK_TOKEN": "s3cret"}) as running:
+        port, other = urlsplit(running.file["desk"]).port, other_address()
+        if other is None:
+            return True, "skipped: this machine has no address but loopback"
+        desk, statuses, began = f"http://{other}:{port}/", [], time.monotonic()
+        for number in range(1000):
+            statuses.append(ask(desk, "/api/lab", headers={"Authorization": f"Bearer {number}"})[0])
+        took = time.monotonic() - began
+        bearer = {"Authorization": "Bearer s3cret", "Content-Type": "application/json"}
+        change = ask(running.file["desk"], "/api/traffic", "POST", b'{"per_second": 0}', bearer)[0]
+    compared = statuses.count(401)
+    return compared <= 100 + 26 * took and change == 200, (f"{compared} of 1,000 were compared in {took:.1f} s, the others "
+                                                           f"got {sorted(set(statuses) - {401})}; a change: {change}")
+
+
+def other_address():
+    """An address of this machine that is not loopback."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))
+            return probe.getsockname()[0]
+    except OSError:
+        return None
+
+
 def without_token():
     """300 logins and 300 POSTs to /healthz without the token, then a change with it."""
     with lab(environment={"INSUREWATCH_DESK_TOKEN": "s3cret"}) as running:
@@ -182,6 +227,35 @@ def second_lab():
     return both == 1 and not beside, f"{both} of two run; another beside a desk with a token runs: {beside}"
 
 
+def two_labs():
+    """Two labs at once in two folders, both on the usual ports, four times."""
+    shared, unready = 0, 0
+    for _ in range(4):
+        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+            ups = [subprocess.Popen([INSUREWATCH, "--data-dir", folder, "up", "--port-base", "23700"],
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for folder in (one, other)]
+            for up in ups:
+                for line in up.stdout:
+                    if line.startswith("ready"):
+                        break
+            files = [json.loads((Path(folder) / "lab.json").read_text())
+                     if (Path(folder) / "lab.json").exists() else None for folder in (one, other)]
+            if None in files:
+                unready += 1
+            else:
+                shared += len(ports(files[0]) & ports(files[1]))
+            for up in ups:
+                up.send_signal(2)
+            for up in ups:
+                up.communicate(timeout=60)
+    return not shared and not unready, f"{shared} ports were chosen twice, {unready} of 4 times a lab did not come up"
+
+
+def ports(file):
+    addresses = [process["url"] for process in file["processes"]] + [file["otlp_grpc"], file["otlp_http"]]
+    return {urlsplit(address).port for address in addresses}
+
+
 def other_folder():
     """A command for a folder without a lab, while another lab has the usual port."""
     with tempfile.TemporaryDirectory() as folder:
@@ -194,14 +268,18 @@ def other_folder():
 
 
 def long_header():
-    """One request with 380 KB of baggage through the gateway, and what its log grows by."""
+    """Requests with 100 and 380 KB of baggage through the gateway, and what its log grows by."""
     with lab() as running:
         log = running.folder / "logs/gateway.jsonl"
-        before = log.stat().st_size
-        ask(urls(running)["gateway"], "/api/claims/x", headers={"baggage": "a=" + "x" * 380_000})
+        before, statuses = log.stat().st_size, []
+        for length in (100_000, 380_000):
+            try:
+                statuses.append(ask(urls(running)["gateway"], "/api/claims/x", headers={"baggage": "a=" + "x" * length})[0])
+            except OSError as error:  # the answer is lost when the connection is closed before all was sent
+                statuses.append(type(error).__name__)
         time.sleep(1)
         grown = log.stat().st_size - before
-    return grown < 10_000, f"the gateway's log grew by {grown} bytes"
+    return grown < 10_000, f"answers {statuses}; the gateway's log grew by {grown} bytes"
 
 
 def blind_request():
@@ -240,8 +318,25 @@ def locked():
     return not settings and diagnosis == 403, f"settings {settings}, diagnosis {diagnosis}"
 
 
-ATTACKS = [rebinding, idlers, bulk, hung_post, slow_body, without_token, odd_token, second_lab, other_folder, long_header,
-            blind_request, full_disk, locked]
+BOUNDS = {
+    rebinding: "none answers",
+    idlers: "0 open, all healthy, a claim accepted",
+    bulk: "below 1,024 descriptors",
+    hung_post: "8 s",
+    slow_body: "30 s",
+    without_window: "60 s",
+    without_token: "200",
+    guesses: "25 per second beyond loopback; the owner is never refused",
+    odd_token: "303, 200",
+    second_lab: "one, and none",
+    two_labs: "each its own ports",
+    other_folder: "another lab is not asked",
+    long_header: "10,000 bytes",
+    blind_request: "exit 2",
+    full_disk: "the new process",
+    locked: "none, 403",
+}
+ATTACKS = list(BOUNDS)
 
 
 def main():
@@ -253,7 +348,7 @@ def main():
         except (Exception, SystemExit) as error:  # the lab does not start, for example
             holds, seen = False, f"{type(error).__name__}: {str(error).strip()}"
         failed |= not holds
-        print(f"{'holds ' if holds else 'BROKEN'} {attack.__name__}: {seen}", flush=True)
+        row(holds, (attack.__doc__ or "").strip().rstrip("."), seen, BOUNDS[attack])
     return 1 if failed else 0
 
 

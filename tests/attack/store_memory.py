@@ -4,9 +4,10 @@
     tests/attack/store_memory.py [ATTACK…]
 
 The store may take twice its bound of 64 MiB and 64 MiB besides. Each attack has a lab of its own; all end by themselves, in
-two minutes together. Ends with 1 if a limit was passed, or if readers who do not read keep others out for good.
+five minutes together. Ends with 1 if a limit was passed, or if readers who do not read keep others out for good.
 """
 
+import concurrent.futures
 import gzip
 import json
 import socket
@@ -17,12 +18,15 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
-from lab import lab, resident_kib
+from http2 import Peer
+from lab import lab, resident_kib, row
 
 LIMIT_MIB = {"trace-store": 2 * 64 + 64, "desk": 256}
 MESSAGES = 4 << 20
 KEPT_LINKS = 60_000
 SENDERS = 40
+MANY_SENDERS = 380
+STREAMS = 150
 READERS = 60
 HELD_OPEN_S = 4
 # A peer that takes nothing of its answer for 20 s is let go; 60 of them may have their turns one after the other.
@@ -100,15 +104,34 @@ def kept_links(it):
     return [post(it.file, request(span(trace, bytes([13 << 3 | 2, 0]) * KEPT_LINKS))) for trace in range(1, 101)]
 
 
+def spans_of_their_own_traces(it):
+    """24 requests at once, each with 30,000 spans, each of its own trace"""
+    def one(number):
+        first = 1 + number * 30_000
+        return post(it.file, request(b"".join(
+            field(2, field(1, trace.to_bytes(16, "big")) + field(2, b"\1" * 8)) for trace in range(first, first + 30_000))))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        return sorted(set(pool.map(one, range(24))))
+
+
 def stalled_senders(it):
-    """40 clients that send 15 MB each but for the last byte"""
-    length, sending = 15_000_000, []
+    """40 clients that send 8 MB each but for the last byte"""
+    return stall(it, SENDERS, 8_000_000, 8_000_000 - 1)
+
+
+def many_stalled_senders(it):
+    """380 clients that send 2 MB of 8 MB each"""
+    return stall(it, MANY_SENDERS, 8_000_000, 2_000_000)
+
+
+def stall(it, clients, length, sent):
+    sending = []
     head = (f"POST /v1/traces HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-protobuf\r\n"
             f"content-length: {length}\r\n\r\n").encode()
-    for _ in range(SENDERS):
+    for _ in range(clients):
         connection = connect(it.file["otlp_http"])
         connection.setblocking(False)
-        sending.append([connection, memoryview(head + bytes(length - 1))])
+        sending.append([connection, memoryview(head + bytes(sent))])
     deadline, refused = time.monotonic() + 14, 0
     while time.monotonic() < deadline and sending:
         for client in list(sending):
@@ -125,13 +148,29 @@ def stalled_senders(it):
     return f"{refused} disconnected meanwhile"
 
 
+def stalled_streams(it):
+    """60 connections of HTTP/2 with up to 150 requests each that send 31 KiB and no end"""
+    peers = [(Peer(it.file["otlp_grpc"]), {}) for _ in range(READERS)]
+    deadline, opened = time.monotonic() + 9, 0
+    while time.monotonic() < deadline:
+        for peer, left in peers:
+            peer.pump()
+            if len(left) < min(STREAMS, peer.streams) and peer.is_open:
+                stream = 1 + 2 * len(left)
+                peer.request(stream, "POST", "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+                             "application/grpc", ends=False)
+                left[stream], opened = 31 << 10, opened + 1
+            for stream in left:
+                if left[stream] and not peer.unsent:
+                    left[stream] -= peer.data(stream, bytes(min(left[stream], 1 << 14)))
+        time.sleep(0.001)
+    sent = sum((31 << 10) - rest for _, left in peers for rest in left.values())
+    return f"{opened} requests, {sent >> 20} MiB sent"
+
+
 def readers_who_do_not_read(it):
     """60 clients that ask for a large trace in JSON and do not read it"""
-    attributes = b"".join(text(f"key.{n}", "value") for n in range(60))
-    for part in range(6):
-        spans = b"".join(field(2, field(1, (9).to_bytes(16, "big")) + field(2, (part * 1000 + n + 1).to_bytes(8, "big"))
-                               + attributes) for n in range(300))
-        post(it.file, request(spans))
+    large_trace(it)
     url = urlsplit(it.file["traces"])
     waiting = []
     for _ in range(READERS):
@@ -140,16 +179,47 @@ def readers_who_do_not_read(it):
         connection.connect((url.hostname, url.port))
         connection.sendall(b"GET /api/v2/traces/9 HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
         waiting.append(connection)
-    time.sleep(HELD_OPEN_S)
+    return one_more_reader(it, lambda: None)
+
+
+def readers_without_window(it):
+    """20 clients of HTTP/2 that ask for a large trace and grant no window for it, but answer every ping"""
+    large_trace(it)
+    peers = [Peer(it.file["traces"], window=0) for _ in range(20)]
+    for peer in peers:
+        peer.request(1, "GET", "/api/v2/traces/9")
+
+    def pump():
+        for peer in peers:
+            peer.pump()
+    seen = one_more_reader(it, pump)
+    return f"{seen}; {sum(peer.is_open for peer in peers)} of {len(peers)} still connected"
+
+
+def large_trace(it):
+    attributes = b"".join(text(f"key.{n}", "value") for n in range(60))
+    for part in range(6):
+        spans = b"".join(field(2, field(1, (9).to_bytes(16, "big")) + field(2, (part * 1000 + n + 1).to_bytes(8, "big"))
+                               + attributes) for n in range(300))
+        post(it.file, request(spans))
+
+
+def one_more_reader(it, meanwhile):
+    """What one more reader of the large trace gets, until it gets it; `meanwhile` is done again and again."""
+    until = time.monotonic() + HELD_OPEN_S
+    while time.monotonic() < until:
+        meanwhile()
+        time.sleep(0.1)
     trace = it.file["traces"].rstrip("/") + "/api/v2/traces/9"
-    began, meanwhile = time.monotonic(), get(trace)
+    began, first = time.monotonic(), get(trace)
     while (later := get(trace))[0] != 200 and time.monotonic() < began + LET_GO_S:
+        meanwhile()
         time.sleep(1)
     waited = round(time.monotonic() - began)
-    for connection in waiting:
-        connection.close()
-    assert later[0] == 200, f"they hold the store: one more reader gets {later} after {waited} s"
-    return f"one more reader: {meanwhile}, after {waited} s {later}"
+    meanwhile()
+    if later[0] != 200:
+        raise Broken(f"they hold the store: one more reader gets {later} after {waited} s")
+    return f"one more reader: {first}, after {waited} s {later}"
 
 
 def a_claim_of_links(it):
@@ -162,7 +232,12 @@ def a_claim_of_links(it):
     return f"OTLP {statuses}, page {page}, report {report}"
 
 
-ATTACKS = [empty_links, empty_spans, kept_links, stalled_senders, readers_who_do_not_read, a_claim_of_links]
+ATTACKS = [empty_links, empty_spans, kept_links, spans_of_their_own_traces, stalled_senders, many_stalled_senders,
+           stalled_streams, readers_who_do_not_read, readers_without_window, a_claim_of_links]
+
+
+class Broken(Exception):
+    pass
 
 
 def main():
@@ -172,12 +247,15 @@ def main():
         if names and attack.__name__ not in names:
             continue
         with lab() as it:
-            seen = attack(it)
+            try:
+                holds, seen = True, attack(it)
+            except Broken as broken:
+                holds, seen = False, broken
             peaks = {name: resident_kib(it.pid(name), "VmHWM") // 1024 for name in LIMIT_MIB}
-            alive = get(it.file["traces"].rstrip("/") + "/ready")
-        passed &= all(peaks[name] <= limit for name, limit in LIMIT_MIB.items())
-        print(f"{attack.__doc__}: {seen}; ready {alive}; peak MiB {json.dumps(peaks)}, limits {json.dumps(LIMIT_MIB)}",
-              flush=True)
+            alive = get(it.file["traces"].rstrip("/") + "/ready")[0] == 200
+        holds &= alive and all(peaks[name] <= limit for name, limit in LIMIT_MIB.items())
+        passed &= row(holds, attack.__doc__, f"{seen}; peak MiB {json.dumps(peaks)}{'' if alive else ', not ready'}",
+                      json.dumps(LIMIT_MIB))
     return 0 if passed else 1
 
 

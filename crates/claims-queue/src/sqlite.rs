@@ -48,6 +48,8 @@ pub(crate) struct Sqlite {
 struct Table {
     name: Arc<str>,
     options: Options,
+    /// [`KEPT_DEAD`], but in tests.
+    kept_dead: i64,
     clock: Arc<Clock>,
 }
 
@@ -62,6 +64,10 @@ enum Look {
 
 impl Sqlite {
     pub(crate) async fn open(url: &str, name: &str, options: Options) -> Result<Self, ConnectError> {
+        Self::open_keeping(url, name, options, KEPT_DEAD).await
+    }
+
+    async fn open_keeping(url: &str, name: &str, options: Options, kept_dead: i64) -> Result<Self, ConnectError> {
         let opened = Database::open(url, include_str!("schema.sql")).await;
         let database = opened.map_err(|error| match error {
             OpenError::Url => ConnectError::SqliteFile,
@@ -69,7 +75,7 @@ impl Sqlite {
         })?;
         let file = database::file(url).map_err(|_| ConnectError::SqliteFile)?;
         let bell = Bell::of(&file).map_err(|error| BackendError::when("open")(error.into()))?;
-        let table = Table { name: name.into(), options, clock: Arc::new(Clock::new()) };
+        let table = Table { name: name.into(), options, kept_dead, clock: Arc::new(Clock::new()) };
         Ok(Self { database, bell, table })
     }
 
@@ -180,7 +186,7 @@ impl Table {
         let inserted = insert.execute(params![self.name, message.id, message.body, attributes, now])?;
         if inserted == 1 && db.last_insert_rowid() % BURY_EVERY == 0 {
             let most = self.options.max_attempts.get();
-            db.prepare_cached(BURY)?.execute(params![self.name, most, forgotten, KEPT_DEAD])?;
+            db.prepare_cached(BURY)?.execute(params![self.name, most, forgotten, self.kept_dead])?;
         }
         Ok(())
     }
@@ -281,4 +287,47 @@ fn failed(doing: &'static str) -> impl FnOnce(database::Error) -> BackendError {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn message(number: usize) -> Message {
+        Message { id: number.to_string(), body: "{}".to_owned(), attributes: BTreeMap::new() }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_dead_letters_go_and_nothing_that_waits() {
+        const KEPT: usize = 100;
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("queue.db").display());
+        let options = Options { max_attempts: NonZeroU32::MIN, ..Options::default() };
+        let queue = Sqlite::open_keeping(&url, "claims", options, 100).await.unwrap();
+        let every = usize::try_from(BURY_EVERY).unwrap();
+        for number in 0..every - 1 {
+            queue.publish(&message(number)).await.unwrap();
+        }
+        // All but the last ones are given up: their only attempt is spent.
+        let waiting = 5;
+        let taken = queue.receive(every - 1 - waiting, Duration::ZERO).await.unwrap();
+        for delivery in &taken {
+            queue.release(delivery, Duration::ZERO).await.unwrap();
+        }
+        let dead = taken.len() as u64;
+        assert_eq!(queue.counts().await.unwrap().dead, dead, "more than are kept, since it was not looked yet");
+        // Their ids are remembered until they could not come again.
+        let later = millis(DEDUPLICATION_WINDOW) + 1;
+        queue.write(move |_, db| db.execute("UPDATE queue_clock SET now_ms = now_ms + ?", [later])).await.unwrap();
+        for number in every - 1..2 * every {
+            queue.publish(&message(number)).await.unwrap();
+        }
+        let counts = queue.counts().await.unwrap();
+        assert_eq!(counts.dead, KEPT as u64, "the newest are kept");
+        assert_eq!(counts.waiting, (waiting + every + 1) as u64, "what waits is never dropped");
+        let letters = queue.dead_letters(1).await.unwrap();
+        assert_eq!(letters[0].id, (taken.len() - KEPT).to_string(), "it is the oldest that have gone");
+    }
 }

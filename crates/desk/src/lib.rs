@@ -24,7 +24,7 @@ use settings::Schema;
 
 use crate::api::{openapi, routes};
 use crate::guard::backends::Backends;
-use crate::guard::limits::{self, Writes};
+use crate::guard::limits::{self, Guesses, Writes};
 use crate::guard::site;
 use crate::guard::token::{self, Token};
 use crate::lab::Lab;
@@ -103,7 +103,7 @@ pub fn app(config: Config) -> Result<Router, StartError> {
         .with_state(lab)
         .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
         .layer(from_fn_with_state(Arc::<Writes>::default(), limits::writes))
-        .layer(from_fn_with_state(token, token::demand))
+        .layer(from_fn_with_state((token, Arc::<Guesses>::default()), token::demand))
         .layer(from_fn(site::same_site))
         .layer(from_fn(site::headers)))
 }

@@ -1,4 +1,4 @@
-//! The folder of a running lab: whose it is, and what keeps it small and true.
+//! The folder of a running lab: whose it is, and what keeps it small and true; and whose turn it is to open ports.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::lab_file::LabFile;
 use crate::up::SharedLab;
@@ -15,8 +15,11 @@ use crate::up::SharedLab;
 /// what it logs within [`LOOK`].
 const LARGEST_LOG_BYTES: u64 = 8 << 20;
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a lab waits for another that is opening its ports; that one has given up by then.
+const LONGEST_TURN: Duration = Duration::from_secs(30);
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 
-/// Holds a folder for one lab until it is dropped, or its process ends, however that is.
+/// Holds a folder, or a turn, for one lab until it is dropped, or its process ends, however that is.
 #[derive(Debug)]
 pub(crate) struct Claimed(#[expect(dead_code, reason = "its lock is what counts")] File);
 
@@ -36,6 +39,26 @@ pub(crate) fn claim(folder: &Path) -> anyhow::Result<Claimed> {
         }
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("{} cannot be locked; choose another --data-dir", path.display()))
+        }
+    }
+}
+
+/// The turn to choose ports and have them opened: a port is free again between the two, and two labs that start at once would
+/// choose the same. Without a folder for temporary files, or when somebody keeps the turn, it goes without.
+pub(crate) async fn turn_to_start() -> Option<Claimed> {
+    turn(&std::env::temp_dir().join("insurewatch-start.lock")).await
+}
+
+async fn turn(path: &Path) -> Option<Claimed> {
+    // Another user's file can be read, which is enough to lock it.
+    let file =
+        File::options().create(true).truncate(false).write(true).open(path).or_else(|_| File::open(path)).ok()?;
+    let deadline = Instant::now() + LONGEST_TURN;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Some(Claimed(file)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(TRY_AGAIN).await,
+            Err(_) => return None,
         }
     }
 }
@@ -85,6 +108,19 @@ mod tests {
         assert!(refused.contains("a lab runs in") && refused.contains("another --data-dir"), "{refused}");
         drop(first);
         claim(folder.path()).expect("it is free again");
+    }
+
+    #[tokio::test]
+    async fn one_lab_at_a_time_opens_its_ports() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("start.lock");
+        let first = turn(&path).await.expect("nobody has it");
+        let second = turn(&path);
+        tokio::pin!(second);
+        assert!(tokio::time::timeout(TRY_AGAIN * 3, &mut second).await.is_err(), "the first has not opened its ports");
+        drop(first);
+        second.await.expect("the first has");
+        assert!(turn(&path.join("nowhere")).await.is_none(), "without a file it goes on");
     }
 
     #[test]

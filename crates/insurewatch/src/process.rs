@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use chain::Service;
 use service::health::{self, App, CountSpans, Following};
-use service::serve::Serve;
+use service::serve::{Limits, Serve};
 use settings::active::{self, Seen, Watch};
 use settings::{Active, ConfigError, Environment, Live, Overlay, ProcessEnvironment, Schema};
 use telemetry::Telemetry;
@@ -122,7 +122,7 @@ impl Health {
         };
         // Outside the server layer: health polls create no spans.
         let app = health::router(source).merge(routes);
-        Serve::read(&ProcessEnvironment)?.run([(bind(listen).await?, app)], shutdown).await;
+        Serve::read(&ProcessEnvironment, Limits::default())?.run([(bind(listen).await?, app)], shutdown).await;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use chain::Service;
 use desk::guard::backends::Backends;
 use reqwest::Url;
 use scenario::{Catalogue, Scenario};
+use service::serve::Limits;
 use settings::{Active, ProcessEnvironment};
 use telemetry::Telemetry;
 
@@ -26,8 +27,8 @@ const TRACE_STORE_BYTES: usize = 64 << 20;
 /// Runs one program until it is told to end.
 pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown_asked(options.supervised)?;
-    let serve = service::serve::Serve::read(&ProcessEnvironment)?;
     let program = options.service;
+    let serve = service::serve::Serve::read(&ProcessEnvironment, limits(program))?;
     let listen = options.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, program.port())));
     match program {
         Program::Service(service) => return services::run(service, listen, shutdown).await,
@@ -58,6 +59,19 @@ pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the peers of a program may use up; those of the store by its budget of memory.
+fn limits(program: Program) -> Limits {
+    match program {
+        Program::TraceStore => Limits {
+            connections: trace_store::CONNECTIONS,
+            streams: trace_store::STREAMS,
+            ahead: trace_store::READ_AHEAD_BYTES,
+            ..Limits::default()
+        },
+        _ => Limits::default(),
+    }
 }
 
 /// The lessons: those that were built in, or an author's.

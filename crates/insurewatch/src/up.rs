@@ -92,6 +92,8 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
         Some(name) => Some(name.clone()),
         None => variable_or_file("INSUREWATCH_LAB_NAME", LabName::ALLOWED)?,
     };
+    // The system gives no port twice by itself.
+    let turn = if options.port_base == Some(0) { None } else { folder::turn_to_start().await };
     let ports = Ports::choose(&options)?;
     let lab = Arc::new(Mutex::new(ports.lab_file(&options)?));
     let mut kept = Vec::new();
@@ -110,6 +112,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
 
     let run = async {
         let desk = wait_until_ready(&lab, &data_dir).await?;
+        drop(turn);
         announce(&lab, &data_dir, began.elapsed());
         ready.store(true, Relaxed);
         tokio::join!(show_first_claim(&desk), folder::keep_tidy(&data_dir, &lab));

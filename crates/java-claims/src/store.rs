@@ -19,6 +19,8 @@ const FORGET_EVERY: i64 = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     database: Database,
+    /// [`KEPT_CLAIMS`], but in tests.
+    kept_claims: i64,
 }
 
 /// What became of an insertion.
@@ -43,7 +45,11 @@ pub(crate) struct Waiting {
 
 impl Store {
     pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
-        Ok(Self { database: Database::open(url, include_str!("schema.sql")).await? })
+        Self::open_keeping(url, KEPT_CLAIMS).await
+    }
+
+    async fn open_keeping(url: &str, kept_claims: i64) -> Result<Self, OpenError> {
+        Ok(Self { database: Database::open(url, include_str!("schema.sql")).await?, kept_claims })
     }
 
     /// Why nothing can be written now, if so.
@@ -53,8 +59,8 @@ impl Store {
 
     /// Keeps a claim and the message about it, both or neither; on the disk when this returns.
     pub(crate) async fn insert(&self, claim: &Claim, mode: OutboxAttributes) -> Result<Inserted, Error> {
-        let claim = claim.clone();
-        let insert = move |db: &Connection| insert(db, &claim, mode);
+        let (claim, kept_claims) = (claim.clone(), self.kept_claims);
+        let insert = move |db: &Connection| insert(db, &claim, mode, kept_claims);
         match self.database.write(in_context(insert)).await? {
             Ok(sending) => {
                 sending.sent();
@@ -113,7 +119,12 @@ impl Store {
 }
 
 /// The message that is being sent, or the claim with this id that was there.
-fn insert(db: &Connection, claim: &Claim, mode: OutboxAttributes) -> rusqlite::Result<Result<Sending, Claim>> {
+fn insert(
+    db: &Connection,
+    claim: &Claim,
+    mode: OutboxAttributes,
+    kept_claims: i64,
+) -> rusqlite::Result<Result<Sending, Claim>> {
     const CLAIM: &str = "INSERT INTO claims (claim_id, submission, decision, accepted_at) VALUES (?, ?, ?, ?) \
                          ON CONFLICT (claim_id) DO NOTHING";
     const MESSAGE: &str = "INSERT INTO outbox (claim_id, body, attributes) VALUES (?, ?, ?)";
@@ -124,7 +135,7 @@ fn insert(db: &Connection, claim: &Claim, mode: OutboxAttributes) -> rusqlite::R
     if sqlite(statement("INSERT", "claims", CLAIM), run)? == 0 {
         return find(db, &claim.claim_id)?.map(Err).ok_or(rusqlite::Error::QueryReturnedNoRows);
     }
-    forget(db, db.last_insert_rowid())?;
+    forget(db, db.last_insert_rowid(), kept_claims)?;
     let Outbound { body, attributes, sending } = Outbound::new(mode, claim).map_err(encode)?;
     let attributes = attributes.as_ref().map(json).transpose()?;
     let attached = sending.cx().clone().attach();
@@ -134,12 +145,12 @@ fn insert(db: &Connection, claim: &Claim, mode: OutboxAttributes) -> rusqlite::R
     Ok(Ok(sending))
 }
 
-/// Forgets the oldest claims beyond [`KEPT_CLAIMS`], now and then.
-fn forget(db: &Connection, newest: i64) -> rusqlite::Result<()> {
+/// Forgets the oldest claims beyond those that are kept, now and then.
+fn forget(db: &Connection, newest: i64, kept_claims: i64) -> rusqlite::Result<()> {
     const TEXT: &str = "DELETE FROM claims WHERE rowid IN (SELECT rowid FROM claims WHERE rowid <= ?1 \
                         AND fraud_check IS NOT NULL ORDER BY rowid LIMIT ?2)";
-    if newest % FORGET_EVERY == 0 && newest > KEPT_CLAIMS {
-        db.prepare_cached(TEXT)?.execute([newest - KEPT_CLAIMS, 2 * FORGET_EVERY])?;
+    if newest % FORGET_EVERY == 0 && newest > kept_claims {
+        db.prepare_cached(TEXT)?.execute([newest - kept_claims, 2 * FORGET_EVERY])?;
     }
     Ok(())
 }
@@ -174,4 +185,88 @@ fn encode(error: serde_json::Error) -> rusqlite::Error {
 fn read<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use service::contract::{Decision, FraudFinding, Submission};
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const KEPT: i64 = 2 * FORGET_EVERY;
+    const CLEAR: FraudCheck = FraudCheck { finding: FraudFinding::Clear };
+
+    fn claim(number: i64) -> Claim {
+        Claim {
+            claim_id: format!("CLM-{number:032x}").parse().unwrap(),
+            submission: Submission {
+                policy_id: "POL-1001".to_owned(),
+                claimant: "Ada".to_owned(),
+                incident_date: "2025-06-15".parse().unwrap(),
+                amount_cents: 20_000,
+                description: "hail ".repeat(100),
+            },
+            decision: Decision::Approved { payout_cents: 10_000 },
+            fraud_check: None,
+        }
+    }
+
+    /// Inserts and checks claims of these numbers, but for the ones that `unchecked` names.
+    async fn insert(store: &Store, numbers: std::ops::Range<i64>, unchecked: fn(i64) -> bool) {
+        let inserting = numbers.map(|number| {
+            let store = store.clone();
+            async move {
+                let claim = claim(number);
+                store.insert(&claim, OutboxAttributes::Stored).await.unwrap();
+                if !unchecked(number) {
+                    assert!(store.record(&claim.claim_id, CLEAR).await.unwrap(), "it is there");
+                }
+            }
+        });
+        inserting.collect::<JoinSet<_>>().join_all().await;
+    }
+
+    async fn publish_all(store: &Store) {
+        let waiting = store.waiting(usize::MAX).await.unwrap();
+        store.published(waiting.iter().map(|waiting| waiting.number).collect()).await.unwrap();
+    }
+
+    async fn ask(store: &Store, text: &'static str) -> i64 {
+        store.database.read(move |db| db.query_row(text, (), |row| row.get(0))).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_oldest_claims_are_forgotten_and_never_one_that_is_not_checked_yet() {
+        const PAGES: &str = "SELECT page_count FROM pragma_page_count";
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("claims.db").display());
+        let store = Store::open_keeping(&url, KEPT).await.unwrap();
+        // Now and then one of the oldest is never checked.
+        let is_unchecked = |number: i64| number % 100 == 7 && number < KEPT;
+        insert(&store, 0..KEPT, is_unchecked).await;
+        assert_eq!(ask(&store, "SELECT count(*) FROM claims").await, KEPT, "so many are kept");
+        insert(&store, KEPT..3 * KEPT, is_unchecked).await;
+        let messages = store.count_waiting().await.unwrap();
+        assert_eq!(
+            messages,
+            3 * KEPT.cast_unsigned(),
+            "a message goes when it is published, whatever becomes of its claim"
+        );
+        publish_all(&store).await;
+        let pages = ask(&store, PAGES).await;
+        insert(&store, 3 * KEPT..6 * KEPT, is_unchecked).await;
+
+        let is_kept = async |number: i64| store.find(&claim(number).claim_id).await.unwrap().is_some();
+        for number in (0..KEPT).filter(|number| is_unchecked(*number)) {
+            assert!(is_kept(number).await, "claim {number} was accepted and is not checked yet");
+        }
+        for (number, kept) in [(0, false), (KEPT, false), (4 * KEPT, false), (5 * KEPT + KEPT / 2, true)] {
+            assert_eq!(is_kept(number).await, kept, "claim {number} of {}, {KEPT} are kept", 6 * KEPT);
+        }
+        let count = ask(&store, "SELECT count(*) FROM claims").await;
+        assert!((KEPT..KEPT + 2 * FORGET_EVERY).contains(&count), "{count} claims are there");
+        let pages_now = ask(&store, PAGES).await;
+        assert!(pages_now <= pages + pages / 4, "the file is used again: {pages} pages, then {pages_now}");
+    }
 }

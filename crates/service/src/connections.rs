@@ -1,14 +1,15 @@
 //! The connections of a process, over all of its listeners: how many there may be, and which one makes room for another.
 //!
 //! A connection *waits for its peer* while no request is open on it, or only such whose bodies do not come. A peer that
-//! opens many of these, and sends nothing, displaces them and nobody else.
+//! opens many of these, and sends nothing, displaces them and nobody else. A peer that takes nothing of an answer is let go
+//! whether there is room or not, since that answer takes memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How often somebody who waits for a place looks for a connection that can be closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -43,6 +44,8 @@ pub(crate) struct Connection {
     displaced: Notify,
     /// Told when its first request comes.
     asked: Notify,
+    /// Told when something is to be written and nothing was before.
+    handed_out: Notify,
 }
 
 #[derive(Debug)]
@@ -53,6 +56,9 @@ struct State {
     starved: u32,
     /// When a request came, or was answered.
     since: Instant,
+    /// Pieces of answers that were handed out to be written and are not yet, and since when; by age.
+    unwritten: BTreeMap<u64, Instant>,
+    next_piece: u64,
     closing: bool,
 }
 
@@ -63,6 +69,13 @@ pub(crate) struct UnderWay(Arc<Connection>);
 /// A body that is waited for, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Starved(Arc<Connection>);
+
+/// A piece of an answer that is not written yet, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    number: u64,
+    connection: Arc<Connection>,
+}
 
 // === impl Connections ===
 
@@ -102,9 +115,7 @@ impl Connections {
 
 impl Places {
     fn place(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
-        let state = State { requests: 0, starved: 0, since: Instant::now(), closing: false };
-        let connection =
-            Arc::new(Connection { state: Mutex::new(state), displaced: Notify::new(), asked: Notify::new() });
+        let connection = Arc::new(Connection::new());
         let mut taken = self.lock();
         let number = taken.last_key_value().map_or(0, |(last, _)| last + 1);
         taken.insert(number, Arc::clone(&connection));
@@ -133,6 +144,18 @@ impl Drop for Place {
 // === impl Connection ===
 
 impl Connection {
+    fn new() -> Self {
+        let state = State {
+            requests: 0,
+            starved: 0,
+            since: Instant::now(),
+            unwritten: BTreeMap::new(),
+            next_piece: 0,
+            closing: false,
+        };
+        Self { state: Mutex::new(state), displaced: Notify::new(), asked: Notify::new(), handed_out: Notify::new() }
+    }
+
     /// A request has come.
     pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
         let mut state = self.lock();
@@ -150,6 +173,19 @@ impl Connection {
     /// Resolves when another connection takes its place.
     pub(crate) async fn displaced(&self) {
         self.displaced.notified().await;
+    }
+
+    /// Resolves once a piece of an answer was not written for `limit`. With HTTP/2 that can be while the connection itself
+    /// takes all: its peer grants this one stream no window (<https://www.rfc-editor.org/rfc/rfc9113#section-5.2>).
+    pub(crate) async fn unread(&self, limit: Duration) {
+        loop {
+            let oldest = self.lock().unwritten.first_key_value().map(|(_, since)| *since);
+            match oldest {
+                None => self.handed_out.notified().await,
+                Some(since) if since + limit <= Instant::now() => return,
+                Some(since) => sleep_until(since + limit).await,
+            }
+        }
     }
 
     pub(crate) fn waits_for_peer(&self) -> bool {
@@ -190,6 +226,18 @@ impl UnderWay {
         self.0.lock().starved += 1;
         Starved(Arc::clone(&self.0))
     }
+
+    /// A piece of its answer is handed out to be written.
+    pub(crate) fn hand_out(&self) -> Unwritten {
+        let mut state = self.0.lock();
+        let number = state.next_piece;
+        state.next_piece += 1;
+        if state.unwritten.is_empty() {
+            self.0.handed_out.notify_one();
+        }
+        state.unwritten.insert(number, Instant::now());
+        Unwritten { number, connection: Arc::clone(&self.0) }
+    }
 }
 
 impl Drop for UnderWay {
@@ -205,6 +253,14 @@ impl Drop for UnderWay {
 impl Drop for Starved {
     fn drop(&mut self) {
         self.0.lock().starved -= 1;
+    }
+}
+
+// === impl Unwritten ===
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        self.connection.lock().unwritten.remove(&self.number);
     }
 }
 

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 use tower::{Service as _, service_fn};
 
-use crate::connections::{Connections, Place, Starved, UnderWay};
+use crate::connections::{Connections, Place, Starved, UnderWay, Unwritten};
 use crate::hosts::{Hosts, refusal};
 use crate::outgoing::Outgoing;
 use crate::{Problem, claim_id};
@@ -40,6 +40,12 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 /// The largest request body, in bytes: far above any claim.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// An answer is written in pieces of so many bytes, each in its time: 13 KiB per second, since up to 16 wait at once.
+const PIECE_BYTES: usize = 16 << 10;
+/// The window of HTTP/2 unless a peer is told another (<https://www.rfc-editor.org/rfc/rfc9113#section-6.9.2>), in bytes.
+const WINDOW_BYTES: u32 = 65_535;
+/// What hyper takes of the headers of a request over HTTP/2 unless it is told less.
+const MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
 
 /// What all listeners of a process share. Clones share it too.
 #[derive(Clone, Debug)]
@@ -55,6 +61,11 @@ pub struct Limits {
     /// Connections at once. Beyond, the one that has waited longest for its peer is closed; while all are busy, the
     /// newest waits.
     pub connections: usize,
+    /// Requests at once on a connection of HTTP/2.
+    pub streams: u32,
+    /// Bytes that are read ahead of a connection, and so how long the head of a request may be; a reader that waits may hold
+    /// three times as many. At least 8 KiB. HTTP/2 has the protocol's own window of 64 KiB for bodies.
+    pub ahead: usize,
     /// How long the head of a connection's first request may take.
     pub first_head: Duration,
     /// How long the head of each later one may take, and so how long a connection may be idle. Longer than our clients
@@ -62,7 +73,7 @@ pub struct Limits {
     pub next_head: Duration,
     /// How long a request body may take as a whole.
     pub body: Duration,
-    /// How long a peer may take nothing of an answer that waits for it.
+    /// How long a peer may take nothing of what is written to it, and how long 16 KiB of an answer may wait for it.
     pub answer: Duration,
 }
 
@@ -84,9 +95,18 @@ struct Exchange {
     late: AtomicBool,
 }
 
-/// An answer's body; its request is open until all of it is written.
+/// An answer's body, in pieces; its request is open until all of them are written.
 struct Leaving {
     body: Body,
+    /// What is left of the last data that it gave.
+    rest: Bytes,
+    exchange: Arc<Exchange>,
+}
+
+/// Some bytes of an answer. Whoever writes them drops this.
+struct Piece {
+    bytes: Bytes,
+    _unwritten: Unwritten,
     _exchange: Arc<Exchange>,
 }
 
@@ -114,8 +134,8 @@ impl Serve {
     ///
     /// # Errors
     /// One of them is no host name.
-    pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
-        Ok(Self::new(Hosts::read(env)?, Limits::default()))
+    pub fn read(env: &dyn Environment, limits: Limits) -> Result<Self, ConfigError> {
+        Ok(Self::new(Hosts::read(env)?, limits))
     }
 
     #[must_use]
@@ -176,8 +196,12 @@ impl Serve {
             answer(self.clone(), app.clone(), peer, local, under_way, request)
         });
         let mut protocols = Builder::new(TokioExecutor::new());
-        protocols.http1().timer(TokioTimer::new()).header_read_timeout(limits.next_head);
-        protocols.http2().timer(TokioTimer::new()).keep_alive_interval(limits.next_head);
+        let mut http1 = protocols.http1();
+        http1.timer(TokioTimer::new()).header_read_timeout(limits.next_head).max_buf_size(limits.ahead);
+        let mut http2 = protocols.http2();
+        http2.timer(TokioTimer::new()).keep_alive_interval(limits.next_head).max_concurrent_streams(limits.streams);
+        http2.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
+        http2.max_header_list_size(u32::try_from(limits.ahead).unwrap_or(u32::MAX).min(MAX_HEADER_LIST_BYTES));
         let serving = protocols
             .serve_connection(TokioIo::new(Outgoing::new(io, limits.answer)), TowerToHyperService::new(answers));
         let mut serving = std::pin::pin!(serving);
@@ -215,6 +239,7 @@ async fn overdue(place: &Place, limits: Limits, mut ended: watch::Receiver<bool>
     };
     tokio::select! {
         () = silent => {}
+        () = connection.unread(limits.answer) => {}
         () = connection.displaced() => {}
         () = undrained => {}
     }
@@ -246,7 +271,7 @@ async fn answer(
             response
         }
     };
-    Ok(response.map(|body| Body::new(Leaving { body, _exchange: exchange })))
+    Ok(response.map(|body| Body::new(Leaving { body, rest: Bytes::new(), exchange })))
 }
 
 // === impl Limits ===
@@ -256,6 +281,9 @@ impl Default for Limits {
         Self {
             // With as many calls to other services, below the usual 1,024 descriptors of a process.
             connections: 384,
+            streams: 32,
+            // A lesson sends headers beyond the 8 KiB that others take.
+            ahead: 128 << 10,
             first_head: Duration::from_secs(10),
             next_head: Duration::from_secs(120),
             body: Duration::from_secs(20),
@@ -298,19 +326,48 @@ impl hyper::body::Body for Arriving {
 
 // === impl Leaving ===
 
+impl Leaving {
+    fn next_piece(&mut self) -> Bytes {
+        let bytes = self.rest.split_to(PIECE_BYTES.min(self.rest.len()));
+        let exchange = Arc::clone(&self.exchange);
+        Bytes::from_owner(Piece { bytes, _unwritten: exchange.under_way.hand_out(), _exchange: exchange })
+    }
+}
+
 impl hyper::body::Body for Leaving {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.next_piece()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
+    }
+}
+
+// === impl Piece ===
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }

@@ -24,8 +24,15 @@ const LARGE: &str = "GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n";
 const WORK: &str = "GET /work HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 /// No limit is reached but those that a test sets.
-const PATIENT: Limits =
-    Limits { connections: 100, first_head: DEADLINE, next_head: DEADLINE, body: DEADLINE, answer: DEADLINE };
+const PATIENT: Limits = Limits {
+    connections: 100,
+    streams: 32,
+    ahead: 64 << 10,
+    first_head: DEADLINE,
+    next_head: DEADLINE,
+    body: DEADLINE,
+    answer: DEADLINE,
+};
 /// More than the buffers of both ends take.
 const LARGE_BYTES: usize = 64 << 20;
 
@@ -200,6 +207,57 @@ async fn who_does_not_read_an_answer_does_not_keep_it() {
     let mut rest = Vec::new();
     let end = timeout(DEADLINE, deaf.0.read_to_end(&mut rest)).await.expect("the connection is closed");
     assert!(end.is_err() || rest.len() < LARGE_BYTES, "what is missing is not sent later");
+}
+
+/// A peer of HTTP/2 that grants a window of so many bytes and no more, and asks for `/large` at once.
+fn stingy(window: u32) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        [&[0, 0, u8::try_from(payload.len()).unwrap(), kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    let (settings, headers) = (4, 1);
+    let initial_window = [&[0, 4], &window.to_be_bytes()[..]].concat();
+    // GET, http, and two literals: https://www.rfc-editor.org/rfc/rfc7541#appendix-A
+    let head = [&[0x82, 0x86, 0x04, 6], &b"/large"[..], &[0x01, 9], b"localhost"].concat();
+    let end_of_headers_and_stream = 0x5;
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(settings, 0, 0, &initial_window),
+        frame(headers, end_of_headers_and_stream, 1, &head),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn who_grants_no_window_does_not_keep_an_answer() {
+    for window in [0, 1, 1000, 1 << 20] {
+        let stand = stand(Limits { answer: SHORT, ..PATIENT }).await;
+        let mut peer = stand.connect().await;
+        peer.0.write_all(&stingy(window)).await.unwrap();
+        timeout(DEADLINE, stand.begun.acquire()).await.expect("the answer begins").unwrap().forget();
+        // It reads what comes, so that nothing waits for the connection itself.
+        let mut seen = Vec::new();
+        let end = timeout(DEADLINE, peer.0.read_to_end(&mut seen)).await;
+        drop(end.unwrap_or_else(|_| panic!("the connection is closed with a window of {window} bytes")));
+        assert!(seen.len() >= usize::try_from(window).unwrap().min(65_535), "what fits is sent: {} bytes", seen.len());
+        let room = timeout(DEADLINE, stand.room.acquire()).await;
+        drop(room.unwrap_or_else(|_| panic!("its memory is given back with a window of {window} bytes")));
+    }
+}
+
+#[tokio::test]
+async fn who_reads_slowly_gets_the_whole_answer() {
+    let stand = stand(Limits { answer: SHORT * 2, ..PATIENT }).await;
+    let mut slow = stand.connect().await;
+    slow.send(LARGE).await;
+    let (mut seen, mut part) = (0, vec![0; LARGE_BYTES / 16]);
+    // Each part comes in time, and all of them take longer than one may.
+    while seen < LARGE_BYTES {
+        tokio::time::sleep(SHORT / 4).await;
+        match timeout(DEADLINE, slow.0.read(&mut part)).await.expect("the next part comes").unwrap() {
+            0 => panic!("the connection was closed after {seen} bytes"),
+            read => seen += read,
+        }
+    }
 }
 
 #[tokio::test]

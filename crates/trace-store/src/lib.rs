@@ -7,6 +7,7 @@
 //! Who runs it brings the listeners. It writes nothing to disk, knows one tenant, takes no metrics and no logs, and of TraceQL it understands one spanset
 //! of equalities. One client reads from it and from a real Tempo.
 
+mod budget;
 mod index;
 mod json;
 mod otlp;
@@ -18,7 +19,8 @@ mod store;
 pub mod tempopb;
 mod traceql;
 
-pub use crate::otlp::{MAX_REQUEST_BYTES, grpc_router, otlp_http_app};
+pub use crate::budget::{CONNECTIONS, MAX_REQUEST_BYTES, READ_AHEAD_BYTES, STREAMS};
+pub use crate::otlp::{grpc_router, otlp_http_app};
 pub use crate::query::query_app;
 pub use crate::size::{ATTRIBUTE_OVERHEAD_BYTES, BATCH_OVERHEAD_BYTES, SPAN_OVERHEAD_BYTES};
 pub use crate::store::{Counters, Limits, Rejected, Store};

@@ -27,9 +27,9 @@ use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EnabledCompre
 use tonic::codegen::BoxFuture;
 use tonic::server::{Grpc, UnaryService};
 
+use crate::budget::MAX_REQUEST_BYTES;
 use crate::receive::{ReceiveError, Refuse, receive};
 use crate::size;
-pub use crate::size::MAX_REQUEST_BYTES;
 use crate::store::{Rejected, Store};
 
 const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -37,7 +37,7 @@ const ONLY_TRACES: &str = "this receiver takes traces only, neither metrics nor 
 
 /// OTLP over gRPC: the trace service, gzip and deflate accepted, everything else `UNIMPLEMENTED`.
 ///
-/// A request beyond [`MAX_REQUEST_BYTES`], or of more than 40 MiB decoded, is answered `RESOURCE_EXHAUSTED`; one that does
+/// A request beyond [`MAX_REQUEST_BYTES`], or of more than 32 MiB decoded, is answered `RESOURCE_EXHAUSTED`; one that does
 /// not arrive within 10 s `UNAVAILABLE`.
 pub fn grpc_router(store: Store) -> Router {
     Router::new()
@@ -52,7 +52,7 @@ pub fn grpc_router(store: Store) -> Router {
 ///
 /// Answers in the format of the request; rejected spans are told as `partial_success`, errors as `google.rpc.Status`.
 /// `/v1/metrics` and `/v1/logs` are 404 on purpose. A request beyond [`MAX_REQUEST_BYTES`], or of more
-/// than 40 MiB decoded, is answered 413; one that does not arrive within 10 s 503.
+/// than 32 MiB decoded, is answered 413; one that does not arrive within 10 s 503.
 pub fn otlp_http_app(store: Store) -> Router {
     Router::new()
         .route("/v1/traces", post(export_traces))

@@ -17,10 +17,11 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message as _;
 use serde::Deserialize;
 
+use crate::budget::MAX_SEARCH_ANSWER_BYTES;
 use crate::index::{Scalar, Term};
 use crate::json::{self, Json};
 use crate::read::{Answer, Deadline, ReadError, Readers};
-use crate::store::{Batch, Counters, ParseTraceIdError, Store, StoredTrace, begin_field};
+use crate::store::{Batch, Counters, ParseTraceIdError, Store, StoredTrace, TraceId, begin_field};
 use crate::tempopb::{PartialStatus, TraceByIdMetrics, TraceByIdResponse};
 use crate::traceql::{self, MAX_CONDITIONS, Query, QueryError};
 
@@ -32,10 +33,8 @@ const MAX_LIMIT: u32 = 10_000;
 const DEFAULT_SPANS_PER_SPAN_SET: u32 = 3;
 /// Tempo's default.
 const MAX_SPANS_PER_SPAN_SET: u32 = 100;
-/// The longest answer of a search, in bytes.
-const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// The answer of a lookup may be as long without having room before it is made.
-const SMALL_ANSWER_BYTES: usize = 1 << 20;
+const MEDIUM_ANSWER_BYTES: usize = 1 << 20;
 /// Tags that do not stand for an attribute that equals their value.
 const FIELD_TAGS: [&str; 5] = ["root.service.name", "root.name", "service.name", "name", "status.code"];
 const JSON: &str = "application/json";
@@ -51,10 +50,10 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 ///   overlap), `limit` (at most 10,000), `spss` (at most 100). Newest trace first, always JSON. As in Tempo, trace ids are without leading zeros, and a
 ///   tag compares with text only: `name`, `service.name`, `root.name` and `root.service.name` contain it, `status.code`
 ///   and attributes of spans and resources equal it. Each tag may match another span of the trace.
-///   At most 32 conditions or tags, and 8 MiB of answer.
+///   At most 32 conditions or tags, and 4 MiB of answer.
 /// - `GET /api/echo` and `GET /ready`: for probes. `GET /status`: the [`Counters`] as JSON, which Tempo does not have.
 ///
-/// Lookups and searches run on threads that may block, four at a time, and for three seconds at most: beyond that the
+/// Lookups and searches run on threads that may block, two at a time, and for three seconds at most: beyond that the
 /// answer is 503.
 pub fn query_app(store: Store) -> Router {
     Router::new()
@@ -105,7 +104,7 @@ enum SearchError {
     LimitTooLarge(u32),
     #[error("spans per span set exceeds {MAX_SPANS_PER_SPAN_SET}. received {0}")]
     TooManySpans(u32),
-    #[error("the answer is longer than {MAX_ANSWER_BYTES} bytes: ask for less by limit or spss")]
+    #[error("the answer is longer than {MAX_SEARCH_ANSWER_BYTES} bytes: ask for less by limit or spss")]
     TooLong,
     #[error("http parameter start must be before end. received start={start} end={end}")]
     Window { start: u32, end: u32 },
@@ -151,11 +150,11 @@ enum Filter {
     Tags(BTreeMap<String, String>),
 }
 
-/// A trace that a search found.
+/// A trace that a search found: not what it holds, which may be evicted meanwhile.
 #[derive(Debug)]
 struct Found {
     start_unix_nanos: u64,
-    trace: StoredTrace,
+    id: TraceId,
 }
 
 /// What a search says of a trace, whatever was asked.
@@ -177,9 +176,10 @@ async fn trace_v1(
     headers: HeaderMap,
 ) -> Result<Response, LookupError> {
     parameters.check()?;
-    let Some(trace) = readers.store.trace(id.parse()?) else { return Ok(StatusCode::NOT_FOUND.into_response()) };
-    let max_bytes = longest(Some(&trace));
-    let lookup = move |_: &Store, _| {
+    let id = id.parse()?;
+    let max_bytes = longest(&readers.store, id);
+    let lookup = move |store: &Store, _| {
+        let Some(trace) = still(store, id, max_bytes)? else { return Ok(Answer::default()) };
         if wants_protobuf(&headers) {
             let mut body = Vec::with_capacity(trace.encoded_len());
             trace.encode(&mut body);
@@ -199,9 +199,10 @@ async fn trace_v2(
     headers: HeaderMap,
 ) -> Result<Response, LookupError> {
     parameters.check()?;
-    let trace = readers.store.trace(id.parse()?);
-    let max_bytes = longest(trace.as_ref());
+    let id = id.parse()?;
+    let max_bytes = longest(&readers.store, id);
     let lookup = move |store: &Store, _| {
+        let trace = still(store, id, max_bytes)?;
         let mut response = TraceByIdResponse {
             metrics: Some(TraceByIdMetrics { inspected_bytes: trace.as_ref().map_or(0, |trace| trace.bytes as u64) }),
             ..TraceByIdResponse::default()
@@ -232,12 +233,18 @@ fn wants_protobuf(headers: &HeaderMap) -> bool {
 }
 
 /// How long the JSON of a trace may be: what a trace is charged is more than its usual JSON takes.
-fn longest(trace: Option<&StoredTrace>) -> usize {
-    trace.map_or(0, |trace| trace.bytes).max(SMALL_ANSWER_BYTES)
+fn longest(store: &Store, id: TraceId) -> usize {
+    store.trace_bytes(id).unwrap_or_default().max(MEDIUM_ANSWER_BYTES)
+}
+
+/// The trace, once there is room for its answer: nothing that waits holds what may be evicted meanwhile.
+fn still(store: &Store, id: TraceId, max_bytes: usize) -> Result<Option<StoredTrace>, ReadError> {
+    let trace = store.trace(id);
+    if trace.as_ref().is_some_and(|trace| trace.bytes > max_bytes) { Err(ReadError::Grew) } else { Ok(trace) }
 }
 
 const fn reserved(max_bytes: usize) -> usize {
-    if max_bytes > SMALL_ANSWER_BYTES { max_bytes } else { 0 }
+    if max_bytes > MEDIUM_ANSWER_BYTES { max_bytes } else { 0 }
 }
 
 fn in_json<E>(json: Json, too_long: E) -> Result<Answer, E> {
@@ -344,18 +351,22 @@ impl Search {
         for id in store.candidates(self.filter.terms()) {
             deadline.check()?;
             found.extend(store.trace(id).and_then(|trace| self.find(trace)));
-            // So that what was found holds no more traces than will be shown, or twice as many.
+            // So that this is no longer than what will be shown, or twice as long.
             if found.len() >= 2 * self.limit {
                 self.keep_newest(&mut found);
             }
         }
         self.keep_newest(&mut found);
-        let mut json = Json::new(MAX_ANSWER_BYTES);
-        let mut answer = json.object().list("traces", &found, |json, found| {
-            if deadline.check().is_ok() {
-                self.trace(json, &found.trace);
-            }
-        });
+        let mut json = Json::new(MAX_SEARCH_ANSWER_BYTES);
+        let mut answer = json.object();
+        let mut traces = found.iter().filter_map(|found| store.trace(found.id)).peekable();
+        if traces.peek().is_some() {
+            answer.field("traces").list(traces, |json, trace| {
+                if deadline.check().is_ok() {
+                    self.trace(json, &trace);
+                }
+            });
+        }
         let metrics = answer.field("metrics").object();
         let metrics = metrics.u32("inspectedTraces", held.traces_held.try_into().unwrap_or(u32::MAX));
         drop(metrics.u64("inspectedBytes", held.bytes_held).u32("completedJobs", 1).u32("totalJobs", 1));
@@ -373,11 +384,11 @@ impl Search {
         let is_found =
             self.window.is_none_or(|window| summary.overlaps(window)) && self.filter.allows(&trace, &summary);
         let start_unix_nanos = summary.start_unix_nanos;
-        is_found.then_some(Found { start_unix_nanos, trace })
+        is_found.then_some(Found { start_unix_nanos, id: trace.id })
     }
 
     fn keep_newest(&self, found: &mut Vec<Found>) {
-        found.sort_unstable_by_key(|found| (Reverse(found.start_unix_nanos), found.trace.id));
+        found.sort_unstable_by_key(|found| (Reverse(found.start_unix_nanos), found.id));
         found.truncate(self.limit);
     }
 

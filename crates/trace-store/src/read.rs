@@ -6,17 +6,13 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
-use crate::receive::FREE_BYTES;
+use crate::budget::{MAX_READS, Room, SENDING, Taken};
 use crate::store::Store;
 
-/// All answers together that are being made or that clients have not taken yet; small ones are free.
-const MAX_SENDING_BYTES: usize = 32 << 20;
-/// How many reads run at once; the others wait.
-const MAX_READS: usize = 4;
 /// How long a read may take, the wait for its turn included: less than the five seconds after which the desk gives up.
 const MAX_READ_TIME: Duration = Duration::from_secs(3);
 
@@ -25,7 +21,7 @@ const MAX_READ_TIME: Duration = Duration::from_secs(3);
 pub(crate) struct Readers {
     pub(crate) store: Store,
     turns: Arc<Semaphore>,
-    sending: Arc<Semaphore>,
+    sending: Room,
     max_time: Duration,
 }
 
@@ -39,7 +35,7 @@ pub(crate) struct Answer {
 /// The body of an answer, and the room that it takes until it is sent.
 struct Sending {
     body: Vec<u8>,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Taken,
 }
 
 /// When a read must have ended; whatever loops asks it.
@@ -56,8 +52,10 @@ pub(crate) enum ReadError {
         MAX_READ_TIME.as_secs()
     )]
     Overdue,
-    #[error("the store is busy: clients have not taken {MAX_SENDING_BYTES} bytes of earlier answers")]
+    #[error("the store is busy: clients have not taken {} bytes of earlier answers", SENDING.small + SENDING.large)]
     Unsent,
+    #[error("the trace grew while it was read: try again")]
+    Grew,
     #[error("the read failed")]
     Failed,
 }
@@ -66,12 +64,7 @@ pub(crate) enum ReadError {
 
 impl Readers {
     pub(crate) fn new(store: Store) -> Self {
-        Self {
-            store,
-            turns: Arc::new(Semaphore::new(MAX_READS)),
-            sending: Arc::new(Semaphore::new(MAX_SENDING_BYTES)),
-            max_time: MAX_READ_TIME,
-        }
+        Self { store, turns: Arc::new(Semaphore::new(MAX_READS)), sending: Room::new(SENDING), max_time: MAX_READ_TIME }
     }
 
     /// Runs `read` on a thread that may block, as soon as it is its turn, which ends when there is room for the answer. An
@@ -84,30 +77,25 @@ impl Readers {
         let deadline = Instant::now() + self.max_time;
         let turn = timeout_at(deadline.into(), Arc::clone(&self.turns).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(ReadError::Busy.into()) };
-        let mut room = self.room(reserved_bytes, deadline).await?;
+        let mut room = Taken::default();
+        self.take(&mut room, reserved_bytes, deadline).await?;
         let store = self.store.clone();
         // The thread keeps the turn even if the client has gone.
         let reading = spawn_blocking(move || (read(&store, Deadline(deadline)), turn));
         let Ok((answer, _turn)) = reading.await else { return Err(ReadError::Failed.into()) };
         let Answer { content_type, body } = answer?;
         let Some(body) = body else { return Ok(StatusCode::NOT_FOUND.into_response()) };
-        let length = if body.len() > FREE_BYTES { body.len() } else { 0 };
-        match &mut room {
+        match reserved_bytes {
+            0 => self.take(&mut room, body.len(), deadline).await?,
             // What was reserved and not used is given back.
-            Some(room) => drop(room.num_permits().checked_sub(length).and_then(|unused| room.split(unused))),
-            None => room = self.room(length, deadline).await?,
+            _ => room.shrink_to(body.len()),
         }
         let body = Bytes::from_owner(Sending { body, _room: room });
         Ok(([(header::CONTENT_TYPE, content_type)], Body::from(body)).into_response())
     }
 
-    async fn room(&self, bytes: usize, deadline: Instant) -> Result<Option<OwnedSemaphorePermit>, ReadError> {
-        if bytes == 0 {
-            return Ok(None);
-        }
-        let bytes = u32::try_from(bytes.min(MAX_SENDING_BYTES)).unwrap_or(u32::MAX);
-        let room = timeout_at(deadline.into(), Arc::clone(&self.sending).acquire_many_owned(bytes)).await;
-        room.ok().and_then(Result::ok).map(Some).ok_or(ReadError::Unsent)
+    async fn take(&self, room: &mut Taken, bytes: usize, deadline: Instant) -> Result<(), ReadError> {
+        timeout_at(deadline.into(), self.sending.take(room, bytes, bytes)).await.map_err(|_| ReadError::Unsent)
     }
 }
 
@@ -140,6 +128,7 @@ impl IntoResponse for ReadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::SMALL_BYTES;
 
     #[tokio::test]
     async fn a_read_ends_at_its_deadline() {
@@ -175,19 +164,17 @@ mod tests {
         let read = |bytes: usize| {
             readers.read(0, move |_, _| Ok::<_, ReadError>(Answer { content_type: "", body: Some(vec![0; bytes]) }))
         };
-        let unsent = read(MAX_SENDING_BYTES).await.unwrap();
-        assert_eq!(read(FREE_BYTES + 1).await.unwrap_err(), ReadError::Unsent, "no room is left");
-        assert!(read(FREE_BYTES).await.is_ok(), "small answers need none");
-        drop(unsent);
-        let reserved = readers.read(MAX_SENDING_BYTES, |_, _| {
-            Ok::<_, ReadError>(Answer { content_type: "", body: Some(vec![0; FREE_BYTES + 1]) })
+        let unsent = read(SENDING.large).await.unwrap();
+        assert_eq!(read(SMALL_BYTES + 1).await.unwrap_err(), ReadError::Unsent, "no room is left");
+        let small = read(SMALL_BYTES).await.expect("small answers have room of their own");
+        assert_eq!(readers.sending.left(), (SENDING.small - SMALL_BYTES, 0), "which has an end");
+        drop((unsent, small));
+        let reserved = readers.read(SENDING.large, |_, _| {
+            Ok::<_, ReadError>(Answer { content_type: "", body: Some(vec![0; SMALL_BYTES + 1]) })
         });
         let _reserved = reserved.await.unwrap();
-        assert_eq!(
-            readers.sending.available_permits(),
-            MAX_SENDING_BYTES - FREE_BYTES - 1,
-            "an answer keeps its length"
-        );
-        assert!(read(FREE_BYTES + 1).await.is_ok(), "the room is given back");
+        let left = SENDING.large - SMALL_BYTES - 1;
+        assert_eq!(readers.sending.left(), (SENDING.small, left), "an answer keeps its length");
+        assert!(read(SMALL_BYTES + 1).await.is_ok(), "the room is given back");
     }
 }

@@ -1,6 +1,5 @@
 //! Request bodies on their way in: what they may take together, and for how long.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,14 +8,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::size::{MAX_RECEIVING_BYTES, MAX_REQUEST_BYTES};
+use crate::budget::{MAX_REQUEST_BYTES, RECEIVING, Room, Taken};
 use crate::store::Store;
 
-/// As much of each body takes no part in that, so that small requests pass while large ones wait.
-pub(crate) const FREE_BYTES: usize = 32 << 10;
 const MAX_RECEIVING_TIME: Duration = Duration::from_secs(10);
 /// Compression flag and length before a gRPC message.
 const GRPC_HEADER_BYTES: usize = 5;
@@ -25,8 +21,8 @@ const GRPC_HEADER_BYTES: usize = 5;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReceiveError {
     #[error(
-        "the body did not arrive within {} s; the bodies of all requests together may take {MAX_RECEIVING_BYTES} bytes",
-        MAX_RECEIVING_TIME.as_secs()
+        "the body did not arrive within {} s; the bodies of all requests together may take {} bytes",
+        MAX_RECEIVING_TIME.as_secs(), RECEIVING.small + RECEIVING.large
     )]
     Slow,
     #[error("the body cannot be read: {0}")]
@@ -40,7 +36,7 @@ pub(crate) type Refuse = fn(&HeaderMap, ReceiveError) -> Response;
 #[derive(Debug)]
 struct Received {
     content: Vec<u8>,
-    room: Option<OwnedSemaphorePermit>,
+    room: Taken,
 }
 
 /// Receives the whole body, then has it decoded in its turn: what is decoded never waits for a client.
@@ -66,21 +62,14 @@ pub(crate) async fn receive(State((store, refuse)): State<(Store, Refuse)>, requ
 }
 
 /// What is longer than a request may be is cut a little above that, and rejected by its reader.
-async fn collect(body: Body, receiving: &Arc<Semaphore>) -> Result<Received, ReceiveError> {
-    let mut received = Received { content: Vec::new(), room: None };
+async fn collect(body: Body, receiving: &Room) -> Result<Received, ReceiveError> {
+    let mut received = Received { content: Vec::new(), room: Taken::default() };
     let mut chunks = body.into_data_stream();
     while received.content.len() <= MAX_REQUEST_BYTES + GRPC_HEADER_BYTES
         && let Some(chunk) = chunks.next().await
     {
         let chunk = chunk?;
-        if received.content.len() + chunk.len() > FREE_BYTES {
-            let bytes = u32::try_from(chunk.len().min(MAX_RECEIVING_BYTES)).unwrap_or(u32::MAX);
-            let room = Arc::clone(receiving).acquire_many_owned(bytes).await.map_err(|_| ReceiveError::Slow)?;
-            match &mut received.room {
-                Some(all) => all.merge(room),
-                none => *none = Some(room),
-            }
-        }
+        receiving.take(&mut received.room, received.content.len() + chunk.len(), chunk.len()).await;
         received.content.extend_from_slice(&chunk);
     }
     Ok(received)
@@ -104,6 +93,7 @@ mod tests {
     use futures_util::stream::{iter, pending};
 
     use super::*;
+    use crate::budget::{SMALL_BYTES, Shares};
 
     fn body(chunks: Vec<usize>) -> Body {
         Body::from_stream(iter(chunks.into_iter().map(|bytes| Ok::<_, axum::Error>(vec![0; bytes]))))
@@ -111,32 +101,34 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_take_room_until_they_are_dropped() {
-        let receiving = Arc::new(Semaphore::new(100_000));
-        let large = collect(body(vec![50_000, 50_000]), &receiving).await.unwrap();
-        assert_eq!((large.content.len(), receiving.available_permits()), (100_000, 0), "all of the room");
+        let receiving = Room::new(Shares { small: 2 * SMALL_BYTES, large: 100_000 });
+        let large = collect(body(vec![SMALL_BYTES, 50_000, 50_000]), &receiving).await.unwrap();
+        assert_eq!(large.content.len(), SMALL_BYTES + 100_000);
+        assert_eq!(receiving.left(), (SMALL_BYTES, 0), "all of the room for what is large");
         assert!(collect(body(vec![50_000]), &receiving).now_or_never().is_none(), "another large one waits");
-        let small = collect(body(vec![FREE_BYTES]), &receiving).await.unwrap();
-        assert_eq!(small.content.len(), FREE_BYTES, "a small one does not");
-        drop(large);
-        assert_eq!(receiving.available_permits(), 100_000, "the room is given back");
+        let small = collect(body(vec![SMALL_BYTES]), &receiving).await.unwrap();
+        assert_eq!(small.content.len(), SMALL_BYTES, "a small one does not");
+        assert!(collect(body(vec![1]), &receiving).now_or_never().is_none(), "but they too have an end");
+        drop((large, small));
+        assert_eq!(receiving.left(), (2 * SMALL_BYTES, 100_000), "the room is given back");
     }
 
     #[tokio::test]
     async fn a_body_is_read_no_further_than_it_may_be_long() {
-        let receiving = Arc::new(Semaphore::new(MAX_RECEIVING_BYTES));
+        let receiving = Room::new(RECEIVING);
         let endless = Body::from_stream(iter(std::iter::repeat_with(|| Ok::<_, axum::Error>(vec![0; 1 << 20]))));
         let received = collect(endless, &receiving).await.unwrap();
         assert!(
-            (MAX_REQUEST_BYTES + 1..MAX_RECEIVING_BYTES).contains(&received.content.len()),
+            (MAX_REQUEST_BYTES + 1..RECEIVING.large).contains(&received.content.len()),
             "cut, and seen as too long"
         );
     }
 
     #[tokio::test]
     async fn a_body_that_does_not_come_is_waited_for_without_room() {
-        let receiving = Arc::new(Semaphore::new(1));
+        let receiving = Room::new(RECEIVING);
         let silent = Body::from_stream(pending::<Result<Vec<u8>, axum::Error>>());
         assert!(collect(silent, &receiving).now_or_never().is_none(), "it waits");
-        assert_eq!(receiving.available_permits(), 1, "and holds nothing");
+        assert_eq!(receiving.left(), (RECEIVING.small, RECEIVING.large), "and holds nothing");
     }
 }

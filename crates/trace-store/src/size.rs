@@ -10,10 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// The largest request taken, in bytes after decompression.
-pub const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
-/// The bodies of all requests together, beyond what is free.
-pub(crate) const MAX_RECEIVING_BYTES: usize = 24 << 20;
+use crate::budget::MAX_DECODED_BYTES;
 
 /// Bytes charged for each span on top of its encoded length, and for those of the messages below that it holds.
 pub const SPAN_OVERHEAD_BYTES: usize = 512;
@@ -24,8 +21,6 @@ pub const BATCH_OVERHEAD_BYTES: usize = 512;
 const ELEMENT_OVERHEAD_BYTES: usize = 128;
 const EVENT_OVERHEAD_BYTES: usize = 192;
 const LINK_OVERHEAD_BYTES: usize = 256;
-/// The most that a request may take decoded, without its texts: 8,192 spans (a batch of the Collector) of 20 attributes.
-pub(crate) const MAX_DECODED_BYTES: usize = 40 << 20;
 /// As deep as prost goes; it fails where this stops.
 const MAX_DEPTH: usize = 100;
 

@@ -14,8 +14,8 @@ use prost::encoding::{self, WireType};
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::budget::{self, RECEIVING, Room};
 use crate::index::{Fingerprint, Fingerprints, Index, Scalar, Term};
-use crate::size::MAX_RECEIVING_BYTES;
 use crate::size::{self, BATCH_OVERHEAD_BYTES};
 use crate::traceql::for_each_term;
 
@@ -48,7 +48,7 @@ pub struct Store {
     fingerprints: Fingerprints,
     /// A request is many times larger decoded, so there is one at a time.
     decoding: Arc<Semaphore>,
-    receiving: Arc<Semaphore>,
+    receiving: Room,
     held: Arc<Mutex<Held>>,
 }
 
@@ -154,11 +154,11 @@ struct Trace {
 // === impl Limits ===
 
 impl Limits {
-    /// The bound of one trace unless told otherwise, in bytes: room for 10,000 spans of a kilobyte each.
+    /// The bound of one trace unless told otherwise, in bytes: room for 5,000 spans of a kilobyte each.
     ///
     /// A Tempo of default configuration takes 5 MB, without any charge for overhead
     /// (<https://grafana.com/docs/tempo/latest/configuration/#overrides>, `max_bytes_per_trace`).
-    pub const MAX_TRACE_BYTES: usize = 16 << 20;
+    pub const MAX_TRACE_BYTES: usize = budget::MAX_TRACE_BYTES;
 }
 
 // === impl Store ===
@@ -179,13 +179,13 @@ impl Store {
             limits,
             fingerprints: Fingerprints::default(),
             decoding: Arc::new(Semaphore::new(1)),
-            receiving: Arc::new(Semaphore::new(MAX_RECEIVING_BYTES)),
+            receiving: Room::new(RECEIVING),
             held: Arc::default(),
         }
     }
 
-    /// The room for request bodies, in bytes.
-    pub(crate) const fn receiving(&self) -> &Arc<Semaphore> {
+    /// The room for request bodies.
+    pub(crate) const fn receiving(&self) -> &Room {
         &self.receiving
     }
 
@@ -222,6 +222,11 @@ impl Store {
         self.lock().traces.get(&id).map(|trace| trace.share(id))
     }
 
+    /// What a trace takes, if it is there.
+    pub(crate) fn trace_bytes(&self, id: TraceId) -> Option<usize> {
+        self.lock().traces.get(&id).map(|trace| trace.bytes)
+    }
+
     /// By first arrival: every trace that holds all of these terms, whichever span has them, among some that do not.
     pub(crate) fn candidates<'t>(&self, terms: impl Iterator<Item = Term<'t>>) -> Vec<TraceId> {
         let wanted = terms.map(|term| self.fingerprints.of(term)).collect::<Vec<_>>();
@@ -256,7 +261,10 @@ fn split_by_trace(request: ExportTraceServiceRequest, fingerprints: &Fingerprint
                 match (TraceId::from_bytes(&span.trace_id), span_id(&span)) {
                     (None, _) => rejected.invalid_trace_id += 1,
                     (_, None) => rejected.invalid_span_id += 1,
-                    (Some(id), Some(_)) => by_trace.entry(id).or_default().push(span),
+                    (Some(id), Some(_)) => {
+                        // A growing list begins with room for four, and each span may be of another trace.
+                        by_trace.entry(id).or_insert_with(|| Vec::with_capacity(1)).push(span);
+                    }
                 }
             }
             batches.extend(by_trace.into_iter().map(|(id, spans)| Incoming {

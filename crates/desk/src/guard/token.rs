@@ -14,8 +14,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use service::Problem;
+use tokio::time::Instant;
+
+use crate::guard::limits::{Guesses, sender, too_many};
 
 const COOKIE: &str = "insurewatch_desk";
+/// So many tokens of a request are compared: a program shows one, and a browser may have one of another desk besides.
+const MOST_SHOWN: usize = 4;
 pub(super) const LOGIN: &str = "/login";
 /// What is told without a token: that the process lives, and how to log in.
 pub(super) const OPEN: [&str; 3] = ["/healthz", LOGIN, "/assets/desk.css"];
@@ -63,12 +68,28 @@ pub fn check_exposure(listen: SocketAddr, token: Option<&Token>, published_on_lo
     if safe { Ok(()) } else { Err(Exposed(listen)) }
 }
 
-/// The layer: refuses with 401 who does not show the token; pages lead to the login instead.
-pub(crate) async fn demand(State(token): State<Option<Arc<Token>>>, request: Request, next: Next) -> Response {
+/// The layer: refuses with 401 who does not show the token, and with 429, whatever it shows, who has guessed too often;
+/// pages lead to the login instead.
+pub(crate) async fn demand(
+    State((token, guesses)): State<(Option<Arc<Token>>, Arc<Guesses>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(token) = token else { return next.run(request).await };
     let path = request.uri().path();
-    if OPEN.contains(&path) || shown(request.headers()).any(|shown| token.is(&shown)) {
+    if OPEN.contains(&path) {
         return next.run(request).await;
+    }
+    if shown(request.headers()).next().is_some() {
+        let (from, now) = (sender(&request), Instant::now());
+        if !guesses.may(from, now) {
+            return too_many("too many wrong tokens from this address, try again");
+        }
+        let right = shown(request.headers()).take(MOST_SHOWN).any(|shown| token.is(&shown));
+        guesses.note(from, right, now);
+        if right {
+            return next.run(request).await;
+        }
     }
     if request.method().is_safe() && (path == "/" || path.starts_with("/claims/")) {
         return Redirect::to(LOGIN).into_response();

@@ -146,9 +146,9 @@ async fn what_cannot_be_read_is_refused_with_a_reason() {
         (PROTOBUF, "br", valid.clone(), 415, "Content-Encoding"),
         ("text/plain", "identity", valid.clone(), 415, "Content-Type"),
         ("", "identity", valid.clone(), 415, "Content-Type"),
-        (PROTOBUF, "identity", vec![0; MAX_REQUEST_BYTES + 1], 413, "larger than 16777216 bytes"),
-        (PROTOBUF, "gzip", gzip(&vec![0; MAX_REQUEST_BYTES + 1]), 413, "larger than 16777216 bytes"),
-        (JSON, "deflate", zlib(&vec![b' '; MAX_REQUEST_BYTES + 1]), 413, "larger than 16777216 bytes"),
+        (PROTOBUF, "identity", vec![0; MAX_REQUEST_BYTES + 1], 413, "larger than 8388608 bytes"),
+        (PROTOBUF, "gzip", gzip(&vec![0; MAX_REQUEST_BYTES + 1]), 413, "larger than 8388608 bytes"),
+        (JSON, "deflate", zlib(&vec![b' '; MAX_REQUEST_BYTES + 1]), 413, "larger than 8388608 bytes"),
         // Eight of each once took the store to gigabytes.
         (PROTOBUF, "gzip", gzip(&small_messages(Small::Links)), 413, "more than 41943040: send fewer spans"),
         (PROTOBUF, "gzip", gzip(&small_messages(Small::Spans)), 413, "more than 41943040: send fewer spans"),
