@@ -137,8 +137,8 @@ test("one claim: both sides show a trace as a picture and as spans", () => {
 test("one claim: the headers at each hop, in the order of the hops", () => {
   const hops = [
     ["python-api", "POST /claims", "server"], ["python-api", "POST", "client"], ["java-claims", "POST /api/claims", "server"],
-    ["java-claims", "GET", "client"], ["node-policy-store", "GET /policies/:id", "server"], ["java-claims", "send claims", "producer"],
-    ["claims-worker", "process claim", "consumer"], ["claims-worker", "POST", "client"], ["claims-worker", "PUT", "client"],
+    ["java-claims", "GET", "client"], ["node-policy-store", "GET /policies/:id", "server"], ["java-claims", "create claims", "producer"],
+    ["claims-worker", "process claims", "consumer"], ["claims-worker", "POST", "client"], ["claims-worker", "PUT", "client"],
     ["java-claims", "PUT /api/claims/{id}/fraud-check", "server"],
   ];
   for (const state of STATES) {

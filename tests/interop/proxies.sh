@@ -52,13 +52,14 @@ await_listener() {
     done
 }
 
-# A backend that answers with the request headers as they came, a line each.
+# A backend that answers with the request headers as they came, a line each, and the body.
 "$python" - "$backend_port" >"$scratch/backend.log" 2>&1 <<'PYTHON' &
 import http.server, sys
 
 class Echo(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = "".join(f"{name}: {value}\n" for name, value in self.headers.items()).encode()
+    def do_POST(self):
+        sent = self.rfile.read(int(self.headers["content-length"]))
+        body = "".join(f"{name}: {value}\n" for name, value in self.headers.items()).encode() + b"body: " + sent + b"\n"
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -75,7 +76,8 @@ ask() {
 import http.client, sys
 
 connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
-connection.request("GET", "/", headers={
+connection.request("POST", "/", body='{"amount_cents": 1}', headers={
+    "Content-Type": "application/json",
     "Traceparent": sys.argv[2],
     "tracestate": "acme=1",
     "baggage": "tenant.id=acme-corp",
@@ -145,13 +147,14 @@ check() {
 
 # What was sent, as nginx passes it on, and as HAProxy does, which writes every name in lower case.
 traceparent="Traceparent: $TRACEPARENT"
-others=('tracestate: acme=1' 'baggage: tenant\.id=acme-corp' "b3: $B3" "X-B3-TraceId: ${B3%%-*}")
+typed='[Cc]ontent-[Tt]ype: application/json' body='body: \{"amount_cents": 1\}'
+others=("$body" 'tracestate: acme=1' 'baggage: tenant\.id=acme-corp' "b3: $B3" "X-B3-TraceId: ${B3%%-*}")
 if command -v nginx >/dev/null; then
-    check nginx-plain.conf "$traceparent" "${others[@]}"
+    check nginx-plain.conf "$traceparent" "$typed" "${others[@]}"
     check nginx-strip.conf '!traceparent' "${others[@]}"
     check nginx-pass-header.conf '!traceparent' "${others[@]}"
-    check nginx-no-request-headers.conf '!traceparent' '!tracestate' '!baggage' '!b3' '!x-b3-traceid'
-    check nginx-restore.conf "${traceparent,}" 'tracestate: acme=1' 'baggage: tenant\.id=acme-corp' '!b3' '!x-b3-traceid'
+    check nginx-no-request-headers.conf "$body" '!content-type' '!traceparent' '!tracestate' '!baggage' '!b3' '!x-b3-traceid'
+    check nginx-restore.conf "$body" "$typed" "${traceparent,}" 'tracestate: acme=1' 'baggage: tenant\.id=acme-corp' '!b3' '!x-b3-traceid'
     check nginx-not-inherited.conf "$traceparent" "${others[@]}"
     # Of the right form, so it is hard to see: the span id is made up, and the trace id is not the one that was sent.
     check nginx-rewrite.conf 'traceparent: 00-[0-9a-f]{32}-00f067aa0ba902b7-01' "${others[@]}"
@@ -159,8 +162,8 @@ else
     echo "skipped: nginx is not installed"
 fi
 if command -v haproxy >/dev/null; then
-    check haproxy-plain.cfg "${traceparent,,}" "${others[@]:0:3}" "x-b3-traceid: ${B3%%-*}"
-    check haproxy-strip.cfg '!traceparent' "${others[@]:0:3}" "x-b3-traceid: ${B3%%-*}"
+    check haproxy-plain.cfg "${traceparent,,}" "$typed" "${others[@]:0:4}" "x-b3-traceid: ${B3%%-*}"
+    check haproxy-strip.cfg '!traceparent' "${others[@]:0:4}" "x-b3-traceid: ${B3%%-*}"
 else
     echo "skipped: haproxy is not installed"
 fi

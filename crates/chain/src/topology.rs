@@ -47,7 +47,7 @@ const HOPS: &[Hop] = &[
         to: Service::ClaimsWorker,
         via: None,
         carrier: CarrierKind::Queue { destination: "claims", outbox: true },
-        receiver_span: "process claim",
+        receiver_span: "process claims",
         arrow: Arrow { path: "M470 66 V260", card_left: 208, card_top: 166 },
     },
     Hop {

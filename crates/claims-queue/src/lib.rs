@@ -149,7 +149,7 @@ pub enum ConnectError {
     #[error("the queue name `{0}` must be 1 to 100 letters, digits, `_` and `-`")]
     Name(String),
     /// The options make no sense.
-    #[error("a visibility timeout of {0:?} is outside of 1 ms to {LONGEST:?}")]
+    #[error("a visibility timeout of {} ms is outside of 1 to {} ms", .0.as_millis(), LONGEST.as_millis())]
     VisibilityTimeout(Duration),
     /// The queue itself said no.
     #[error(transparent)]

@@ -31,13 +31,16 @@ pub struct Attribute {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMessage {
     /// NATS carries the id as a header.
-    #[error("the message id {0:?} must be one line of text, not empty and without white space around it")]
+    #[error("the message id `{}` must be one line of text, not empty and without white space around it", .0.escape_debug())]
     Id(String),
     /// The names are those of SQS; `Nats-` is reserved for NATS itself.
-    #[error("the attribute name {0:?} must be 1 to 256 letters, digits, `_`, `-` and `.`, and not begin with `Nats-`")]
+    #[error(
+        "the attribute name `{}` must be 1 to 256 letters, digits, `_`, `-` and `.`, and not begin with `Nats-`",
+        .0.escape_debug()
+    )]
     AttributeName(String),
     /// NATS has no types.
-    #[error("the attribute `{name}` is of the type {data_type:?}; only `String` is carried")]
+    #[error("the attribute `{name}` is of the type `{}`; only `String` is carried", data_type.escape_debug())]
     DataType {
         /// The attribute.
         name: String,

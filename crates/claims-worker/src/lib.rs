@@ -29,9 +29,9 @@ use crate::seams::{AllowedBaggage, MessageContext, Seams};
 
 pub mod seams;
 
-const PROCESS: Operation =
-    Operation { span: "process claim", name: "process", kind: "process", system: "insurewatch", destination: "claims" };
-const PROCESS_BATCH: Operation = Operation { span: "process batch", ..PROCESS };
+const PROCESS: Operation = Operation { name: "process", kind: "process", system: "insurewatch", destination: "claims" };
+/// Another name of the same type, as systems may choose: a batch's span is the parent of its messages' spans.
+const PROCESS_BATCH: Operation = Operation { name: "process_batch", ..PROCESS };
 /// How long a call of another service may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 const BATCH: usize = 10;

@@ -335,7 +335,7 @@ fn propagation() -> Dashboard {
             over_time(
                 "Fragments by service and span",
                 "short",
-                "Traces that begin anywhere but at the front door. The span says which work was cut off: a `POST /api/claims` lost its caller, a `write_audit` its task, a `process claim` its message.",
+                "Traces that begin anywhere but at the front door. The span says which work was cut off: a `POST /api/claims` lost its caller, a `write_audit` its task, a `process claims` its message.",
                 "no data.",
                 cut_off,
             )

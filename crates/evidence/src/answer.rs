@@ -94,6 +94,20 @@ impl Answer {
     }
 }
 
+// === impl Weight ===
+
+impl Weight {
+    /// What somebody is told whose answer is not the cause.
+    #[must_use]
+    pub fn reply(self) -> String {
+        match self {
+            // If it is first and not the cause by any of its names, the evidence shows more than was set.
+            Self::First | Self::Later => prose::ELSEWHERE.to_owned(),
+            Self::Against(sentence) | Self::Open(sentence) => sentence,
+        }
+    }
+}
+
 // === impl Cause ===
 
 impl Cause {

@@ -166,8 +166,7 @@ impl ClaimEvidence {
         std::iter::successors(Some(span), parent).take(MAX_ANCESTORS)
     }
 
-    /// What the front door's `traceresponse` says (<https://www.w3.org/TR/trace-context-2/>); `None` if there is no
-    /// readable one.
+    /// What the front door's `traceresponse` says, which has the form of a `traceparent`; `None` if there is no readable one.
     #[must_use]
     pub fn response_context(&self) -> Option<Context> {
         self.traceresponse.as_deref()?.parse().ok().map(|parent: TraceParent| parent.into())

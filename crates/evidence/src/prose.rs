@@ -460,6 +460,9 @@ pub(crate) fn cell(reason: &CellReason<'_>) -> String {
     }
 }
 
+/// Of an answer that is so, but is not the first break.
+pub(crate) const ELSEWHERE: &str = "True here, but the first break is elsewhere.";
+
 /// The observation that speaks against an answer.
 pub(crate) fn objection(objection: &Objection<'_>) -> String {
     match objection {

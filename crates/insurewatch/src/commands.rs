@@ -180,6 +180,9 @@ pub(crate) async fn reveal(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<Ex
     };
     anstream::println!("{BAD}{}, {}{BAD:#}", cause.place, cause.kind);
     print_wrapped("", &cause.text);
+    for source in &cause.sources {
+        anstream::println!("{DIM}{source}{DIM:#}");
+    }
     anstream::println!("What can be observed:");
     for observation in fault.observations() {
         print_wrapped("- ", &observation);

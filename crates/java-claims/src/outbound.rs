@@ -7,21 +7,20 @@ use telemetry::messaging::{self, Attributes, Operation};
 
 use crate::seams::OutboxAttributes;
 
-const SEND: Operation =
-    Operation { span: "send claims", name: "send", kind: "send", system: "insurewatch", destination: "claims" };
+const CREATE: Operation = Operation { name: "create", kind: "create", system: "insurewatch", destination: "claims" };
 
-/// A message about a claim, with the PRODUCER span that sends it: made only once it is certain that it is sent.
+/// A message about a claim, with the PRODUCER span that creates it: only once it is certain that it will be sent.
 #[derive(Debug)]
 pub(crate) struct Outbound {
     pub(crate) body: String,
     /// Absent: the row keeps none.
     pub(crate) attributes: Option<Attributes>,
-    pub(crate) sending: Sending,
+    pub(crate) creation: Creation,
 }
 
-/// The PRODUCER span of a message that is being sent. It fails unless it is told that the message was stored.
+/// The PRODUCER span of a message that is being created. It fails unless it is told that the message was stored.
 #[derive(Debug)]
-pub(crate) struct Sending {
+pub(crate) struct Creation {
     cx: Context,
     stored: bool,
 }
@@ -32,31 +31,31 @@ impl Outbound {
     pub(crate) fn new(mode: OutboxAttributes, claim: &Claim) -> Result<Self, serde_json::Error> {
         let question = FraudQuestion { claim_id: claim.claim_id.clone(), amount_cents: claim.submission.amount_cents };
         let body = serde_json::to_string(&question)?;
-        let cx = messaging::produce(SEND, claim.claim_id.as_str());
+        let cx = messaging::create(CREATE, claim.claim_id.as_str());
         claim.claim_id.mark(&cx.span());
         let mut attributes = Attributes::new();
         if mode == OutboxAttributes::Stored {
             messaging::inject(&cx, &mut attributes);
         }
         let attributes = (mode != OutboxAttributes::FromRelay).then_some(attributes);
-        Ok(Self { body, attributes, sending: Sending { cx, stored: false } })
+        Ok(Self { body, attributes, creation: Creation { cx, stored: false } })
     }
 }
 
-// === impl Sending ===
+// === impl Creation ===
 
-impl Sending {
+impl Creation {
     pub(crate) fn cx(&self) -> &Context {
         &self.cx
     }
 
     /// The transaction is committed.
-    pub(crate) fn sent(mut self) {
+    pub(crate) fn committed(mut self) {
         self.stored = true;
     }
 }
 
-impl Drop for Sending {
+impl Drop for Creation {
     fn drop(&mut self) {
         if !self.stored {
             self.cx.span().set_status(Status::error("the message was not stored"));

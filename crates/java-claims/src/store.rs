@@ -8,7 +8,7 @@ use service::contract::{Claim, FraudCheck};
 use telemetry::db::{Statement, in_context, sqlite};
 use telemetry::messaging::Attributes;
 
-use crate::outbound::{Outbound, Sending};
+use crate::outbound::{Creation, Outbound};
 use crate::seams::OutboxAttributes;
 
 /// The newest claims that are kept, some 150 MB; beyond them the oldest whose fraud check is done are forgotten.
@@ -62,8 +62,8 @@ impl Store {
         let (claim, kept_claims) = (claim.clone(), self.kept_claims);
         let insert = move |db: &Connection| insert(db, &claim, mode, kept_claims);
         match self.database.write(in_context(insert)).await? {
-            Ok(sending) => {
-                sending.sent();
+            Ok(creation) => {
+                creation.committed();
                 Ok(Inserted::Now)
             }
             Err(kept) => Ok(Inserted::Before(kept)),
@@ -118,13 +118,13 @@ impl Store {
     }
 }
 
-/// The message that is being sent, or the claim with this id that was there.
+/// The message that was created, or the claim with this id that was there.
 fn insert(
     db: &Connection,
     claim: &Claim,
     mode: OutboxAttributes,
     kept_claims: i64,
-) -> rusqlite::Result<Result<Sending, Claim>> {
+) -> rusqlite::Result<Result<Creation, Claim>> {
     const CLAIM: &str = "INSERT INTO claims (claim_id, submission, decision, accepted_at) VALUES (?, ?, ?, ?) \
                          ON CONFLICT (claim_id) DO NOTHING";
     const MESSAGE: &str = "INSERT INTO outbox (claim_id, body, attributes) VALUES (?, ?, ?)";
@@ -136,13 +136,13 @@ fn insert(
         return find(db, &claim.claim_id)?.map(Err).ok_or(rusqlite::Error::QueryReturnedNoRows);
     }
     forget(db, db.last_insert_rowid(), kept_claims)?;
-    let Outbound { body, attributes, sending } = Outbound::new(mode, claim).map_err(encode)?;
+    let Outbound { body, attributes, creation } = Outbound::new(mode, claim).map_err(encode)?;
     let attributes = attributes.as_ref().map(json).transpose()?;
-    let attached = sending.cx().clone().attach();
+    let attached = creation.cx().clone().attach();
     let run = || db.prepare_cached(MESSAGE)?.execute(params![claim_id, body, attributes]);
     sqlite(statement("INSERT", "outbox", MESSAGE), run)?;
     drop(attached);
-    Ok(Ok(sending))
+    Ok(Ok(creation))
 }
 
 /// Forgets the oldest claims beyond those that are kept, now and then.

@@ -18,5 +18,5 @@ pub(crate) fn spawn(context: TaskContext, claim: Claim, tenant: Option<String>) 
 #[tracing::instrument(skip_all, fields(insurewatch.claim.id = %claim.claim_id))]
 async fn write_audit(claim: Claim, tenant: Option<String>) {
     let Claim { claim_id, decision, .. } = claim;
-    tracing::info!(%claim_id, tenant, ?decision, "claim accepted");
+    tracing::info!(%claim_id, tenant, %decision, "claim accepted");
 }

@@ -95,6 +95,9 @@ pub struct Cause {
     /// The explanation.
     #[serde(deserialize_with = "filled")]
     pub text: String,
+    /// The pages behind what it says of other software than the lab.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
 }
 
 /// One way to fix it.

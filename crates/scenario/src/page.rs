@@ -102,7 +102,11 @@ impl fmt::Display for Answer<'_> {
             f.write_str("It looks broken. Is it? No: all four steps succeed.\n\n")?;
         }
         write!(f, "**Where:** `{}` · **what:** {}", cause.place, cause.kind)?;
-        write!(f, "\n\n{}\n\nWhat can be observed:\n", cause.text)?;
+        write!(f, "\n\n{}", cause.text)?;
+        for (at, source) in cause.sources.iter().enumerate() {
+            write!(f, "{}<{source}>", if at == 0 { "\n\nSources: " } else { ", " })?;
+        }
+        f.write_str("\n\nWhat can be observed:\n")?;
         for observation in fault.observations() {
             write!(f, "\n- {observation}")?;
         }

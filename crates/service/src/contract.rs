@@ -1,5 +1,7 @@
 //! The bodies that travel between services.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -133,6 +135,17 @@ impl Submission {
         );
         require(length(&self.description, 2000), "description", "must be 1 to 2000 characters");
         faults
+    }
+}
+
+// === impl Decision ===
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Approved { payout_cents } => write!(f, "approved, payout {payout_cents} cents"),
+            Self::Declined { reason } => write!(f, "declined: {reason}"),
+        }
     }
 }
 

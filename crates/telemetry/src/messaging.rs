@@ -1,7 +1,18 @@
 //! PRODUCER and CONSUMER spans, by the [messaging conventions](https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/)
 //! (still in development; pinned by the version of the conventions' crate).
 //!
-//! A message has no headers: its attributes, names with string values, are the carrier.
+//! - *"The span name SHOULD be `{messaging.operation.name} {destination}`."*
+//! - `create`: *"a message is created or passed to a client library for sending"*; its span is PRODUCER, and its context
+//!   is what the message carries. `send` is the sending to the broker itself: the span that writes a message into an
+//!   outbox ends before that, so it is a `create`.
+//! - A `send` span *"SHOULD be created"* and link to the `create` span. There is none here: a relay sends later, in the
+//!   background, where no context is current, so each of its spans would be a root of one span, beside every claim. What it
+//!   would show, the time in the outbox, is the gap between `create` and `process`.
+//! - `process` is CONSUMER. *"Exclusively for single messages scenarios, the \"Process\" span MAY use the message's creation
+//!   context as its parent"*: [`consume`] does, without the link that the conventions also ask for, since it would name the
+//!   parent again. [`consume_batch`] links.
+//!
+//! The carrier is the message's attributes, names with string values: what Kafka, AMQP and NATS call headers.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +30,9 @@ pub type Attributes = BTreeMap<String, String>;
 /// What is done with a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
-    pub span: &'static str,
     /// As the messaging system calls it.
     pub name: &'static str,
-    /// `send`, `receive` or `process`.
+    /// `create`, `send`, `receive`, `process` or `settle`.
     pub kind: &'static str,
     pub system: &'static str,
     pub destination: &'static str,
@@ -31,9 +41,9 @@ pub struct Operation {
 struct Inject<'a>(&'a mut Attributes);
 struct Extract<'a>(&'a Attributes);
 
-/// Starts a PRODUCER span in the current context.
+/// Starts the PRODUCER span of one message, in the current context.
 #[must_use]
-pub fn produce(operation: Operation, message_id: &str) -> Context {
+pub fn create(operation: Operation, message_id: &str) -> Context {
     let current = Context::current();
     start(operation, SpanKind::Producer, message_attribute(message_id), Vec::new(), &current)
 }
@@ -46,7 +56,7 @@ pub fn consume(operation: Operation, message_id: &str, attributes: &Attributes, 
     cx
 }
 
-/// Starts a CONSUMER span for a batch, a root that is linked to the sender of each message.
+/// Starts a CONSUMER span for a batch, a root that is linked to the creation of each message.
 #[must_use]
 pub fn consume_batch(operation: Operation, senders: Vec<SpanContext>, messages: usize) -> Context {
     let count = i64::try_from(messages).unwrap_or(i64::MAX);
@@ -76,7 +86,8 @@ fn start(operation: Operation, kind: SpanKind, more: Vec<KeyValue>, links: Vec<L
     ];
     attributes.extend(more);
     let tracer = global::tracer(SCOPE);
-    let builder = tracer.span_builder(operation.span).with_kind(kind).with_attributes(attributes).with_links(links);
+    let name = format!("{} {}", operation.name, operation.destination);
+    let builder = tracer.span_builder(name).with_kind(kind).with_attributes(attributes).with_links(links);
     parent.with_span(builder.start_with_context(&tracer, parent))
 }
 

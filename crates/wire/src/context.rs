@@ -13,6 +13,8 @@ pub struct Context {
     pub sampled: Option<bool>,
     /// Whether they say that the trace id was made at random; only W3C's can.
     pub random: bool,
+    /// Whether they ask that the trace be recorded whatever samplers say; only B3 can.
+    pub debug: bool,
 }
 
 // === impl Context ===

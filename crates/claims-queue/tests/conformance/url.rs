@@ -29,7 +29,7 @@ async fn a_wrong_url_name_or_option_is_told() {
         (&file, "a.b", good, "the queue name `a.b` must be"),
         (&file, "é", good, "the queue name `é` must be"),
         (&file, &long_name, good, "the queue name `aaa"),
-        (&file, "claims", too_brief, "a visibility timeout of 0ns is outside of 1 ms to"),
+        (&file, "claims", too_brief, "a visibility timeout of 0 ms is outside of 1 to"),
         (&file, "claims", too_long, "a visibility timeout of"),
         #[cfg(not(feature = "nats"))]
         ("nats://host:4222", "claims", good, "this build has no NATS adapter for nats://; build with `--features"),

@@ -1,7 +1,7 @@
 //! What an answer to a drill is worth: evidence weighs it, and the hidden cause decides what evidence cannot tell apart.
 
 use chain::{Kind, Place, Service, Topology};
-use evidence::{Answer, Collected, Conclusion, Reading, Weight};
+use evidence::{Answer, Collected, Conclusion, Reading};
 use scenario::file::Cause;
 
 use crate::drill::Spoiler;
@@ -72,11 +72,7 @@ pub(crate) fn grade(given: Answer, Spoiler(cause): &Spoiler<&Cause>, conclusion:
         let same = "The evidence cannot tell your answer from the cause that was set, so it counts.".to_owned();
         return Grade::Right(vec![sentence, same, cause.text.clone()]);
     }
-    Grade::Wrong(match conclusion.weigh(given) {
-        // Whatever is first by evidence and is not the cause by any of its names: the evidence shows more than was set.
-        Weight::First | Weight::Later => "True here, but the first break is elsewhere.".to_owned(),
-        Weight::Against(sentence) | Weight::Open(sentence) => sentence,
-    })
+    Grade::Wrong(conclusion.weigh(given).reply())
 }
 
 /// Every place that an answer may name: the hops, then the services.
@@ -91,7 +87,7 @@ mod tests {
     use super::*;
 
     fn cause(place: &str, kind: Kind) -> Cause {
-        Cause { place: place.parse().unwrap(), kind, text: "Why.".to_owned() }
+        Cause { place: place.parse().unwrap(), kind, text: "Why.".to_owned(), sources: Vec::new() }
     }
 
     fn given(place: &str, kind: Kind) -> Answer {

@@ -380,7 +380,7 @@ impl Lab {
         let since = clock::unix_seconds().saturating_sub(LOOK_BACK_SECONDS);
         let collected = self.reader.collect(&claim_id, since, &patience).await;
         if collected.source_down {
-            tracing::warn!(errors = ?collected.source_errors, "the trace store could not be asked");
+            tracing::warn!(errors = collected.source_errors.join("; "), "the trace store could not be asked");
             return Err(Problem::unavailable("the trace store"));
         }
         if collected.evidence.fragments.is_empty() {

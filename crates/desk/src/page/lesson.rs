@@ -148,7 +148,10 @@ pub(super) async fn reveal(State(lab): Shared) -> Page {
             None => p { "Nothing is broken on purpose." },
             Some(fault) => {
                 p { strong { (fault.cause.place) ", " (fault.cause.kind) } }
-                p { (fault.cause.text) }
+                p {
+                    (fault.cause.text)
+                    @for source in &fault.cause.sources { " " a href=(source) rel="noopener" { "source" } }
+                }
                 p { "What can be observed:" }
                 ul { @for observation in fault.observations() { li { (observation) } } }
                 @for fix in &fault.fixes {

@@ -27,11 +27,10 @@ pub(super) async fn part(State(lab): Shared, InPath((trace, span)): InPath<(Stri
 
 fn detail(span: &Span) -> Markup {
     let headers = recorded(&span.attributes);
-    let kind = format!("{:?}", span.kind).to_lowercase();
     html! {
         h2 #span-title { (beginning(&span.service, SHOWN)) ": " (beginning(&span.name, SHOWN)) }
         dl.attributes {
-            dt { "kind" } dd { (kind) }
+            dt { "kind" } dd { (span.kind.name()) }
             dt { "duration" } dd { (duration(span.duration_nanos())) }
             dt { "status" } dd { @match &span.status { Status::Unset => "unset", Status::Ok => "ok", Status::Error(message) => { "error " (beginning(message, VALUE_CHARACTERS)) } } }
             dt { "trace" } dd { code { (span.trace_id) } }

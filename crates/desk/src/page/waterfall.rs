@@ -102,7 +102,7 @@ fn row(node: &Node, clock: &Clock, here: &BTreeSet<(TraceId, SpanId)>) -> Markup
     let span = &node.span;
     let indent = format!("d{}", node.depth.min(DEEPEST_INDENT));
     let (left, width) = clock.bar(span);
-    let kind = format!("{:?}", span.kind).to_lowercase();
+    let kind = span.kind.name();
     let failed = matches!(span.status, Status::Error(_));
     html! {
         li.(service_class(&span.service)) #(anchor(span.trace_id, span.span_id)) {

@@ -166,7 +166,7 @@ fn a_record_made_before_the_injection_is_no_proof() {
 fn a_message_that_is_delivered_again_breaks_at_the_same_hop() {
     let mut spans = whole_chain();
     split(&mut spans, PROCESS, TRACE_B);
-    let again = span(0x95, None, "claims-worker", SpanKind::Consumer, "process claim", (40, 41)).in_trace(0xc3);
+    let again = span(0x95, None, "claims-worker", SpanKind::Consumer, "process claims", (40, 41)).in_trace(0xc3);
     spans.push(again.with(CLAIM_ID, CLAIM));
     read(evidence(spans), |reading| {
         let conclusion = reading.conclude();

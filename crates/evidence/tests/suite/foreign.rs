@@ -84,7 +84,7 @@ pub(crate) fn any_span() -> impl Strategy<Value = Span> {
     let names = prop_oneof![
         Just("POST /api/claims".to_owned()),
         Just("GET /policies/:id".to_owned()),
-        Just("process claim".to_owned()),
+        Just("process claims".to_owned()),
         any::<String>()
     ];
     let kinds = prop_oneof![

@@ -96,7 +96,7 @@ fn a_message_is_found_by_its_claim() {
     assert_eq!(lost.sent.span.unwrap().span_id, span_id(SEND), "the message of this claim");
     assert_eq!((lost.parent, lost.linked), (Some(ParentUsed::Nobody), false), "it is not joined: {lost:?}");
 
-    let batch = span(0x61, None, "claims-worker", SpanKind::Consumer, "process batch", (13, 21));
+    let batch = span(0x61, None, "claims-worker", SpanKind::Consumer, "process_batch claims", (13, 21));
     spans.push(batch.in_trace(TRACE_B).link(TRACE_A, SEND));
     change(&mut spans, PROCESS, |span| span.below(0x61));
     let joined = row(spans.clone());

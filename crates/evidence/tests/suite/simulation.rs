@@ -307,7 +307,7 @@ impl World {
         let lookup = if self.has(Fault::BareLookup) { Cx::default() } else { calling.clone() };
         self.look_up(run, &lookup);
 
-        let sending = run.start("java-claims", SpanKind::Producer, "send claims", &calling, true);
+        let sending = run.start("java-claims", SpanKind::Producer, "create claims", &calling, true);
         let attributes = if self.has(Fault::NoAttributes) { Headers::new() } else { inject(&self.claims, &sending) };
         run.of(&sending)
             .record("messaging.header", &attributes)
@@ -344,14 +344,14 @@ impl World {
         let mut sender =
             if self.has(Fault::ConsumerIgnores) { Cx::default() } else { extract(&self.worker, attributes) };
         if self.has(Fault::BatchLinks) {
-            let batch = run.start("claims-worker", SpanKind::Consumer, "process batch", &Cx::default(), true);
+            let batch = run.start("claims-worker", SpanKind::Consumer, "process_batch claims", &Cx::default(), true);
             if let Some(ids) = sender.active {
                 let linked = run.of(&batch).clone().link(ids.trace, ids.span);
                 *run.of(&batch) = linked;
             }
             sender.active = batch.active;
         }
-        let process = run.start("claims-worker", SpanKind::Consumer, "process claim", &sender, true);
+        let process = run.start("claims-worker", SpanKind::Consumer, "process claims", &sender, true);
         let process = process.receives(run, &headers_of(attributes));
 
         let mut outside = process.clone();

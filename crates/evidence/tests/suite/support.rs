@@ -161,7 +161,7 @@ fn call(id: u64, parent: u64, service: &str, method: &str, url: &str, millis: (u
 pub(crate) fn whole_chain() -> Vec<Span> {
     use SpanKind::{Consumer, Internal, Producer, Server};
     let front = span(FRONT, None, "python-api", Server, "POST /claims", (0, 12));
-    let send = span(SEND, Some(CLAIMS), "java-claims", Producer, "send claims", (7, 8));
+    let send = span(SEND, Some(CLAIMS), "java-claims", Producer, "create claims", (7, 8));
     let audit = span(AUDIT, Some(FRONT), "python-api", Internal, "write_audit", (11, 13));
     let notify = span(NOTIFY, Some(CLAIMS), "java-claims", Internal, "notify_claimant", (9, 10));
     let (claims, policy) = ("http://gateway:7702/api/claims?x=1", "http://node-policy-store:7704/policies/P-1");
@@ -174,7 +174,7 @@ pub(crate) fn whole_chain() -> Vec<Span> {
         call(CALL_POLICY, CLAIMS, "java-claims", "GET", policy, (3, 7)),
         receiver(POLICY, CALL_POLICY, "node-policy-store", Server, "GET /policies/:id", (4, 6)),
         context(send, TRACE_A, SEND).with(CLAIM_ID, CLAIM).with("messaging.message.id", CLAIM),
-        receiver(PROCESS, SEND, "claims-worker", Consumer, "process claim", (14, 20)),
+        receiver(PROCESS, SEND, "claims-worker", Consumer, "process claims", (14, 20)),
         call(CALL_PARTNER, PROCESS, "claims-worker", "POST", checks, (15, 16)).without(".header.baggage"),
         call(REPORT, PROCESS, "claims-worker", "PUT", report, (17, 20)),
         receiver(REPORTED, REPORT, "java-claims", Server, reported, (18, 19)),

@@ -50,8 +50,8 @@ python-api  POST /claims                                  server   ████�
 │ └ java-claims  POST /api/claims                         server     █████████              8.0 ms
 │   ├ java-claims  GET → node-policy-store                client      █████                 4.0 ms
 │   │ └ node-policy-store  GET /policies/:id              server       ███                  2.0 ms
-│   ├ java-claims  send claims → claims-worker            producer        ██                1.0 ms
-│   │ └ claims-worker  process claim                      consumer               ███████    6.0 ms
+│   ├ java-claims  create claims → claims-worker          producer        ██                1.0 ms
+│   │ └ claims-worker  process claims                     consumer               ███████    6.0 ms
 │   │   ├ claims-worker  POST → fraud-partner             client                  ██        1.0 ms
 │   │   └ claims-worker  PUT → java-claims                client                    ████    3.0 ms
 │   │     └ java-claims  PUT /api/claims/{id}/fraud-check server                     ██     1.0 ms
@@ -76,8 +76,8 @@ trace 000000000000000000000000000000b2  java-claims  no parent
 java-claims  POST /api/claims                         server     ===========                8.0 ms
 |-java-claims  GET -> node-policy-store               client      ======                    4.0 ms
 | `-node-policy-store  GET /policies/:id              server        ===                     2.0 ms
-|-java-claims  send claims -> claims-worker           producer         ==                   1.0 ms
-| `-claims-worker  process claim                      consumer                  ========    6.0 ms
+|-java-claims  create claims -> claims-worker         producer         ==                   1.0 ms
+| `-claims-worker  process claims                     consumer                  ========    6.0 ms
 |   |-claims-worker  POST -> fraud-partner            client                     ==         1.0 ms
 |   `-claims-worker  PUT -> java-claims               client                        ====    3.0 ms
 |     `-java-claims  PUT /api/claims/{id}/fraud-check server                         ==     1.0 ms
@@ -104,7 +104,7 @@ fn ghosts_links_and_errors_are_shown() {
     assert_safe(&drawing, &PLAIN);
 
     let linked = drawn(evidence(chain_with(PROCESS, |span| span.link(TRACE_A, SEND))), &PLAIN);
-    let link = "-> link to 00000000... in trace 00000000...  java-claims  send claims\n";
+    let link = "-> link to 00000000... in trace 00000000...  java-claims  create claims\n";
     assert!(linked.contains(link), "a link to a span that is there names it:\n{linked}");
 
     let mixed = drawn(evidence(chain_with(CALL_POLICY, |span| span.with(CLAIM_ID, "c-0"))), &PLAIN);

@@ -10,7 +10,7 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 /// Where the application reads baggage, by span name.
 const READERS: [&str; 5] =
-    ["POST /claims", "POST /api/claims", "GET /policies/:id", "process claim", "PUT /api/claims/{id}/fraud-check"];
+    ["POST /claims", "POST /api/claims", "GET /policies/:id", "process claims", "PUT /api/claims/{id}/fraud-check"];
 
 #[test]
 fn a_callers_trace_and_baggage_are_joined() {

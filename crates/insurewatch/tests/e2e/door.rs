@@ -9,7 +9,7 @@ use crate::lab::{Lab, Running, UNQUEUED, eventually, free_port, one_trace, shape
 /// A refused submission reaches nobody else.
 const FRONT_ONLY: &str = "python-api POST /claims: python-api";
 /// What java-claims does for a claim that is new, and for one that it knows.
-const STORED: [&str; 3] = ["INSERT claims", "send claims", "INSERT outbox"];
+const STORED: [&str; 3] = ["INSERT claims", "create claims", "INSERT outbox"];
 const KNOWN: [&str; 2] = ["INSERT claims", "SELECT claims"];
 const READ: &str = "python-api GET /claims/<id>: python-api, java-claims";
 

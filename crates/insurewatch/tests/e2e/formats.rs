@@ -133,6 +133,7 @@ impl Case {
                     span_id: span.parse().unwrap(),
                     sampled: Some(true),
                     random: false,
+                    debug: false,
                 }),
             }
         };

@@ -21,9 +21,9 @@ const TREE: &[&str] = &[
     "7 client node-policy-store SELECT policies",
     "4 internal java-claims decide_claim",
     "4 client java-claims INSERT claims",
-    "4 producer java-claims send claims",
+    "4 producer java-claims create claims",
     "5 client java-claims INSERT outbox",
-    "5 consumer claims-worker process claim",
+    "5 consumer claims-worker process claims",
     "6 client claims-worker POST",
     "6 client claims-worker PUT",
     "7 server java-claims PUT /api/claims/{id}/fraud-check",
@@ -128,8 +128,8 @@ fn assert_conventions(lab: &Lab, trace: &Fragment, claim_id: &str) {
         ),
         ("java-claims", "INSERT claims", sql("claims", "INSERT", "claims", insert)),
         ("java-claims", "INSERT outbox", sql("claims", "INSERT", "outbox", insert_message)),
-        ("java-claims", "send claims", message("send")),
-        ("claims-worker", "process claim", message("process")),
+        ("java-claims", "create claims", message("create")),
+        ("claims-worker", "process claims", message("process")),
         ("claims-worker", "POST", client("POST", 200, "fraud-partner", "/checks")),
         ("claims-worker", "PUT", client("PUT", 204, "java-claims", &put)),
         (
@@ -168,7 +168,7 @@ fn assert_headers(trace: &Fragment) {
     let hops = [
         (("python-api", "POST"), ("java-claims", "POST /api/claims"), "http.request"),
         (("java-claims", "GET"), ("node-policy-store", "GET /policies/:id"), "http.request"),
-        (("java-claims", "send claims"), ("claims-worker", "process claim"), "messaging"),
+        (("java-claims", "create claims"), ("claims-worker", "process claims"), "messaging"),
         (("claims-worker", "PUT"), ("java-claims", "PUT /api/claims/{id}/fraud-check"), "http.request"),
     ];
     for (from, to, carrier) in hops {

@@ -105,3 +105,43 @@ fn a_folder_is_refused_with_every_wrong_file() {
     let error = Catalogue::from_dir(&absent, &schema).expect_err("there is no such folder");
     assert!(matches!(&error, CatalogueError::Folder { path, .. } if *path == absent), "{error}");
 }
+
+/// Names of what is not the lab's.
+const OTHERS: &[&str] = &[
+    "asyncio",
+    "CloudFront",
+    "Cloud Run",
+    "conventions",
+    "Go",
+    "HAProxy",
+    "Java",
+    "Kafka",
+    "nginx",
+    "Node",
+    "NATS",
+    "OpenTelemetry",
+    "Python",
+    "SDKs",
+    "specification",
+    "Spring",
+    "SQS",
+    "tokio",
+    "W3C",
+];
+
+#[test]
+fn what_a_cause_says_of_other_software_has_a_source() {
+    let catalogue = Catalogue::embedded(&lenient_schema()).unwrap();
+    for Scenario { id, fault, hints, .. } in &catalogue {
+        let Some(fault) = fault else { continue };
+        let fixes = fault.fixes.iter().map(|fix| &fix.text);
+        let text = std::iter::once(&fault.cause.text).chain(fixes).chain(hints);
+        let words: Vec<&str> = text.flat_map(|text| text.split(|char: char| !char.is_ascii_alphanumeric())).collect();
+        let joined = words.join(" ");
+        let others: Vec<_> =
+            OTHERS.iter().filter(|name| format!(" {joined} ").contains(&format!(" {name} "))).collect();
+        let sources = &fault.cause.sources;
+        assert!(others.is_empty() || !sources.is_empty(), "{id} says something of {others:?}, and names no source");
+        assert!(sources.iter().all(|source| source.starts_with("https://")), "{id}: a source is a page: {sources:?}");
+    }
+}

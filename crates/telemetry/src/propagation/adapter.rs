@@ -23,6 +23,8 @@ pub(crate) struct Extracted<'a>(pub(crate) &'a dyn Extractor);
 struct Arrived {
     trace_id: TraceId,
     random: bool,
+    /// B3 asked for debugging, which every request of the trace must ask for too.
+    debug: bool,
     tracestate: String,
 }
 
@@ -54,12 +56,14 @@ impl FormatPropagator {
 impl TextMapPropagator for FormatPropagator {
     fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
         let Some(context) = traceparent(cx) else { return };
-        for (header, value) in self.format.write(&context.into()) {
+        let arrived = Arrived::with(cx, context.trace_id);
+        let debug = arrived.is_some_and(|arrived| arrived.debug);
+        for (header, value) in self.format.write(&wire::Context { debug, ..context.into() }) {
             injector.set(header, value);
         }
         if self.format == Format::TraceContext {
             let own = cx.span().span_context().trace_state().header();
-            let state = match Arrived::with(cx, context.trace_id) {
+            let state = match arrived {
                 // The API's `TraceState` refuses keys that level 2 allows; such a list travels beside it.
                 Some(arrived) if own.is_empty() => arrived.tracestate.clone(),
                 _ => own,
@@ -84,11 +88,13 @@ impl TextMapPropagator for FormatPropagator {
             true,
             TraceState::from_str(&tracestate).unwrap_or_default(),
         );
-        // A format without random flag and state takes none away that W3C's headers said of the same trace.
-        if !is_w3c && Arrived::with(cx, trace_id).is_some() {
-            return cx.with_remote_span_context(span);
-        }
-        cx.with_value(Arrived { trace_id, random: context.random, tracestate }).with_remote_span_context(span)
+        // No format takes away what another one said of the same trace and it cannot say.
+        let arrived = match Arrived::with(cx, trace_id) {
+            Some(before) if is_w3c => Arrived { debug: before.debug, trace_id, random: context.random, tracestate },
+            Some(before) => Arrived { debug: before.debug || context.debug, ..before.clone() },
+            None => Arrived { trace_id, random: context.random, debug: context.debug, tracestate },
+        };
+        cx.with_value(arrived).with_remote_span_context(span)
     }
 
     fn fields(&self) -> FieldIter<'_> {

@@ -70,7 +70,11 @@ impl Default for Names {
 impl FromStr for Names {
     type Err = NamesError;
 
-    /// Names are case-sensitive, as in every SDK; a name that comes twice counts once.
+    /// A name that comes twice counts once. Names are case-sensitive, as in the SDKs of Python (but for `none`) and Node,
+    /// so that a list which works here works there. The [specification] would have it otherwise: "Enum values SHOULD
+    /// be interpreted in a case-insensitive manner".
+    ///
+    /// [specification]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#enum
     fn from_str(list: &str) -> Result<Self, NamesError> {
         let mut names = Vec::new();
         let mut none = false;
@@ -139,14 +143,18 @@ mod tests {
     const SPAN: &str = "b7ad6b7169203331";
 
     fn local_span() -> Context {
+        local_span_of(&Context::new(), TRACE)
+    }
+
+    fn local_span_of(cx: &Context, trace_id: &str) -> Context {
         let span = SpanContext::new(
-            TraceId::from_hex(TRACE).unwrap(),
+            TraceId::from_hex(trace_id).unwrap(),
             SpanId::from_hex(SPAN).unwrap(),
             TraceFlags::SAMPLED,
             false,
             TraceState::default(),
         );
-        Context::new().with_remote_span_context(span)
+        cx.with_remote_span_context(span)
     }
 
     fn propagator(list: &str) -> Propagator {
@@ -289,6 +297,24 @@ mod tests {
                 let span = cx.span().span_context().clone();
                 assert_eq!(span.is_valid().then(|| span.is_sampled()), *sampled, "{why}");
             }
+        }
+    }
+
+    /// <https://opentelemetry.io/docs/specs/otel/context/api-propagators/#b3-extract>: "MUST preserve a debug trace flag,
+    /// if received, and propagate it with subsequent requests".
+    #[test]
+    fn debug_is_propagated() {
+        let arrived = HashMap::from([
+            ("traceparent".to_owned(), format!("00-{TRACE}-{SPAN}-01")),
+            ("b3".to_owned(), format!("{TRACE}-{SPAN}-d")),
+        ]);
+        for list in ["b3", "b3,tracecontext", "tracecontext,b3"] {
+            let cx = propagator(list).extract(&arrived);
+            assert!(cx.span().span_context().is_sampled(), "{list}: debug implies sampled");
+            assert_eq!(sent("b3", &cx).get("b3"), arrived.get("b3"), "{list}");
+            assert_eq!(sent("b3multi", &cx).get("x-b3-flags").map(String::as_str), Some("1"), "{list}");
+            let other = local_span_of(&cx, "11111111111111111111111111111111");
+            assert_eq!(sent("b3multi", &other).get("x-b3-flags"), None, "{list}: another trace asks for nothing");
         }
     }
 

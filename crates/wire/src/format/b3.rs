@@ -2,7 +2,7 @@
 //! forms share.
 //!
 //! OpenTelemetry's [requirements](https://opentelemetry.io/docs/specs/otel/context/api-propagators/#b3-requirements):
-//! who propagates one form reads both; debug implies sampled.
+//! a propagator of one form reads both; debug implies sampled, and is propagated.
 
 use crate::context::Context;
 use crate::format::{Carrier, Format, Identity, Written, first};
@@ -22,6 +22,8 @@ pub(crate) const SPAN_ID: Hex =
 const PARENT_SPAN_ID: Hex = Hex { field: "parent span id", ..SPAN_ID };
 
 const HEADER: &str = "b3";
+/// The decision that asks for debugging.
+const DEBUG: &str = "d";
 
 fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
     let fields: Vec<_> = first(carrier, HEADER).ok_or(Rejection::Missing(HEADER))?.split_terminator('-').collect();
@@ -37,23 +39,26 @@ fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
         span_id: SPAN_ID.span_id(span_id)?,
         sampled: decision.map(is_sampled).transpose()?,
         random: false,
+        debug: decision == Some(DEBUG),
     })
 }
 
 /// A bare decision (`b3: 0`), which names no span, is never sent.
 fn write(context: &Context) -> Written {
-    let decision = match context.sampled {
-        Some(true) => "-1",
-        Some(false) => "-0",
-        None => "",
+    let decision = match (context.debug, context.sampled) {
+        (true, _) => Some(DEBUG),
+        (false, Some(true)) => Some("1"),
+        (false, Some(false)) => Some("0"),
+        (false, None) => None,
     };
+    let decision = decision.map(|decision| format!("-{decision}")).unwrap_or_default();
     vec![(HEADER, format!("{}-{}{decision}", context.trace_id, context.span_id))]
 }
 
 /// `true` and `false` are what old senders wrote.
 pub(crate) fn is_sampled(decision: &str) -> Result<bool, Rejection> {
     match decision {
-        "1" | "d" | "true" => Ok(true),
+        "1" | DEBUG | "true" => Ok(true),
         "0" | "false" => Ok(false),
         other => Err(Rejection::Decision(excerpt(other))),
     }
@@ -69,6 +74,20 @@ mod tests {
 
     fn headers(pairs: &[(&str, &str)]) -> TraceHeaders {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect()
+    }
+
+    /// Debug replaces the decision in either form: "debug implies an accept decision, so don't also send X-B3-Sampled".
+    #[test]
+    fn debug_is_sent_on_as_it_was_read() {
+        let single = headers(&[("b3", &format!("{TRACE}-{SPAN}-d"))]);
+        let multi = headers(&[("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN), ("x-b3-flags", "1")]);
+        let (context, _) = Format::B3.extract(&single).expect("it is valid");
+        assert!(context.debug, "the single header asks for it: {context:?}");
+        assert_eq!(Format::B3Multi.extract(&multi).map(|(context, _)| context), Some(context), "so do several");
+        for (format, sent) in [(Format::B3, single), (Format::B3Multi, multi)] {
+            let written = format.write(&context).into_iter().map(|(name, value)| (name.to_owned(), vec![value]));
+            assert_eq!(written.collect::<TraceHeaders>(), sent, "{format}");
+        }
     }
 
     #[test]

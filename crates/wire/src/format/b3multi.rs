@@ -16,21 +16,26 @@ const FLAGS_HEADER: &str = "x-b3-flags";
 /// Only `x-b3-flags: 1` says something, and it outweighs `x-b3-sampled`.
 fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
     let field = |header| first(carrier, header).ok_or(Rejection::Missing(header));
-    let sampled = match first(carrier, FLAGS_HEADER) {
-        Some("1") => Some(true),
-        _ => first(carrier, SAMPLED_HEADER).map(is_sampled).transpose()?,
+    let debug = first(carrier, FLAGS_HEADER) == Some("1");
+    let sampled = match debug {
+        true => Some(true),
+        false => first(carrier, SAMPLED_HEADER).map(is_sampled).transpose()?,
     };
     Ok(Context {
         trace_id: TRACE_ID.trace_id(field(TRACE_ID_HEADER)?)?,
         span_id: SPAN_ID.span_id(field(SPAN_ID_HEADER)?)?,
         sampled,
         random: false,
+        debug,
     })
 }
 
 fn write(context: &Context) -> Written {
     let mut written =
         vec![(TRACE_ID_HEADER, context.trace_id.to_string()), (SPAN_ID_HEADER, context.span_id.to_string())];
-    written.extend(context.sampled.map(|sampled| (SAMPLED_HEADER, u8::from(sampled).to_string())));
+    match context.debug {
+        true => written.push((FLAGS_HEADER, "1".to_owned())),
+        false => written.extend(context.sampled.map(|sampled| (SAMPLED_HEADER, u8::from(sampled).to_string()))),
+    }
     written
 }

@@ -37,6 +37,7 @@ fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
         span_id: SPAN_ID.span_id(span_id)?,
         sampled: Some(FLAGS.read(flags)? & (SAMPLED | DEBUG) != 0),
         random: false,
+        debug: false,
     })
 }
 

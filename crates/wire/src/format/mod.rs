@@ -227,7 +227,7 @@ mod tests {
         let span_id = "b7ad6b7169203331".parse().unwrap();
         for format in Format::ALL.iter().filter(|format| format.is_identity()) {
             for sampled in [true, false] {
-                let context = Context { trace_id, span_id, sampled: Some(sampled), random: false };
+                let context = Context { trace_id, span_id, sampled: Some(sampled), random: false, debug: false };
                 let headers = format.write(&context).into_iter();
                 let headers: TraceHeaders = headers.map(|(name, value)| (name.to_owned(), vec![value])).collect();
                 assert_eq!(headers.formats(), [*format], "the format is told by the names alone");

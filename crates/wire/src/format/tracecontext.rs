@@ -44,7 +44,7 @@ fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
 }
 
 fn write(context: &Context) -> Written {
-    let Context { trace_id, span_id, sampled, random } = *context;
+    let Context { trace_id, span_id, sampled, random, debug: _ } = *context;
     let parent =
         TraceParent { trace_id: trace_id.padded(), parent_id: span_id, sampled: sampled == Some(true), random };
     vec![(TRACEPARENT, parent.to_string())]
@@ -100,7 +100,7 @@ impl fmt::Display for TraceParent {
 
 impl From<TraceParent> for Context {
     fn from(TraceParent { trace_id, parent_id, sampled, random }: TraceParent) -> Self {
-        Self { trace_id: trace_id.into(), span_id: parent_id, sampled: Some(sampled), random }
+        Self { trace_id: trace_id.into(), span_id: parent_id, sampled: Some(sampled), random, debug: false }
     }
 }
 

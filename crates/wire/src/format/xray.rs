@@ -33,6 +33,7 @@ fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
             _ => None,
         },
         random: false,
+        debug: false,
     })
 }
 
