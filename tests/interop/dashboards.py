@@ -33,7 +33,7 @@ PAGE = ROOT / "docs/panels.md"
 # What the clock or the machine decides is no sign of a fault.
 UNSTEADY = re.compile(r"^(CLM-|[0-9a-f]{8,}|00-|\d{4}-\d\d-\d\d|\d)|-[0-9a-f]{16}-")
 # Two looks at a healthy chain differed in these, and why is not known: they are not judged.
-UNJUDGED = {"Claims and complete claims", "Fragments by service and span", "Servers whose parent never came",
+UNJUDGED = {"Claims and complete claims", "Fragments by service and span", "Servers whose parent was not received",
             "Work without a tenant"}
 # Why no panel shows a scenario: for each one that was seen in none.
 UNSEEN = {}
@@ -98,7 +98,7 @@ ROUNDS, WINDOW_S = 2, 40
 
 
 def switch():
-    """When home can show that claims broke, and that they are whole again; the page adds the time until it asks again."""
+    """When home can show that claims broke, and that they are fixed; the page adds the time until its next query."""
     all_seen = True
     with tempfile.TemporaryDirectory() as folder, Backend(folder) as backend, \
             start(folder, backend, "switch", "--traffic", "2") as at, \
@@ -267,16 +267,18 @@ def page(scenarios, seen):
     blank = [f"- `{id}`" for id, panels in seen.items() if panels and told(panels, True) == "–"]
     return "\n".join([
         "# Which panel shows which scenario", "",
-        "Each scenario was switched on in a running lab with two claims per second, and every panel was drawn of what a real",
-        "Tempo then answered, and compared with the same panel of the healthy chain. A panel is named if it differs: another",
-        "series, another word, or a number that is more than 1.6 times or less than 0.6 times as large. *The class* and panels",
-        "that need Prometheus are left out. Four panels of *Propagation health* are not judged, since even looks at a healthy",
-        "chain differed in them: " + "; ".join(sorted(UNJUDGED)) + ". Names of scenarios are spoilers: read this after a drill, not before.", "",
-        "This page is written by `tests/interop/dashboards.py faults`, which needs Tempo and the Collector.", "",
+        "The names of the [scenarios](glossary.md#scenario) give the answers away: read this after a [drill](glossary.md#drill),",
+        "not before.", "",
+        "Each scenario was active in a running lab with two claims per second. Every panel was drawn from the responses of a real",
+        "Tempo, and compared with the same panel of the healthy chain. The table names a panel if it differs: another series,",
+        "another word, or a number that is more than 1.6 times or less than 0.6 times as large. *The class* and panels that need",
+        "Prometheus are left out. Four panels of *Propagation health* are left out because they varied even for a healthy chain:",
+        "; ".join(f"*{panel}*" for panel in sorted(UNJUDGED)) + ".", "",
+        "`tests/interop/dashboards.py faults`, which needs Tempo and the Collector, writes this page.", "",
         "| scenario | home | other dashboards |", "|---|---|---|", *rows, "",
-        "## Not on home", "", *(blank or ["Every scenario that is seen at all is seen on home."]), "",
-        "Home looks at traces, roots and missing parents, not at what a trace holds.", "",
-        "## In no panel", "", *(unseen or ["Every scenario is seen in some panel."]), ""])
+        "## Not on home", "", *(blank or ["Every scenario that any panel shows is visible on the home dashboard."]), "",
+        "The home dashboard shows traces, roots and missing parents, but not what is in a trace.", "",
+        "## In no panel", "", *(unseen or ["Every scenario is visible in at least one panel."]), ""])
 
 
 if __name__ == "__main__":

@@ -254,9 +254,9 @@ class Grafana(unittest.TestCase):
                     cells[cell] = panel["title"]
 
 
-class Readme(unittest.TestCase):
+class SavedQueries(unittest.TestCase):
     def test_links_to_explore_ask_what_they_say(self):
-        text = (ROOT / "README.md").read_text()
+        text = (ROOT / "docs/docker.md").read_text()
         said = re.findall(r"^- \[.+\]\((http.+)\) `(.+)`$", text, re.M)
         self.assertTrue(said, "there are some")
         for link, query in said:

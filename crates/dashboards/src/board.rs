@@ -226,7 +226,7 @@ fn one_claim() -> Dashboard {
         panels: vec![
             table(
                 "The traces of this claim",
-                "Every trace that holds a span of the claim, found by the claim id that the application itself passes on. Click a trace id to show it on the left or on the right.",
+                "Every trace with a span of the claim, found by the claim id that the application itself passes on. Click a trace id to show it on the left or on the right.",
                 "one row.",
                 "no span of this claim arrived in this time. Is the claim id right, and the range long enough?",
             )
@@ -343,7 +343,7 @@ fn propagation() -> Dashboard {
             .legend("name", "resource.service.name", "$2, $1")
             .service_colours(),
             over_time(
-                "Servers whose parent never came",
+                "Servers whose parent was not received",
                 "short",
                 "Requests that hang, by themselves or by what is above them, on a span that is not there, though their trace may have a root. Something on the way continued the trace and exported nothing, or an exporter is cut off.",
                 "no data, but for claims of the last second.",
@@ -379,7 +379,7 @@ fn propagation() -> Dashboard {
             .fields("byName", "Claim", &[("links", link("All traces of this claim", &to_one_claim()))])
             .fields("byRegexp", "/^traceIdHidden/", &[("custom.hideFrom", json!({ "viz": true, "legend": true, "tooltip": true }))]),
             table(
-                "Traces whose root never came",
+                "Traces whose root was not received",
                 "Traces of which only the middle arrived: some span names a parent that is not there, and no span is without one.",
                 "no rows, but for claims of the last second.",
                 cut_off,
@@ -524,7 +524,7 @@ fn the_class() -> Dashboard {
     let table = table(
         "Every lab, last minute",
         "One row per lab: claims per minute, the share of them that is one complete trace, and how many traces began at each service.",
-        "100 %, and a number below python-api alone. A number below another service: that service begins traces of its own.",
+        "100 %, and a number below python-api alone. A number below another service: that service starts new traces.",
         "no lab sent a span within the last minute.",
     )
     .size(24, 14)

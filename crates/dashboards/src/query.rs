@@ -82,7 +82,7 @@ macro_rules! complete {
 }
 /// Those of the claims that are complete.
 pub const COMPLETE_CLAIMS: &str = concat!(complete!(), " | count_over_time() by (span.http.route)");
-/// Work that begins a trace of its own.
+/// Work that begins its own trace.
 pub const FRAGMENTS: &str =
     concat!("{ ", fragment_root!(), " && ", in_lab!(), " } | count_over_time() by (resource.service.name, name)");
 /// Requests whose sender's span is not there.
@@ -179,7 +179,7 @@ pub enum Table {
     Spans,
 }
 
-/// The saved queries of README and of the dashboards.
+/// The saved queries of `docs/docker.md` and of the dashboards.
 pub const SAVED: &[Saved] = &[
     Saved {
         question: "Which services begin traces?",

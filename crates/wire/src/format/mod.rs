@@ -102,7 +102,7 @@ macro_rules! carries {
     };
 }
 
-/// A name of `OTEL_PROPAGATORS` and a comma; the state of vendors has no name of its own there.
+/// A name of `OTEL_PROPAGATORS` and a comma; `tracestate` has no separate name there.
 macro_rules! listed {
     (vendor_state $name:literal) => {
         ""
@@ -238,9 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_names_every_propagator() {
-        let readme = include_str!("../../../../README.md");
-        let row = readme.lines().find(|line| line.starts_with("| `OTEL_PROPAGATORS` |")).unwrap();
+    fn the_documentation_names_every_propagator() {
+        let page = include_str!("../../../../docs/settings.md");
+        let row = page.lines().find(|line| line.starts_with("| `OTEL_PROPAGATORS` |")).unwrap();
         let missing: Vec<_> = Format::propagators().filter(|format| !row.contains(&format!("`{format}`"))).collect();
         assert_eq!(missing, [], "{row}");
     }
