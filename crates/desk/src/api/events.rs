@@ -40,7 +40,12 @@ impl Changes {
 
     /// The counters as they are, then whenever they change.
     pub(crate) fn stream(&self) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, Problem> {
-        let busy = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{MOST_LISTENERS} pages listen already"));
+        let busy = || {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("too many pages are connected: at most {MOST_LISTENERS} may be"),
+            )
+        };
         let listener = Arc::clone(&self.listeners).try_acquire_owned().map_err(|_| busy())?;
         let mut changes = self.counters.subscribe();
         changes.mark_changed();

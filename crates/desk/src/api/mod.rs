@@ -431,8 +431,7 @@ impl Hint {
     /// A hint by its number, from 1.
     pub(crate) fn of(scenario: &Scenario, number: usize) -> Self {
         let hint = number.checked_sub(1).and_then(|at| scenario.hints.get(at)).cloned();
-        let text =
-            hint.unwrap_or_else(|| "Nothing is broken on purpose here, so there is nothing to hint at.".to_owned());
+        let text = hint.unwrap_or_else(|| "Nothing is broken on purpose, so there are no hints.".to_owned());
         Self { number, of: scenario.hints.len(), text }
     }
 }

@@ -173,7 +173,7 @@ impl Drills {
         let given = self.lock().hidden.as_ref().map_or(0, |hidden| hidden.drill.hints);
         let number = usize::try_from(given).unwrap_or(usize::MAX).saturating_add(1);
         if number >= scenario.hints.len() {
-            let detail = "the last hint is all but the answer: in a drill, reveal it or diagnose instead";
+            let detail = "the last hint would almost give the answer: in a drill, use diagnose or reveal instead";
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
         self.count_hint()?;

@@ -14,7 +14,7 @@ pub(crate) const LATEST_SPAN_S: u64 = evidence::collect::LATEST_SPAN.as_secs();
 pub(crate) enum Grade {
     /// It is the cause.
     Right(Vec<String>),
-    /// This speaks against it.
+    /// This contradicts it.
     Wrong(String),
     /// Nobody can tell yet, so it does not count.
     TooEarly,

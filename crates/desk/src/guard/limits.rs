@@ -101,7 +101,7 @@ mod tests {
         let taken = (0..1000).filter(|_| writes.take(writer, now)).count();
         assert_eq!(taken, 100, "a burst is taken, a flood is not");
         for other in [Writer { logs_in: true, ..writer }, Writer { from: "192.0.2.1".parse().unwrap(), ..writer }] {
-            assert!(writes.take(other, now), "{other:?} has a bucket of its own");
+            assert!(writes.take(other, now), "{other:?} has its own bucket");
         }
         assert!(writes.take(writer, now + Duration::from_secs(1)), "a second later there is room again");
     }

@@ -73,7 +73,7 @@ pub(crate) async fn demand(State(token): State<Option<Arc<Token>>>, request: Req
     if request.method().is_safe() && (path == "/" || path.starts_with("/claims/")) {
         return Redirect::to(LOGIN).into_response();
     }
-    let mut refused = Problem::new(StatusCode::UNAUTHORIZED, "the desk wants its bearer token").into_response();
+    let mut refused = Problem::new(StatusCode::UNAUTHORIZED, "the desk requires its bearer token").into_response();
     refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     refused
 }

@@ -58,7 +58,7 @@ impl Annotations {
 
     pub(crate) fn settings_changed(&self, unix_ms: u64) {
         if self.changes.try_send(unix_ms).is_err() {
-            self.counts.miss("too many changes wait for it");
+            self.counts.miss("too many annotations are waiting");
         }
     }
 
@@ -75,7 +75,7 @@ impl Counts {
     fn miss(&self, reason: &str) -> u64 {
         let before = self.dropped.fetch_add(1, Relaxed);
         if before == 0 {
-            tracing::warn!(reason, "Grafana was not told that settings changed");
+            tracing::warn!(reason, "Grafana did not accept the annotation of a change");
         }
         before
     }

@@ -188,7 +188,7 @@ impl Lab {
     pub(crate) fn answer(&self, id: &str) -> Result<Scenario, Problem> {
         self.unlocked()?;
         let answer = self.drills.open(self.control.find(id)?);
-        answer.cloned().ok_or_else(|| conflict("a drill is on: its answer has to be found"))
+        answer.cloned().ok_or_else(|| conflict("a drill is on, so answers are hidden"))
     }
 
     pub(crate) async fn hint(&self) -> Result<Hint, Problem> {
@@ -262,7 +262,7 @@ impl Lab {
         let hidden = self.drills.hidden().ok_or_else(|| conflict("no drill is on"))?;
         let cause = self.control.hidden(hidden)?.map(|scenario| {
             let cause = scenario.fault.as_ref().map(|fault| &fault.cause);
-            cause.ok_or_else(|| conflict("this scenario has no cause that could be found"))
+            cause.ok_or_else(|| conflict("this scenario has no cause to find"))
         });
         let cause = cause.transpose()?;
         let answer = Answer::new(place, answer.kind);
@@ -288,8 +288,8 @@ impl Lab {
             Grade::TooEarly => (
                 None,
                 vec![format!(
-                    "Nobody can tell yet: only when a claim of this drill is {} s old do spans that come late differ from \
-                 spans that do not come. This answer does not count.",
+                    "It is too early to tell: late spans differ from missing spans only when a claim of this drill is {} s \
+                     old. This answer does not count.",
                     grading::LATEST_SPAN_S
                 )],
             ),
@@ -361,11 +361,11 @@ impl Lab {
         let unknown = |what: &str| Problem::new(StatusCode::NOT_FOUND, what.to_owned());
         // Claim ids travel in headers; what cannot, is none, and is no question for the trace store.
         if id.len() > LONGEST_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(unknown("this is no claim id and no trace id"));
+            return Err(unknown("this is neither a claim id nor a trace id"));
         }
         let log = self.observer.log();
         let sent = match id {
-            "last" => Some(log.last().ok_or_else(|| unknown("no claim was sent through this desk yet"))?),
+            "last" => Some(log.last().ok_or_else(|| unknown("no claim has been sent through this desk yet"))?),
             id => log.sent(id),
         };
         let claim_id = match (&sent, id.parse()) {
@@ -380,11 +380,11 @@ impl Lab {
         let since = clock::unix_seconds().saturating_sub(LOOK_BACK_SECONDS);
         let collected = self.reader.collect(&claim_id, since, &patience).await;
         if collected.source_down {
-            tracing::warn!(errors = ?collected.source_errors, "the trace store could not be asked");
+            tracing::warn!(errors = ?collected.source_errors, "the trace store did not answer");
             return Err(Problem::unavailable("the trace store"));
         }
         if collected.evidence.fragments.is_empty() {
-            return Err(unknown("no span of such a claim or trace has arrived"));
+            return Err(unknown("no span of this claim or trace has arrived"));
         }
         let collected = collected.with_traceresponse(sent.and_then(|sent| sent.traceresponse));
         self.observer.note(&claim_id, &collected);
