@@ -25,7 +25,7 @@ TOKEN = "s3cret; ünï"
 
 
 def ask(url, path="/", method="GET", body=None, headers=None, timeout=30):
-    """Status, headers and body of one request over a connection of its own."""
+    """Status, headers and body of one request over its own connection."""
     place = urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout)
     try:

@@ -3,7 +3,7 @@
 
     tests/attack/store_memory.py [ATTACK…]
 
-The store may take twice its bound of 64 MiB and 64 MiB besides. Each attack has a lab of its own; all end by themselves, in
+The store may take twice its bound of 64 MiB and 64 MiB besides. Each attack has its own lab; all end by themselves, in
 two minutes together. Ends with 1 if a limit was passed, or if readers who do not read keep others out for good.
 """
 

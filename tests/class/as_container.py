@@ -3,7 +3,7 @@
 
     tests/class/as_container.py
 
-Takes the pod of the StatefulSet `lab` from deploy/kubernetes/base/lab.yaml and runs it in a mount namespace of its own, with a root
+Takes the pod of the StatefulSet `lab` from deploy/kubernetes/base/lab.yaml and runs it in its own mount namespace, with a root
 that holds nothing but the program (and the libraries it is linked to), read-only, without capabilities or new privileges.
 Collector and Tempo are real ones of this machine (see ../interop/real_backend.py); only their addresses are replaced. Then a
 learner works: claims, a broken scenario, `check`, the fix. Ends with SIGTERM, which must end it with code 0. Needs root,

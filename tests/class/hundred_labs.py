@@ -38,7 +38,7 @@ NO_BREAK = {"links", "not-sampled", "not-exported", "late"}
 EXPECTED = {name: int(name != "healthy" and scenario["cause"]["kind"] not in NO_BREAK)
             for name, scenario in SCENARIOS.items()}
 # The claim stays in one trace, whole: nothing that counts traces can show these.
-ONE_WHOLE_TRACE = {"healthy", "baggage-bloat", "baggage-leak", "baggage-not-propagated", "sampled-out", "stale-context",
+ONE_COMPLETE_TRACE = {"healthy", "baggage-bloat", "baggage-leak", "baggage-not-propagated", "sampled-out", "stale-context",
                    "tracestate-dropped"}
 # The measure of the dashboard: work that the front door's root does not reach. A late root comes too late for it.
 DETACHED = "!>>"
@@ -218,7 +218,7 @@ def ask_all(backend, queries, began, labs, claims_per_lab, problems):
         if DETACHED in query:
             # A Tempo without breath cuts a trace in two now and then, so one claim says nothing.
             seen = {key[0] for key, value in answer.items() if value > claims_per_lab / 2}
-            broken = {lab.name for lab in labs if lab.scenario not in ONE_WHOLE_TRACE}
+            broken = {lab.name for lab in labs if lab.scenario not in ONE_COMPLETE_TRACE}
             # Claims that one trace holds with those of others are shown as such now and then.
             unsure = {lab.name for lab in labs if lab.scenario == "stale-context"}
             if seen - unsure != broken:

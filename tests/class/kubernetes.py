@@ -62,7 +62,7 @@ def learners(copy):
         now = handed_out(copy)
         same(now[:len(before)], before, "who is there keeps place and token")
     same([row["name"] for row in now], NAMES, "each name is a learner")
-    same(len({row["token"] for row in now}), 3, "each has a token of its own")
+    same(len({row["token"] for row in now}), 3, "each has its own token")
     assert all(len(row["token"]) >= 20 for row in now), "a token cannot be guessed"
     for path in (copy / "deploy/kubernetes/learners").iterdir():
         same(path.stat().st_mode & 0o077, 0, f"{path.name} holds secrets: its owner alone reads it")

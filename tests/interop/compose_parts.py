@@ -73,7 +73,7 @@ def run(nats, scenario):
 
 
 def in_order(services):
-    """Whoever is waited for comes first, as compose starts them."""
+    """Services in the order in which compose starts them: dependencies first."""
     ordered = []
     def add(name):
         for needed in services[name].get("depends_on", {}):

@@ -140,7 +140,7 @@ def cli_at(lab, *arguments):
 
 
 def clean_environment():
-    """Settings of whoever runs this must not change what is tested."""
+    """The environment, without settings of the caller that would change what is tested."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "INSUREWATCH_"))}
 
 

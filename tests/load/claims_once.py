@@ -5,7 +5,7 @@ No claim may fail, and each must have been checked for fraud, although claims-wo
 
     claims_once.py [--count 1000] [--rate 50] [--queue nats://127.0.0.1:4222] [SCENARIO ...]
 
-It starts a lab of its own with `target/debug/insurewatch` (or $INSUREWATCH) in a temporary folder, on free ports, and
+It starts a lab with `target/debug/insurewatch` (or $INSUREWATCH) in a temporary folder, on free ports, and
 ends it. Exit code 1 if a claim failed or was not checked.
 """
 

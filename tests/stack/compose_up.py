@@ -4,7 +4,7 @@ broken, fixed, crashed, stopped, started again and removed.
 
     tests/stack/compose_up.py
 
-It is a project of its own, on free ports, and is removed at the end. Images must be present or be had from a registry. One
+It is a separate project, on free ports, and is removed at the end. Images must be present or be had from a registry. One
 exception: where Grafana's is not to be had, a service of ours takes its place, and the steps that ask Grafana are reported
 as not run. Without an engine nothing is run, and the exit code is 0.
 
@@ -79,7 +79,7 @@ class Story:
         return {it["Config"]["Labels"]["com.docker.compose.service"]: it for it in found}
 
     def await_healthy(self, service, since):
-        """`since` is when the container started before; it must have started anew."""
+        """`since` is when the container started before; it must have started again."""
         def again():
             state = self.containers()[service]["State"]
             return state["StartedAt"] != since and state["Status"] == "running" and state["Health"]["Status"] == "healthy"

@@ -87,7 +87,7 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// The queue cannot be reached, or its answer is wrong.
     async fn dead_letters(&self, limit: usize) -> Result<Vec<Message>, BackendError>;
 
-    /// Why nothing can be written now, as far as is known; cheap enough to be asked often.
+    /// The known reason why nothing can be written now; cheap enough to ask often.
     async fn trouble(&self) -> Option<String>;
 }
 
@@ -179,7 +179,7 @@ pub enum PublishError {
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
     /// Somebody else may hold the message by now.
-    #[error("the delivery is not held any more: it expired or was settled before")]
+    #[error("the delivery is no longer held: it expired or was settled before")]
     NotHeld,
     /// The queue did not confirm it.
     #[error(transparent)]

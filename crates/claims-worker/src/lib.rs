@@ -78,7 +78,7 @@ enum ProcessError {
     Call { whom: &'static str, source: reqwest_middleware::Error },
     #[error("{whom} answered {status}")]
     Answer { whom: &'static str, status: u16 },
-    #[error("{whom} answered something unreadable")]
+    #[error("{whom} sent an unreadable answer")]
     Body { whom: &'static str, source: reqwest::Error },
 }
 
@@ -217,7 +217,7 @@ impl Worker {
         };
         match settled {
             Ok(()) | Err(SettleError::NotHeld) => {}
-            Err(error) => tracing::warn!(error = %Report::new(&error), "a message may come again"),
+            Err(error) => tracing::warn!(error = %Report::new(&error), "a message may be delivered again"),
         }
     }
 

@@ -3,7 +3,7 @@
 //! - [`Database`]: reads, writes, and whether it can be written at all
 //!
 //! What several tasks want to write at the same time becomes one transaction and one sync of the disk. After a failed
-//! transaction the connection is outside of any, as SQLite itself says: what follows begins anew. Other processes may use
+//! transaction the connection is outside of any, as SQLite itself says: the next transaction starts afresh. Other processes may use
 //! the same file; a writer waits for them.
 //!
 //! It knows no tables, and creates no spans.
@@ -274,7 +274,7 @@ impl Worker {
         }
     }
 
-    /// Each in a savepoint of its own, so that one that fails takes nothing from the others.
+    /// Each in its own savepoint: one that fails does not affect the others.
     fn transact(
         &mut self,
         connection: &Connection,
@@ -378,7 +378,7 @@ mod tests {
         blocker.await.unwrap().unwrap();
         first.expect("it came first");
         assert!(matches!(second, Err(Error::Work(_))), "the number is taken: {second:?}");
-        third.expect("its neighbour's failure is none of its own");
+        third.expect("its neighbour's failure does not affect it");
         assert_eq!(count(&database).await, 2, "what succeeded is there, what failed is not");
         assert_eq!(database.trouble().await, None, "a refused row is no trouble of the disk");
         drop(database);

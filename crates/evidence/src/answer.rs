@@ -1,7 +1,7 @@
 //! What the evidence of one claim says of an answer: "here, this happened".
 //!
 //! An answer is true if a cause, another cause with the same evidence, or a reason why nothing broke has its name. Otherwise one
-//! observation speaks against it, or nothing on record says anything of it.
+//! observation contradicts it, or nothing on record confirms or contradicts it.
 
 use chain::{Hop, Kind, Place, Service, Step};
 
@@ -28,13 +28,13 @@ pub enum Weight {
     First,
     /// It is so, and something before it in the order of the chain is broken.
     Later,
-    /// This observation speaks against it.
+    /// This observation contradicts it.
     Against(String),
     /// Nothing on record says anything of it, for this reason.
     Open(String),
 }
 
-/// An observation that speaks against an answer.
+/// An observation that contradicts an answer.
 #[derive(Debug)]
 pub(crate) enum Objection<'a> {
     /// The step did what it should.
@@ -205,7 +205,7 @@ impl Conclusion<'_> {
         self.not_breaks().iter().flat_map(of).collect()
     }
 
-    /// What speaks against an answer that is not so, or why nothing does.
+    /// What contradicts an incorrect answer, or why nothing does.
     fn objection(&self, Answer { place, kind }: Answer) -> Result<Objection<'_>, CellReason<'_>> {
         let rows = self.reading().rows().iter();
         match (place, kind) {

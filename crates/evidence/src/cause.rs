@@ -27,7 +27,7 @@ pub(crate) const MAX_BAGGAGE_BYTES: usize = 8192;
 
 /// One thing that went wrong, with all that its sentence needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are what the variant's sentence speaks of")]
+#[expect(missing_docs, reason = "the fields are what the variant's sentence contains")]
 pub enum Cause {
     /// The sender has spans of the claim, none of this call, and no trace header arrived.
     CallWithoutSpan { hop: &'static Hop },

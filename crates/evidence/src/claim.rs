@@ -160,7 +160,7 @@ impl ClaimEvidence {
         span.claim_id() == Some(self.claim_id.as_str())
     }
 
-    /// The span, its parent, that one's parent and so on, as far as they were seen.
+    /// The span, its parent, that one's parent and so on, up to the first that was not received.
     pub(crate) fn lineage<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = &'a Span> {
         let parent = |span: &&'a Span| self.span(span.trace_id, span.parent_span_id?);
         std::iter::successors(Some(span), parent).take(MAX_ANCESTORS)

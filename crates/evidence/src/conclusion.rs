@@ -33,7 +33,7 @@ pub enum Outcome {
 
 /// Why something that looks like a break is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are what the variant's sentence speaks of")]
+#[expect(missing_docs, reason = "the fields are what the variant's sentence contains")]
 pub enum NotABreak {
     /// The receiver links to the sender, as consumers do.
     LinkedByDesign { hop: &'static Hop },
@@ -53,7 +53,7 @@ pub enum NotABreak {
 
 /// Why nothing can be said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are what the variant's sentence speaks of")]
+#[expect(missing_docs, reason = "the fields are what the variant's sentence contains")]
 pub enum Unknown {
     /// The trace source does not answer.
     SourceDown { errors: Vec<String> },
@@ -278,7 +278,7 @@ fn absence(reading: &Reading<'_>, span: &Span) -> Option<Absence> {
         return agreed.then_some(Absence::NoBreak(not_exported));
     }
     // Without the sender's record, its other spans and the front door's answer are the witnesses that the trace was not
-    // begun anew in between.
+    // restarted in between.
     let own = |other: &Span| other.service == row.hop.from.name();
     let beside = evidence.spans().any(|other| own(other) && other.trace_id == span.trace_id);
     let elsewhere = !beside && evidence.spans().any(own);
@@ -298,7 +298,7 @@ fn absence(reading: &Reading<'_>, span: &Span) -> Option<Absence> {
 /// Adds a cause for every departure from a healthy chain that neither a cause nor a reason explains.
 fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
     let excused = |span: &Span| absence(reading, span).is_some();
-    // A service without an SDK has no place of its own: what bears its name is a stranger's.
+    // A service without an SDK has no place: a span that bears its name is a stranger's.
     let service_of = |span: &Span| Service::named(&span.service).filter(|service| service.has_sdk());
     let has = |causes: &[Cause], place| causes.iter().any(|cause| !cause.is_leak() && cause.place() == Some(place));
     let mut more = Vec::new();

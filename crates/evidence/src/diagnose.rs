@@ -331,7 +331,7 @@ fn survived(row: &HopRow) -> CellReason<'_> {
     }
 }
 
-/// A third party has a record of its own and no span.
+/// A third party has its own record and no span.
 fn outside(row: &HopRow, step: Step) -> CellReason<'_> {
     let silent = row.sent.recorded().is_some_and(|headers| headers.identities().is_empty());
     match step {

@@ -196,7 +196,7 @@ fn check_link(shape: &LinkShape, evidence: &ClaimEvidence) -> Option<Mismatch> {
         .any(|link| evidence.span(link.trace_id, link.span_id).is_some_and(|target| fits_span(&shape.to, target)));
     (!found).then(|| {
         let (from_shape, to) = (describe_span_shape(&shape.from), describe_span_shape(&shape.to));
-        let seen = format!("{} such spans with {} links, none of them to there", from.len(), targets().count());
+        let seen = format!("{} such spans with {} links, none of them to that span", from.len(), targets().count());
         Mismatch::new(Part::Link, format!("a link from {from_shape} to {to}"), seen)
     })
 }

@@ -49,7 +49,7 @@ pub struct FragmentShape {
     pub services: Vec<Service>,
 }
 
-/// A span, as far as it matters.
+/// The properties of a span that matter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpanShape {
@@ -189,5 +189,5 @@ impl HopCells {
 
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Service>, D::Error> {
     let services = Vec::deserialize(deserializer)?;
-    if services.is_empty() { Err(D::Error::custom("a fragment holds at least one service")) } else { Ok(services) }
+    if services.is_empty() { Err(D::Error::custom("a fragment has at least one service")) } else { Ok(services) }
 }

@@ -151,7 +151,7 @@ impl<'a> Reading<'a> {
         self.evidence().roots().filter(|root| self.is_entry(root)).count()
     }
 
-    /// Whether this is the front door's span below a caller of its own, which is no part of the chain. A front door that
+    /// Whether this is the front door's span below a span of its caller, which is no part of the chain. A front door that
     /// records its headers says so; another's parent can only be a caller.
     pub(crate) fn has_caller(&self, span: &Span) -> bool {
         let caller =
@@ -186,7 +186,7 @@ impl<'a> Reading<'a> {
         self.evidence().spans().any(|span| is(span) && self.evidence().owns(span))
     }
 
-    /// Whether the claim's own spans are all there as far as can be told: the front door's, the receiver of every hop
+    /// Whether the claim's own spans are all there, judging by what every claim leaves: the front door's, the receiver of every hop
     /// that ends at an SDK and the spans that come late were received, in whichever trace; no parent within the chain is
     /// missing, and the source left nothing out.
     #[must_use]

@@ -129,7 +129,7 @@ impl Canvas {
 
     fn header(&mut self, evidence: &ClaimEvidence) {
         let traces = match evidence.fragments.len() {
-            0 => "no spans seen".to_owned(),
+            0 => "no span received".to_owned(),
             1 => "1 trace".to_owned(),
             count => format!("{count} traces"),
         };
@@ -153,7 +153,7 @@ impl Canvas {
         self.line(&format!("trace {}  {root}{stray}", fragment.trace_id));
 
         if !fragment.other_claims.is_empty() {
-            let others = format!("also holds spans of claim {}", listed(&fragment.other_claims));
+            let others = format!("also has spans of claim {}", listed(&fragment.other_claims));
             let others = self.cut(&others, self.style.width);
             self.line(&self.paint(&others, warning()));
         }

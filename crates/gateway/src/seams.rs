@@ -98,7 +98,7 @@ impl FromStr for ForwardHeaders {
         }
         let names = list
             .split(',')
-            .map(|name| HeaderName::try_from(name.trim()).map_err(|_| format!("`{name}` is no header name")));
+            .map(|name| HeaderName::try_from(name.trim()).map_err(|_| format!("`{name}` is not a header name")));
         names.collect::<Result<_, _>>().map(Self::Only)
     }
 }

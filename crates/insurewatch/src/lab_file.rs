@@ -87,7 +87,7 @@ impl LabFile {
         let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
         let written = text.and_then(|text| atomic::replace(&Self::path(data_dir), &text));
         if let (Err(error), false) = (&written, self.stale) {
-            anstream::eprintln!("lab.json cannot be written, and is tried again every second: {error:#}");
+            anstream::eprintln!("lab.json cannot be written; trying again every second: {error:#}");
         }
         self.stale = written.is_err();
     }
@@ -171,11 +171,11 @@ impl DeskClient {
     ) -> anyhow::Result<()> {
         let mut response = self.ask(Method::POST, path, Some(body)).await?;
         let mut rest = Vec::new();
-        while let Some(chunk) = response.chunk().await.context("the desk broke off its answer")? {
+        while let Some(chunk) = response.chunk().await.context("the desk closed the connection during its answer")? {
             rest.extend_from_slice(&chunk);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                each(serde_json::from_slice(&line).context("the desk answered something else than expected")?);
+                each(serde_json::from_slice(&line).context("the desk gave an unexpected answer")?);
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The supervisor: the whole lab on this machine, each service a process of its own.
+//! The supervisor: the complete lab on this machine, each service in its own process.
 
 use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -83,7 +83,8 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     let catalogue = catalogue()?;
     let scenario = catalogue.get(&options.scenario)?;
 
-    std::fs::create_dir_all(data_dir.join("logs")).with_context(|| format!("{} cannot be made", data_dir.display()))?;
+    std::fs::create_dir_all(data_dir.join("logs"))
+        .with_context(|| format!("{} cannot be created", data_dir.display()))?;
     let data_dir = data_dir.canonicalize()?;
     let _claimed = folder::claim(&data_dir)?;
     begin(&data_dir.join("active.toml"), scenario)?;
@@ -141,7 +142,7 @@ fn environment(
     let endpoint = match (&options.otlp_endpoint, &ports.otlp) {
         (Some(endpoint), _) => endpoint.clone(),
         (None, Some(built_in)) => built_in.http.url.to_string(),
-        (None, None) => bail!("spans have nowhere to go"),
+        (None, None) => bail!("no endpoint for spans is set"),
     };
     let mut variables = vec![
         ("INSUREWATCH_SETTINGS", data_dir.join("active.toml").display().to_string()),
@@ -284,7 +285,7 @@ fn spawn(
 async fn end(service: Program, mut running: Running) {
     drop(running.lifeline);
     if tokio::time::timeout(STOP_DEADLINE, running.child.wait()).await.is_err() {
-        anstream::eprintln!("{} did not end within {} s and is killed", service.name(), STOP_DEADLINE.as_secs());
+        anstream::eprintln!("{} did not stop within {} s; killing it", service.name(), STOP_DEADLINE.as_secs());
         let _ = running.child.kill().await;
     }
 }
@@ -323,7 +324,7 @@ async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<De
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let last = text.lines().last().unwrap_or("nothing").to_owned();
             bail!(
-                "{missing} did not come up within {} s; its log {} ends with: {last}",
+                "{missing} did not start within {} s; its log {} ends with: {last}",
                 READY_DEADLINE.as_secs(),
                 log.display()
             );
@@ -342,7 +343,7 @@ fn last_words(log: &Path) -> String {
 fn announce(lab: &SharedLab, data_dir: &Path, took: Duration) {
     let lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
     let mut rows = vec![
-        ("claims go in at", format!("{}claims", lab.front_door)),
+        ("front door", format!("{}claims", lab.front_door)),
         ("desk", lab.desk.to_string()),
         ("traces (Tempo's API)", lab.traces.to_string()),
         ("logs, databases", data_dir.display().to_string()),
@@ -368,7 +369,7 @@ async fn show_first_claim(desk: &DeskClient) {
             }
         })
         .await?;
-        let claim = first.context("no answer came")?;
+        let claim = first.context("there was no response")?;
         let id = claim.claim_id.clone().with_context(|| claim.error.unwrap_or_default())?;
         let report: ClaimReport = desk.get(&format!("api/claims/{id}?wait_ms=10000")).await?;
         anstream::print!("\n{}", commands::draw(&report, evidence::render));

@@ -79,7 +79,7 @@ impl Relay {
 
     async fn publish_waiting(&self) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
         let waiting = self.store.waiting(BATCH).await?;
-        // At the same time, so that they are one transaction of the queue; in their order, as far as there is one.
+        // At the same time, so that they are one transaction of the queue; in their order, where there is one.
         let publish = |row| async move { self.queue.publish(&message(row)).await };
         let published = join_all(waiting.iter().map(publish)).await;
         // Published before it is forgotten: the queue knows an id that comes twice.

@@ -39,7 +39,7 @@ choice! {
     CompletionContext = "COMPLETION_CONTEXT" {
         /// That of the request, captured with the closure.
         Captured = "captured",
-        /// None: the thread has none of its own.
+        /// None: the thread has no context.
         None = "none",
         /// That of the request before, whose guard the thread still holds.
         Previous = "previous",

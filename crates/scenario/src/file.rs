@@ -253,7 +253,7 @@ fn check_keys(document: &mut Document<'_>, root: &Value<'_>) {
     }
     for (key, _) in table.as_table().into_iter().flatten() {
         if healthy && ["settings", "cause", "fixes", "broken", "logs", "practice"].contains(&key.get_ref().as_ref()) {
-            document.report(key.span(), format!("`{}` has no place in the group `healthy`", key.get_ref()));
+            document.report(key.span(), format!("`{}` is not allowed in the group `healthy`", key.get_ref()));
         }
     }
 }
@@ -284,7 +284,7 @@ fn read_expectation(document: &mut Document<'_>, root: &Value<'_>, key: &str) ->
     let value = root.get_ref().get(key)?;
     let expectation = document.read_in_pieces::<Expectation>(value)?;
     if expectation == Expectation::default() {
-        document.report(value.span(), format!("`{key}` asks for nothing, so it would always hold"));
+        document.report(value.span(), format!("`{key}` requires nothing, so it would always be met"));
     }
     Some(expectation)
 }

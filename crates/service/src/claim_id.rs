@@ -38,7 +38,7 @@ pub struct Mint {
 // === impl Mint ===
 
 impl Mint {
-    /// With a secret of its own, which ends with it: keys are known until the process ends.
+    /// With a new secret that is not saved: keys are known until the process ends.
     #[must_use]
     pub fn forgetful() -> Self {
         Self { secret: Uuid::new_v4() }

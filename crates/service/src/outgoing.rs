@@ -31,7 +31,7 @@ impl<T> Outgoing<T> {
         }
         let limit = self.limit;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
-        deadline.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::TimedOut, "the peer does not read its answer")))
+        deadline.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::TimedOut, "the peer does not read the response")))
     }
 }
 

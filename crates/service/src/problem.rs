@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use error_reporter::Report;
 use serde::{Deserialize, Serialize};
 
-/// What a caller is told of an error. The cause is logged, once, where it is known.
+/// What a caller sees of an error. The cause is logged once, where it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     pub status: u16,

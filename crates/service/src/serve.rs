@@ -100,7 +100,7 @@ pub fn instrumented(routes: Router, server: Server) -> Router {
     routes
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know the method")
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not allow the method")
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(claim_id::mark))

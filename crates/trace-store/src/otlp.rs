@@ -33,7 +33,7 @@ pub use crate::size::MAX_REQUEST_BYTES;
 use crate::store::{Rejected, Store};
 
 const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-const ONLY_TRACES: &str = "this receiver takes traces only, neither metrics nor logs";
+const ONLY_TRACES: &str = "this receiver accepts only traces, not metrics or logs";
 
 /// OTLP over gRPC: the trace service, gzip and deflate accepted, everything else `UNIMPLEMENTED`.
 ///
@@ -94,9 +94,9 @@ enum ExportError {
     Compression(#[from] io::Error),
     #[error("{0}")]
     TooLargeDecoded(size::DecodeError),
-    #[error("the body is no ExportTraceServiceRequest in protobuf: {0}")]
+    #[error("the body is not an ExportTraceServiceRequest in protobuf: {0}")]
     Protobuf(prost::DecodeError),
-    #[error("the body is no ExportTraceServiceRequest in OTLP/JSON: {0}")]
+    #[error("the body is not an ExportTraceServiceRequest in OTLP/JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("{ONLY_TRACES}")]
     OnlyTraces,

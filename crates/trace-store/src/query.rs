@@ -42,7 +42,7 @@ const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/protobuf";
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Tempo's HTTP API, as far as the lab uses it. Errors are `text/plain` with status 400, as Tempo's.
+/// The part of Tempo's HTTP API that the lab uses. Errors are `text/plain` with status 400, as Tempo's.
 ///
 /// - `GET /api/traces/{id}` and `GET /api/v2/traces/{id}`: protobuf with `Accept: application/protobuf`, otherwise
 ///   protobuf's JSON, which writes ids in base64. An unknown trace is 404 in v1; in v2 it is 200 with an empty trace, as
@@ -78,7 +78,7 @@ enum LookupError {
     End(ParseIntError),
     #[error("http parameter start must be before end. received start={start} end={end}")]
     Window { start: i64, end: i64 },
-    #[error("the trace is longer than {0} bytes in JSON: ask for `Accept: application/protobuf`")]
+    #[error("the trace is longer than {0} bytes in JSON: request it with `Accept: application/protobuf`")]
     TooLong(usize),
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -105,7 +105,7 @@ enum SearchError {
     LimitTooLarge(u32),
     #[error("spans per span set exceeds {MAX_SPANS_PER_SPAN_SET}. received {0}")]
     TooManySpans(u32),
-    #[error("the answer is longer than {MAX_ANSWER_BYTES} bytes: ask for less by limit or spss")]
+    #[error("the answer is longer than {MAX_ANSWER_BYTES} bytes: request less with limit or spss")]
     TooLong,
     #[error("http parameter start must be before end. received start={start} end={end}")]
     Window { start: u32, end: u32 },
@@ -468,7 +468,7 @@ fn text(value: Option<&any_value::Value>) -> Option<&str> {
 // === impl Filter ===
 
 impl Filter {
-    /// What a trace must hold to be found, as far as the index knows it.
+    /// What a trace must hold to be found: the part that the index knows.
     fn terms(&self) -> Box<dyn Iterator<Item = Term<'_>> + '_> {
         match self {
             Self::Spans(query) => Box::new(query.terms()),

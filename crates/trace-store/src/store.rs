@@ -31,7 +31,7 @@ const MAX_INDEXED_RESOURCE_VALUES: usize = 256;
 /// is a stable measure, not what the allocator gave. Open requests and answers take a bounded amount beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// All traces together; beyond it whole traces are evicted, the one that arrived first goes first.
+    /// All traces together; beyond it traces are evicted completely, the one that arrived first goes first.
     pub max_bytes: usize,
     /// One trace; beyond it further spans of that trace are rejected. Never more than `max_bytes`.
     pub max_trace_bytes: usize,
@@ -40,7 +40,7 @@ pub struct Limits {
 /// A bounded set of traces; clones share it.
 ///
 /// When it is full, the trace whose first span arrived first is evicted whole, however recently it grew. Spans of an
-/// evicted trace that come later start it anew, without what was evicted. Of a span id that arrives twice in a trace
+/// evicted trace that arrive later start it again, without what was evicted. Of a span id that arrives twice in a trace
 /// (exporters retry) the first is kept.
 #[derive(Clone, Debug)]
 pub struct Store {

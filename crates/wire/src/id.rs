@@ -29,7 +29,7 @@ pub enum TraceRef {
 
 /// Text that is no id.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no id: 1 to {digits} hex digits, not all zero")]
+#[error("`{text}` is not an id: it must have 1 to {digits} hex digits, not all zero")]
 pub struct InvalidId {
     text: String,
     digits: usize,
