@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A class on this machine: a hundred labs as processes, one Collector, one Tempo.
+"""Runs a class on this machine: a hundred labs as processes, one Collector, one Tempo.
 
     tests/class/hundred_labs.py [--labs N] [--minutes M] [--dashboard FILE]
 
 Starts the labs, switches each to a scenario, sends one claim per lab every ten seconds, runs every query of the
-instructor's dashboard, and lets each lab check itself. Prints what all of it took. Exits with 1 if a switch or a claim failed, if a
-`check` is wrong, if Tempo refuses a query, or if its answers show other labs as broken than those that are. Use a
+instructor's dashboard, and lets each lab check itself. Prints the resources that it took. Exit code 1 if a switch or a claim failed, if a
+`check` is wrong, if Tempo refuses a query, or if its answers show the wrong labs as broken. Use a
 release build ($INSUREWATCH). Without Tempo and Collector (see ../interop/real_backend.py) nothing is run, and the exit code is 0.
 Linux only; a hundred labs take some 3 GB.
 """
@@ -156,7 +156,7 @@ def stop(labs):
 
 
 def send(labs, seconds, problems):
-    """A claim of each lab in turn, evenly."""
+    """Sends one claim per lab in turn, evenly spaced."""
     began, pause = time.monotonic(), EVERY_S / len(labs)
     with ThreadPoolExecutor(16) as pool:
         answers = []

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The dashboards against a real Tempo: what every panel draws of its answers, by way of tests/dashboards.
+"""Tests the dashboards with a real Tempo: what every panel draws from its responses, with tests/dashboards.
 
-    tests/interop/dashboards.py record    records Tempo's answers in five states, for the tests that have no Tempo
-    tests/interop/dashboards.py live      the same tests on answers of this minute; nothing is kept
-    tests/interop/dashboards.py switch    switches a lab to and fro, and prints after how many seconds home shows it
+    tests/interop/dashboards.py record    records Tempo's responses in five states, for the tests without Tempo
+    tests/interop/dashboards.py live      the same tests on live responses; nothing is stored
+    tests/interop/dashboards.py switch    switches a lab back and forth, and prints after how many seconds the home dashboard shows it
     tests/interop/dashboards.py faults    runs every scenario and writes docs/panels.md: which panel shows it
 
 Needs node, and `npm ci` in tests/dashboards. Without Tempo and Collector (see real_backend.py) nothing is run, and the
@@ -55,7 +55,7 @@ def main():
 
 
 def record(folder, kept):
-    """Five labs that share one Tempo, told apart by the attribute that the dashboards' variable asks for."""
+    """Five labs that share one Tempo, distinguished by the attribute of the dashboards' variable."""
     with Backend(folder) as backend, ExitStack() as labs:
         for state in STATES:
             labs.enter_context(start(folder, backend, state, "--scenario", state, "--traffic", "1"))
@@ -118,7 +118,7 @@ def switch():
 
 
 def since_now(looks, signs):
-    """After how long each sign is first seen."""
+    """After how long each sign is first visible."""
     begun, seen = time.time(), {}
     for look in looks:
         after = look["at"] - begun
@@ -154,7 +154,7 @@ def last_claims(look):
 
 
 def newest_bar(look):
-    """The series that the newest bar over time is made of."""
+    """The series of the newest bar over time."""
     bars, times = {}, []
     for field in next(it for it in look["panels"] if it["panel"] == "When it broke, and when it was fixed")["fields"]:
         values = [cell["value"] for cell in field["cells"]]
@@ -213,7 +213,7 @@ def faults():
 
 
 def watch(at, backend, name, scenario):
-    """What every panel draws of some seconds in a scenario."""
+    """What every panel draws for some seconds in a scenario."""
     assert cli(at, "scenario", "use", scenario)[0] == 0, scenario
     # What was open at the switch is neither this nor that, and what is open now is incomplete.
     time.sleep(SETTLE_S)
@@ -228,7 +228,7 @@ def watch(at, backend, name, scenario):
 
 
 def signs(panel):
-    """By series or column: how much it says on average, or the texts in it, without what changes by itself."""
+    """By series or column: its average, or the texts in it, without values that always change."""
     signs = {}
     for field in panel["fields"]:
         cells = field["cells"]
@@ -245,7 +245,7 @@ def signs(panel):
 
 
 def changed(healthy, now):
-    """The panels that say something else than in a healthy chain."""
+    """The panels that differ from those of a healthy chain."""
     def differ(one, other):
         if isinstance(one, float) and isinstance(other, float):
             return not 0.6 < other / one < 1.6

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Sends claims through every scenario and looks at each claim's record afterwards.
+"""Sends claims in every scenario, and reads each claim's record afterwards.
 
-No claim may fail, and each must have been checked for fraud, although claims-worker is killed with SIGKILL half way.
+No claim may fail, and each must have been checked for fraud, although claims-worker is killed with SIGKILL half-way.
 
     claims_once.py [--count 1000] [--rate 50] [--queue nats://127.0.0.1:4222] [SCENARIO ...]
 

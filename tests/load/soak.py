@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A lab under load for half an hour: what its memory and files do, and whether a claim is lost.
+"""Keeps a lab under load for half an hour: how its memory and files grow, and whether a claim is lost.
 
     soak.py [--minutes 30] [--rate 50] [--every 300] [--switch 5]
 
-Claims go in at a steady rate while the scenario is switched every few seconds. At the start, every five minutes and at the
+It sends claims at a steady rate while the scenario is switched every few seconds. At the start, every five minutes and at the
 end it prints resident memory (RSS, and Pss, which counts shared pages by share) per process, and the sizes of the files.
 Then each accepted claim is read back and must have been checked for fraud. Exit code 1 if one is lost or failed.
 """

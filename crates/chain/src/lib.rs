@@ -1,7 +1,7 @@
 //! The chain that a claim passes through, as data: its services, its hops, and the words of evidence about them.
 //!
 //! - [`service`]: one row per service: name, port, variable, colours, place in the picture
-//! - [`hop`]: one row per hop: who calls whom, by way of what, and its arrow in the picture
+//! - [`hop`]: one row per hop: sender, receiver, what is between them, and its arrow in the picture
 //! - [`topology`]: hops and late spans together, the value against which evidence is read
 //! - [`place`]: where something can go wrong: at a hop or inside a service
 //! - [`route`]: how the framework that a service stands in for writes routes

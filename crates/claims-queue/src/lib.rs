@@ -91,12 +91,12 @@ pub trait Queue: fmt::Debug + Send + Sync {
     async fn trouble(&self) -> Option<String>;
 }
 
-/// A message in the hands of one receiver. It can be settled only through the connection that received it.
+/// A message that one receiver holds. It can be settled only through the connection that received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// What was published.
     pub message: Message,
-    /// How often it has been handed out, from 1.
+    /// How often it has been delivered, from 1.
     pub attempt: u32,
     /// The right to ack or release it, until the visibility timeout.
     pub receipt: Receipt,
@@ -112,7 +112,7 @@ pub struct Receipt(String);
 pub struct Counts {
     /// They could be received now.
     pub waiting: u64,
-    /// They are in the hands of a receiver, or were released and are not due yet.
+    /// A receiver holds them, or they were released and are not due yet.
     pub in_flight: u64,
     /// They were given up.
     pub dead: u64,
@@ -123,7 +123,7 @@ pub struct Counts {
 pub struct Options {
     /// How long a receiver holds a delivery; 30 s by default. From 1 ms to [`LONGEST`].
     pub visibility_timeout: Duration,
-    /// How often a message is handed out before it is given up; 5 by default.
+    /// How often a message is delivered before it becomes a dead letter; 5 by default.
     pub max_attempts: NonZeroU32,
 }
 

@@ -54,7 +54,7 @@ struct Table {
 /// What a receiver sees.
 enum Look {
     Due,
-    /// In how many milliseconds something that is held or was released becomes due by itself.
+    /// Milliseconds until a held or released message becomes due.
     Next(Option<u64>),
 }
 
@@ -232,7 +232,7 @@ impl Table {
         db.prepare_cached(TEXT)?.execute(params![self.name, receipt, now])
     }
 
-    /// How many it has handed back.
+    /// How many rows it has returned.
     fn release(&self, db: &Connection, receipt: &str, after: Duration) -> rusqlite::Result<usize> {
         const TEXT: &str = "UPDATE queue_messages SET receipt = NULL, \
                             visible_at_ms = CASE WHEN attempt < ?4 THEN ?5 ELSE ?3 END \

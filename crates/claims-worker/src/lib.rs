@@ -118,8 +118,8 @@ pub async fn run(config: Config, seams: Live<Seams>, shutdown: impl Future<Outpu
             under_way.join_next().await;
             continue;
         }
-        // Never dropped half way: what it has taken by then nobody else would get before its visibility timeout. And no
-        // span: whether anything comes is nobody's request.
+        // Never cancelled half-way: no other receiver would get the messages that it holds before their visibility timeout. And no
+        // span: an empty poll is no request.
         let receiving = worker.config.queue.receive(BATCH, WAIT);
         tokio::pin!(receiving);
         let received = tokio::select! {

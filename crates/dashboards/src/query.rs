@@ -121,7 +121,7 @@ pub const BAGGAGE_OUT: &str = concat!(
 pub const RECEIVED: &str = concat!("{ ", received!(), " && ", in_lab!(), " } | rate() by (resource.service.name)");
 /// Spans with an error.
 pub const ERRORS: &str = concat!("{ status = error && ", in_lab!(), " } | rate() by (resource.service.name)");
-/// How long requests take where they are received.
+/// How long requests take at their receiver.
 pub const DURATION: &str =
     concat!("{ ", received!(), " && ", in_lab!(), " } | quantile_over_time(duration, .95) by (resource.service.name)");
 /// Calls over HTTP, by where they go.
@@ -182,17 +182,17 @@ pub enum Table {
 /// The saved queries of `docs/docker.md` and of the dashboards.
 pub const SAVED: &[Saved] = &[
     Saved {
-        question: "Which services begin traces?",
+        question: "Which services start traces?",
         query: "{ nestedSetParent < 0 } | rate() by (resource.service.name)",
         table: Table::Traces,
     },
     Saved {
-        question: "Which traces should not begin where they do?",
+        question: "Which traces start where they should not?",
         query: concat!("{ ", fragment_root!(), " }"),
         table: Table::Traces,
     },
     Saved {
-        question: "Which traces hold spans of claims?",
+        question: "Which traces have spans of claims?",
         query: "{ span.insurewatch.claim.id != nil } | select(span.insurewatch.claim.id) with (most_recent=true)",
         table: Table::Spans,
     },

@@ -1,4 +1,4 @@
-//! A SQLite file in the hands of one thread of this process.
+//! A SQLite file, used by one thread of this process.
 //!
 //! - [`Database`]: reads, writes, and whether it can be written at all
 //!
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long a writer waits for other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it takes breath when SQLite does not wait by itself.
+/// The pause before a retry when SQLite does not wait itself.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// So many jobs wait at most; who comes then waits for a place.
 const MAX_WAITING: usize = 256;
@@ -64,7 +64,7 @@ pub enum Error {
     /// What was asked for panicked; nothing of it was written.
     #[error("the work panicked")]
     Panicked,
-    /// The thread ended, and nobody knows whether it was written before.
+    /// The thread ended; whether it was written before is unknown.
     #[error("the thread of the database has ended")]
     Gone,
 }
@@ -233,7 +233,7 @@ impl Trouble {
 /// The thread.
 struct Worker {
     trouble: Trouble,
-    /// How `PRAGMA synchronous` stands.
+    /// The value of `PRAGMA synchronous`.
     synced: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the evidence of one claim says of an answer: "here, this happened".
+//! What the evidence of one claim says about an answer: "here, this happened".
 //!
 //! An answer is true if a cause, another cause with the same evidence, or a reason why nothing broke has its name. Otherwise one
 //! observation contradicts it, or nothing on record confirms or contradicts it.
@@ -21,7 +21,7 @@ pub struct Answer {
     pub kind: Kind,
 }
 
-/// What the evidence says of an answer.
+/// What the evidence says about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Weight {
     /// It is so, and nothing comes before it in the order of the chain.
@@ -39,7 +39,7 @@ pub enum Weight {
 pub(crate) enum Objection<'a> {
     /// The step did what it should.
     Succeeded { hop: &'static Hop, step: Step, why: CellReason<'a> },
-    /// The sender's record has no trace header, so that none could be lost or changed on the way.
+    /// The sender's record has no trace header, so none could be lost or changed in transit.
     NothingSent { hop: &'static Hop },
     /// No trace header arrived, so that there was none to extract or to use.
     NothingArrived { hop: &'static Hop },
@@ -131,7 +131,7 @@ impl Cause {
 // === impl Conclusion ===
 
 impl Conclusion<'_> {
-    /// What the evidence says of an answer.
+    /// What the evidence says about an answer.
     #[must_use]
     pub fn weigh(&self, answer: Answer) -> Weight {
         let is_cause = |cause: &Cause| self.answers(cause).iter().any(|it| answer.means(*it));

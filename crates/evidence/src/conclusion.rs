@@ -2,7 +2,7 @@
 //! break, or by what was not received.
 //!
 //! Healthy is what the topology demands: one trace of this claim alone, rooted at the front door, every receiver the child
-//! of its sender, nothing missing, nothing lost or changed on the way, and no secret outside.
+//! of its sender, nothing missing, nothing lost or changed in transit, and no secret outside.
 
 use chain::{Hop, ParentUsed, Place, Service};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub enum Outcome {
 pub enum NotABreak {
     /// The receiver links to the sender, as consumers do.
     LinkedByDesign { hop: &'static Hop },
-    /// A receiving root links to a span of the claim, though its hop cannot be told.
+    /// A receiving root links to a span of the claim, though its hop is unknown.
     LinkedRoot { span: String },
     /// The front door decided against sampling and said so.
     NotSampled { traceresponse: String },
@@ -223,7 +223,7 @@ impl<'a> Conclusion<'a> {
 /// Why a parent that a span names was not received.
 enum Absence {
     NoBreak(NotABreak),
-    /// Nothing shows whether the sender wrote it, or somebody in between.
+    /// Nothing shows whether the sender wrote it, or something in between.
     NotTold(Unknown),
 }
 
@@ -254,7 +254,7 @@ fn explained(reading: &Reading<'_>) -> (Vec<NotABreak>, Vec<Unknown>) {
 }
 
 /// Why the parent that a span names was not received, if it was not and that is no break. A parent within the process travels in no
-/// header; another is the one that a sampled header names, and nothing shows that somebody in between wrote that header.
+/// header; another is the one that a sampled header names, and nothing shows that something in between wrote that header.
 fn absence(reading: &Reading<'_>, span: &Span) -> Option<Absence> {
     let evidence = reading.evidence();
     let parent = span.parent_span_id.filter(|parent| evidence.span(span.trace_id, *parent).is_none())?;

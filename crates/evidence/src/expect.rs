@@ -331,7 +331,7 @@ fn describe_span_shape(shape: &SpanShape) -> String {
 // === impl Expectation ===
 
 impl Expectation {
-    /// What must be seen, one sentence for each part of it that can be asked by itself.
+    /// What must be seen, one sentence for each part that can be checked separately.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let Self { fragments, hops, missing_parents, links, baggage, sampled, mixed_with_other_claims } = self;

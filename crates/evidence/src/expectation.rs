@@ -32,12 +32,12 @@ pub struct Expectation {
     /// The sampled bit of the `traceresponse` header that the front door answered with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampled: Option<bool>,
-    /// Whether a fragment of the claim also holds spans that carry another claim's id.
+    /// Whether a fragment of the claim also has spans that carry another claim's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixed_with_other_claims: Option<bool>,
 }
 
-/// One fragment: its root and who is in it.
+/// One fragment: its root and its services.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FragmentShape {
@@ -76,7 +76,7 @@ pub struct HopCells {
     /// Formats that arrived at the receiver: exactly these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<Vec<Format>>,
-    /// What happened to the trace headers on the way.
+    /// What happened to the trace headers in transit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transit: Option<Transit>,
     /// Whom the receiver's span names as its parent.

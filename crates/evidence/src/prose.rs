@@ -374,7 +374,7 @@ pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
     facts
 }
 
-/// Some sentences, and how many are left out: anyone who sends spans can make them as many as they like.
+/// Some sentences, and how many are left out: anyone who sends spans can cause any number of them.
 fn some(sentences: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
     let mut all: Vec<_> = sentences.collect();
     let left_out = all.len().saturating_sub(MAX_LISTED);
@@ -429,7 +429,7 @@ pub fn side(side: &Side) -> String {
     }
 }
 
-/// Why a step succeeded, failed, or cannot be told.
+/// Why a step succeeded, failed, or cannot be judged.
 pub(crate) fn cell(reason: &CellReason<'_>) -> String {
     let names = |formats: &[Format]| format_names(formats);
     match reason {

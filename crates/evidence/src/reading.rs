@@ -234,7 +234,7 @@ impl<'a> Reading<'a> {
         roots.filter(ours).filter(move |root| !tied.contains(root))
     }
 
-    /// The first span of a service that stands below a span of another claim, or the other way round, within the
+    /// The first span of a service that is below a span of another claim, or the other way round, within the
     /// process; with the other claim. Between two services that is a matter of the hop.
     pub(crate) fn stale(&self, service: Service) -> Option<(&'a Span, &'a str)> {
         let mut strays = self.evidence().spans().filter_map(|span| self.below_another_claim(span));

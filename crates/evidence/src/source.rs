@@ -50,7 +50,7 @@ pub struct Trace {
 /// A question that the source did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The request failed: nobody listens there, or the answer did not come in time.
+    /// The request failed: nothing listens there, or there was no answer in time.
     #[error("GET {asked} failed: {reason}")]
     Failed {
         /// The address with path and query.

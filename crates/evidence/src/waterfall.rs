@@ -63,7 +63,7 @@ struct Canvas {
     bar_columns: usize,
     /// Service and name of each span.
     names: BTreeMap<(TraceId, SpanId), String>,
-    /// For the sender's span of each hop, whom it calls.
+    /// For the sender's span of each hop, the service that it calls.
     targets: BTreeMap<(TraceId, SpanId), Service>,
     /// Since when what is absent is absent, in words.
     absent: String,
@@ -85,7 +85,7 @@ pub fn render(reading: &Reading<'_>, style: &Style) -> String {
     canvas.text
 }
 
-/// The name of a span, and whom it calls if it does: many a CLIENT span is named by its method alone.
+/// The name of a span, and the service that it calls: the name of a CLIENT span is often just the method.
 fn title(span: &Span, targets: &BTreeMap<(TraceId, SpanId), Service>, style: Style) -> String {
     match targets.get(&(span.trace_id, span.span_id)) {
         Some(target) => format!("{} {} {target}", span.name, if style.unicode { "→" } else { "->" }),

@@ -13,7 +13,7 @@ use settings::atomic;
 use crate::cli;
 use crate::process::variable_or_file;
 
-/// Where a desk listens unless told otherwise.
+/// The default address of a desk.
 const DEFAULT_DESK: &str = "http://127.0.0.1:7700/";
 /// Longer than any single answer of the desk takes.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LabFile {
     pub(crate) desk: Url,
-    /// Where claims go in.
+    /// The URL of the front door.
     pub(crate) front_door: Url,
     /// Where traces are read: Tempo's HTTP API.
     pub(crate) traces: Url,
@@ -162,7 +162,7 @@ impl DeskClient {
         Ok(self.ask(Method::POST, path, Some(body)).await?.json().await?)
     }
 
-    /// Posts, and hands over each line of the answer as it comes.
+    /// Posts, and passes on each line of the answer as it arrives.
     pub(crate) async fn lines<T: DeserializeOwned>(
         &self,
         path: &str,

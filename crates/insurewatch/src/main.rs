@@ -4,7 +4,7 @@
 //! - `up`: the supervisor that runs the complete lab, each service in its own process
 //! - `folder`: the folder of a running lab: whose it is, its logs
 //! - `serve`, `process`: one program, in its own process; `program`: which there are
-//! - `services`: the services of the chain: what each can be set to, what it must be told, how it starts
+//! - `services`: the services of the chain: the settings of each, what it needs, how it starts
 //! - `commands`, `drill`: thin clients of the desk; `lab_file`: how they find it
 //! - `echo`: an endpoint for the conformance tests of W3C Trace Context
 //! - `schema`: what may be set, gathered from the crates that know it

@@ -207,7 +207,7 @@ pub(crate) fn variable<T: FromStr>(name: &str, allowed: &str) -> anyhow::Result<
     }
 }
 
-/// A variable of this process's environment, or what stands in the file that `NAME_FILE` names, as containers get secrets.
+/// A variable of this process's environment, or the content of the file that `NAME_FILE` names, as containers get secrets.
 pub(crate) fn variable_or_file<T: FromStr>(name: &str, allowed: &str) -> anyhow::Result<Option<T>> {
     let file = format!("{name}_FILE");
     let (Some(path), None) = (variable::<PathBuf>(&file, "a path")?, std::env::var_os(name)) else {
@@ -241,7 +241,7 @@ pub(crate) fn shutdown_asked(supervised: bool) -> anyhow::Result<impl Future<Out
     let (gone, supervisor) = tokio::sync::oneshot::channel();
     if supervised {
         // The supervisor holds the other end of standard input, and the system closes it however the supervisor ends.
-        // A separate thread: at shutdown the runtime would wait for a blocking read on one of its own threads.
+        // A separate thread: at shutdown the runtime would wait for a blocking read on one of its threads.
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             let _ = gone.send(());

@@ -129,7 +129,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// What a service is told; the rest of the environment is handed down.
+/// The variables that a service gets; it inherits the rest of the environment.
 fn environment(
     program: Program,
     ports: &Ports,
@@ -198,14 +198,14 @@ fn no_proxy() -> String {
     format!("{named}{}127.0.0.1,localhost", if named.is_empty() { "" } else { "," })
 }
 
-/// Starts a process, and starts it again whenever it ends without being told to.
+/// Starts a process, and restarts it whenever it ends unasked.
 fn keep(
     service: Program,
     environment: Vec<(&'static str, String)>,
     ports: &Ports,
     data_dir: &Path,
     lab: &SharedLab,
-    // Whom a configuration that cannot work is told, until the lab is ready.
+    // Where a configuration that cannot work is reported, until the lab is ready.
     (bad_config, ready): (mpsc::UnboundedSender<Program>, Arc<AtomicBool>),
 ) -> anyhow::Result<Kept> {
     let log_path = log_path(data_dir, service);
@@ -281,7 +281,7 @@ fn spawn(
     Ok(Running { lifeline: child.stdin.take(), child })
 }
 
-/// Lets a process end by itself, within reason.
+/// Waits until a process has ended, up to a limit.
 async fn end(service: Program, mut running: Running) {
     drop(running.lifeline);
     if tokio::time::timeout(STOP_DEADLINE, running.child.wait()).await.is_err() {
@@ -416,7 +416,7 @@ impl Ports {
             }
             bail!("every port from {first} to {last} is taken")
         };
-        // Who sends spans elsewhere and reads them there needs no store here.
+        // A lab that sends its spans to another store, and reads them there, needs no built-in one.
         let built_in = options.otlp_endpoint.is_none() || options.tempo.is_none();
         let mut programs = Vec::new();
         for program in Program::started().into_iter().filter(|program| built_in || *program != Program::TraceStore) {

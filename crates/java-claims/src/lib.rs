@@ -1,4 +1,4 @@
-//! Decides claims and keeps them: the stand-in for a Spring service.
+//! Decides claims and stores them: the stand-in for a Spring service.
 //!
 //! - [`Config`], [`app`]: the service
 //! - [`seams`]: what can be set while it runs

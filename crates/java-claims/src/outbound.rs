@@ -19,7 +19,7 @@ pub(crate) struct Outbound {
     pub(crate) sending: Sending,
 }
 
-/// The PRODUCER span of a message that is being sent. It fails unless it is told that the message was stored.
+/// The PRODUCER span of a message that is being sent. Its status is an error unless the message is reported as stored.
 #[derive(Debug)]
 pub(crate) struct Sending {
     cx: Context,

@@ -22,7 +22,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
 
-/// Reports the messages that nobody has processed yet, those of the outbox and those of the queue behind it, and what
+/// Reports the messages that have not been processed yet, those of the outbox and those of the queue behind it, and what
 /// keeps either from being written.
 #[derive(Clone, Debug)]
 pub(crate) struct Reporter {

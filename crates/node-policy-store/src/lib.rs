@@ -1,6 +1,6 @@
-//! Answers for policies, from SQLite: the stand-in for an Express service.
+//! Serves policies from SQLite: the stand-in for an Express service.
 //!
-//! `GET /policies/{id}` reads the seeded catalogue. The service calls nobody.
+//! `GET /policies/{id}` reads the seeded catalogue. The service calls no other service.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;

@@ -17,7 +17,7 @@ pub struct Scenario {
     pub id: String,
     /// What the learner meets, in a few words that give nothing away.
     pub title: String,
-    /// Where it stands in the catalogue.
+    /// Its place in the catalogue.
     pub group: Group,
     /// What it teaches.
     pub topic: String,
@@ -25,7 +25,7 @@ pub struct Scenario {
     pub symptom: String,
     /// What to look at; it gives nothing away.
     pub look: Vec<String>,
-    /// Hints, from "where to look" by way of "what to compare" to "which setting".
+    /// Hints: first "where to look", then "what to compare", then "which setting".
     pub hints: Vec<String>,
     /// What to set.
     pub settings: Settings,
@@ -42,7 +42,7 @@ pub struct Scenario {
 pub struct Fault {
     /// Where and why.
     pub cause: Cause,
-    /// Ways to fix it, each complete by itself. Only a control may have none.
+    /// Ways to fix it, each sufficient on its own. Only a control may have none.
     pub fixes: Vec<Fix>,
     /// What must be seen while it is broken.
     pub broken: Expectation,

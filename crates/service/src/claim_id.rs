@@ -29,7 +29,7 @@ pub use chain::vocabulary::CLAIM_ID as ATTRIBUTE;
 pub struct ClaimId(String);
 
 /// Makes the ids of new claims. With an idempotency key the id is always the same for the same key, so that a caller who
-/// sends a claim again does not make two; nobody can compute it from the key without the secret.
+/// sends a claim again does not make two; without the secret it cannot be computed from the key.
 #[derive(Clone)]
 pub struct Mint {
     secret: Uuid,
@@ -89,7 +89,7 @@ impl fmt::Debug for Mint {
 // === impl ClaimId ===
 
 impl ClaimId {
-    /// The id as it stands in headers, bodies and attributes.
+    /// The id as in headers, bodies and attributes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-/// How often somebody who waits for a place looks for a connection that can be closed.
+/// How often a waiting peer's task looks for a connection that can be closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// No answer takes that long but a stream of events, whose reader connects again.
 const LONG_ANSWER: Duration = Duration::from_secs(120);

@@ -1,7 +1,7 @@
 //! Under which host names a process answers.
 //!
 //! A web page somewhere can let its host name resolve to this machine, and then read what listens here as if that
-//! were its own site (DNS rebinding). The name gives it away: it stands in `Host`, or in `:authority` of HTTP/2.
+//! were its own site (DNS rebinding). The name gives it away: it is in `Host`, or in `:authority` of HTTP/2.
 
 use std::net::IpAddr;
 use std::sync::Arc;

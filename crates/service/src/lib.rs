@@ -6,7 +6,7 @@
 //! - [`problem`]: errors as `application/problem+json`
 //! - [`body`]: JSON request bodies, with errors that name the field
 //! - [`health`]: `GET /healthz`
-//! - [`serve`]: every listener: who is answered, what a peer may use up, and a graceful end
+//! - [`serve`]: every listener: who gets an answer, what a peer may use, and graceful shutdown
 //! - [`hosts`]: under which host names a process answers; `connections`: which one makes room for another
 //! - [`url`]: where other services answer, and where data is kept
 //!

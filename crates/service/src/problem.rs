@@ -50,7 +50,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{whom} is not available, try again"))
     }
 
-    /// Something here is broken; logs the cause, which the caller is not told.
+    /// An internal error; logs the cause, which the caller does not see.
     #[must_use]
     pub fn internal(cause: &dyn std::error::Error) -> Self {
         tracing::error!(cause = %Report::new(cause), "request failed");

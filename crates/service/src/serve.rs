@@ -1,4 +1,4 @@
-//! Every listener of ours: who is answered, how many connections there may be, how long a peer may take, and an end in
+//! Every listener: who gets an answer, how many connections there may be, how long a peer may take, and an end in
 //! which no request is lost.
 
 use std::convert::Infallible;
@@ -72,9 +72,9 @@ struct Arriving {
     limit: Duration,
     /// From the first time that it had to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// While it has to be waited for.
+    /// While shutdown must wait for it.
     starved: Option<Starved>,
-    /// Where this request is counted, and where it is told that the body was late.
+    /// Counts this request, and records that its body was late.
     exchange: Arc<Exchange>,
 }
 

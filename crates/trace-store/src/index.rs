@@ -63,7 +63,7 @@ struct Block {
 #[derive(Clone, Copy, Debug)]
 enum Posting {
     One(u8),
-    /// Where they stand in [`Block::shared`].
+    /// Their places in [`Block::shared`].
     Many(u32),
 }
 

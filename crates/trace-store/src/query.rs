@@ -36,7 +36,7 @@ const MAX_SPANS_PER_SPAN_SET: u32 = 100;
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// The answer of a lookup may be as long without having room before it is made.
 const SMALL_ANSWER_BYTES: usize = 1 << 20;
-/// Tags that do not stand for an attribute that equals their value.
+/// Tags that do not mean an attribute that equals their value.
 const FIELD_TAGS: [&str; 5] = ["root.service.name", "root.name", "service.name", "name", "status.code"];
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/protobuf";
@@ -158,7 +158,7 @@ struct Found {
     trace: StoredTrace,
 }
 
-/// What a search says of a trace, whatever was asked.
+/// What a search returns about a trace, for any query.
 #[derive(Debug, Default)]
 struct Summary<'t> {
     root: Option<(&'t str, &'t str)>,

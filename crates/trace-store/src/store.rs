@@ -154,7 +154,7 @@ struct Trace {
 // === impl Limits ===
 
 impl Limits {
-    /// The bound of one trace unless told otherwise, in bytes: room for 10,000 spans of a kilobyte each.
+    /// The default bound of one trace, in bytes: room for 10,000 spans of a kilobyte each.
     ///
     /// A Tempo of default configuration takes 5 MB, without any charge for overhead
     /// (<https://grafana.com/docs/tempo/latest/configuration/#overrides>, `max_bytes_per_trace`).
@@ -362,7 +362,7 @@ impl Trace {
 // === impl StoredTrace ===
 
 impl StoredTrace {
-    /// Its batches; those that came from one resource in one request stand together.
+    /// Its batches; those of one resource in one request are together.
     pub(crate) fn by_resource(&self) -> impl Iterator<Item = &[Arc<Batch>]> {
         self.batches.chunk_by(|one, next| Arc::ptr_eq(&one.resource, &next.resource))
     }

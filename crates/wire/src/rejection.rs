@@ -27,7 +27,7 @@ pub enum Rejection {
     /// A field that the format needs is not there.
     #[error("it has no {0}")]
     Missing(&'static str),
-    /// A decision to sample that the format does not know.
+    /// A sampling decision that the format does not define.
     #[error("its sampling decision is `{0}`, which the format does not define")]
     Decision(String),
 }

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::api::Pulse;
 
-/// What happens within this time is told at once, so that traffic floods no page.
+/// Changes within this time become one event, so that traffic does not flood a page.
 const GATHER: Duration = Duration::from_millis(250);
 
 /// So many pages may listen at once: a connection of each stays open for good.

@@ -1,4 +1,4 @@
-//! The JSON API. Handlers only say what is asked of whom.
+//! The JSON API. Handlers only map requests to calls of the lab.
 
 use std::sync::Arc;
 

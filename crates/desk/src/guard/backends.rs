@@ -1,4 +1,4 @@
-//! Where services may be told to send their spans: a request that somebody else makes.
+//! The endpoints that a setting may name for spans, because a service then sends requests to them.
 
 use axum::http::{StatusCode, Uri};
 use reqwest::Url;

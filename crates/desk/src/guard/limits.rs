@@ -1,4 +1,4 @@
-//! How much may be asked: writes per second, by what they are for and whom they come from.
+//! Limits of writes per second, by purpose and by caller.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,7 +21,7 @@ const WRITES_AT_ONCE: f64 = 100.0;
 /// Of so many the writes are counted at once; beyond, those who have not written for longest are forgotten.
 const MOST_WRITERS: usize = 1024;
 
-/// Who writes, and what for: one bucket each, so that nobody empties another's.
+/// Caller and purpose: one bucket each, so that no caller empties another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Writer {
     /// Whether it logs in, for which it needs no token, or changes something.

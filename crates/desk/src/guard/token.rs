@@ -17,7 +17,7 @@ use service::Problem;
 
 const COOKIE: &str = "insurewatch_desk";
 pub(super) const LOGIN: &str = "/login";
-/// What is told without a token: that the process lives, and how to log in.
+/// The paths that need no token: health, and the login.
 pub(super) const OPEN: [&str; 3] = ["/healthz", LOGIN, "/assets/desk.css"];
 
 /// A secret that must be shown; `Debug` does not show it.
@@ -63,7 +63,7 @@ pub fn check_exposure(listen: SocketAddr, token: Option<&Token>, published_on_lo
     if safe { Ok(()) } else { Err(Exposed(listen)) }
 }
 
-/// The layer: refuses with 401 who does not show the token; pages lead to the login instead.
+/// The layer: answers 401 to requests without the token, or with the login page where a page was requested.
 pub(crate) async fn demand(State(token): State<Option<Arc<Token>>>, request: Request, next: Next) -> Response {
     let Some(token) = token else { return next.run(request).await };
     let path = request.uri().path();

@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// A Grafana that keeps what it is told, and answers only when it may.
+    /// A Grafana that stores what it receives, and answers only when the test lets it.
     #[derive(Debug)]
     struct Grafana {
         url: Url,

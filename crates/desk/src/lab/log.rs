@@ -47,7 +47,7 @@ struct Entry {
 /// Which claim to look at next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// All is said of every claim.
+    /// Every claim is settled.
     None,
     /// Not yet.
     DueAt(Instant),

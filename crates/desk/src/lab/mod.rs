@@ -49,7 +49,7 @@ use reader::{EvidenceReader, Trace};
 
 /// How long a health poll may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// Somebody who asks for a trace waits no longer for spans that may never come.
+/// How long a request for a trace waits for spans that may not arrive.
 const LOOK_PATIENCE: Patience =
     Patience { deadline: Duration::from_secs(3), settle: Duration::from_millis(300), poll: Duration::from_millis(100) };
 /// How far back a claim is searched for, in seconds. Tempo searches through 168 hours at most, and margins are added.
@@ -244,7 +244,7 @@ impl Lab {
             return Err(conflict("a drill is on already"));
         }
         let id = self.drills.choose(request.scenarios.as_deref())?;
-        // Hidden before it is set, so that nobody can see it in between.
+        // Hidden before it is set, so that it cannot be seen in between.
         self.drills.start(id.clone())?;
         if let Err(problem) = self.control.use_hidden(&id).await {
             self.drills.undo_start()?;

@@ -100,7 +100,7 @@ fn record(record: &DrillRecord, last: Option<&EndedDrill>) -> Markup {
     }
 }
 
-/// The buttons stand outside of what is asked for again, so that focus stays.
+/// The buttons are outside of the part that is refreshed, so that they keep the focus.
 pub(super) fn actions() -> Markup {
     html! {
         div.row {

@@ -139,7 +139,7 @@ fn document(title: &str, script: &Markup, body: &Markup) -> Html<String> {
     Html(document.into_string())
 }
 
-/// The class that gives a service its colour; its name always stands beside it. [`stylesheet`] has its rule.
+/// The class that gives a service its colour, always shown together with its name. [`stylesheet`] has its rule.
 fn service_class(service: &str) -> String {
     let name = Service::named(service).map_or("other", Service::name);
     format!("s-{name}")

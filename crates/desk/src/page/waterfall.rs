@@ -44,7 +44,7 @@ pub(super) fn draw(lab: &Lab, found: &Collected) -> Markup {
         }
         div.fragments {
             @for fragment in evidence.fragments.iter().take(TRACES) { (self::fragment(lab, evidence, fragment)) }
-            // Links are drawn here once it is known where the rows stand.
+            // A script draws links here when the places of the rows are known.
             svg.links aria-hidden="true" {}
         }
     }

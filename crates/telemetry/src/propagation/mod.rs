@@ -31,7 +31,7 @@ pub struct Names(Vec<Format>);
 /// A list of propagators that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NamesError {
-    /// A name that nobody registered.
+    /// A name that is not registered.
     #[error("unknown propagator `{0}`")]
     Unknown(String),
     /// `none` beside other names.
