@@ -8,7 +8,7 @@
 //! - [`vocabulary`]: span kinds, the four steps and what else an answer may name, transit, parent
 //! - [`spelling`]: "did you mean …?" for every name that a person writes
 //!
-//! A further service or hop is one row; whatever needs to know of it is derived from the row. The crate does no I/O, knows
+//! A further service or hop is one row; everything else is derived from the row. The crate does no I/O, knows
 //! no SDK and no settings, and judges nothing.
 
 pub mod hop;

@@ -1,6 +1,6 @@
 //! How the receivers of one file, in any process, notice a write: a byte in a second file, which is written again.
 //!
-//! The write-ahead log itself tells too early: what is written there can be read only once it is on the disk.
+//! The write-ahead log itself changes too early: its content can be read only when it is on disk.
 
 use std::ffi::OsString;
 use std::fs::File;

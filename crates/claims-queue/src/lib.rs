@@ -1,19 +1,19 @@
 //! One queue interface with at-least-once delivery, and two real adapters behind it.
 //!
 //! - [`Queue`]: publish, receive, ack, release; [`connect`] chooses the adapter by the scheme of a URL
-//! - [`Message`]: what travels; its attributes are the carrier of trace context
+//! - [`Message`]: what is sent; its attributes are the carrier of trace context
 //! - `sqlite`: a table in a file that several processes share; `nats`: JetStream, with the cargo feature `nats`
 //!
-//! It writes nothing into attributes and reads nothing from them: that is for the propagators of its users. It creates no
-//! spans, retries nothing by itself, and promises no exactly-once processing.
+//! It writes nothing into attributes and reads nothing from them: its users' propagators do that. It creates no
+//! spans, does not retry, and does not promise exactly-once processing.
 //!
 //! # What every adapter promises
-//! - At least once: a delivery that is neither acked nor released within the visibility timeout comes again, its
+//! - At least once: a delivery that is neither acked nor released within the visibility timeout is repeated, its
 //!   attempt one higher. After the last attempt the message goes to the dead letters.
-//! - A message is held by one receiver at a time, and only its present holder can ack or release it.
+//! - A message is held by one receiver at a time, and only its current holder can ack or release it.
 //! - Order is roughly first in, first out: a single receiver gets first attempts in the order of publication;
-//!   redeliveries come in between.
-//! - Publishing an id again is no second message for at least [`DEDUPLICATION_WINDOW`] after the first publication.
+//!   redeliveries are in between.
+//! - Publishing an id again does not create a second message for at least [`DEDUPLICATION_WINDOW`] after the first publication.
 //!
 //! Every connection to one queue must be given the same [`Options`].
 

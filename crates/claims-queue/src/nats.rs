@@ -2,12 +2,12 @@
 //!
 //! Attributes are headers, and the id is `Nats-Msg-Id`. A publication returns when the server has written it to its
 //! file; the server syncs files to the disk at its own interval (`sync_interval`). It confirms an ack before it
-//! writes it: when it is killed, what was acked last may come again.
+//! writes it: when it is killed, the messages acked last may be delivered again.
 //!
 //! The server counts an ack for the consumer that holds the message now, even when it comes from an earlier delivery. So a
-//! delivery expires here, at the visibility timeout, [`GRACE`] before the server hands the message out again: an ack
+//! delivery expires here, at the visibility timeout, [`GRACE`] before the server delivers the message again: an ack
 //! that left in time arrives in time. The consumer's own `max_deliver` stays off, since a message that reaches it
-//! remains in the stream where nobody gets it: the receiver moves such a message to the dead letters.
+//! remains in the stream, where no receiver gets it: the receiver moves such a message to the dead letters.
 //!
 //! <https://docs.nats.io/nats-concepts/jetstream/consumers>
 

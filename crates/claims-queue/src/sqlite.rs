@@ -1,7 +1,7 @@
 //! A queue in a SQLite file, which several processes may share.
 //!
-//! A publication is on the disk when it returns. What happens to a message later outlives every process, and may be undone by
-//! a power cut: then it comes again. A message is dead when it has had its last attempt and nobody holds it: no write is
+//! A publication is on disk when it returns. Later changes to a message survive the end of every process, but a power cut may
+//! undo them: then the message is delivered again. A message is dead when it has had its last attempt and nobody holds it: no write is
 //! needed to make it so.
 //!
 //! The file is bounded but for messages that wait, none of which is ever dropped: acked ones are emptied at once and go with

@@ -1,9 +1,9 @@
-//! Consumes the claims queue: has each claim checked by fraud-partner and reports the finding to java-claims.
+//! Consumes the claims queue: has each claim checked by fraud-partner and reports the result to java-claims.
 //!
 //! - [`Config`], [`run`], [`report`]: the worker
 //! - [`seams`]: what can be set while it runs
 //!
-//! A message comes at least once; reporting a finding twice is no second finding. It serves nothing but its health.
+//! A message is delivered at least once; a result that is reported twice counts once. The worker serves only its health.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is asked, in TraceQL. Tempo evaluates it trace by trace: nothing here joins two traces of one claim but the claim id.
+//! The queries, in TraceQL. Tempo evaluates them trace by trace: only the claim id joins two traces of one claim.
 
 /// Keeps labs apart that share one Tempo; `lab` is a variable of each dashboard.
 macro_rules! in_lab {

@@ -2,11 +2,11 @@
 //!
 //! - [`Database`]: reads, writes, and whether it can be written at all
 //!
-//! What several tasks want to write at the same time becomes one transaction and one sync of the disk. After a failed
-//! transaction the connection is outside of any, as SQLite itself says: the next transaction starts afresh. Other processes may use
+//! Writes that several tasks request at the same time become one transaction and one sync of the disk. After a failed
+//! transaction the connection is in none, as SQLite itself reports: the next transaction starts afresh. Other processes may use
 //! the same file; a writer waits for them.
 //!
-//! It knows no tables, and creates no spans.
+//! It defines no tables, and creates no spans.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

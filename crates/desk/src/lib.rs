@@ -1,10 +1,10 @@
 //! The control desk of the lab, web page and JSON API in one: choose a scenario, send claims, see which traces each
 //! was split into, and read what the evidence says about the chain.
 //!
-//! - [`api`]: what goes in and out, as JSON: values, routes, their OpenAPI document, events
+//! - [`api`]: requests and responses, as JSON: values, routes, their OpenAPI document, events
 //! - `page`: the same for people, rendered here
 //! - [`guard`]: who may ask, and how much
-//! - `lab`: what can be asked, and what answers it: settings, front door, claims seen, evidence, check
+//! - `lab`: what the desk can do: settings, front door, claims, evidence, check
 //! - `drill`: a hidden scenario, its score, whether an answer is correct, and the type of what a drill hides
 //!
 //! The desk creates no spans. Its statements about a claim are based on spans and the answer's `traceresponse` header, never on

@@ -1,4 +1,4 @@
-//! The folder of a running lab: whose it is, and what keeps it small and true.
+//! The folder of a running lab: its lock, and its logs, which are rotated.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};

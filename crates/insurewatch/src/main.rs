@@ -1,4 +1,4 @@
-//! InsureWatch: a lab in which distributed traces break, and where you learn why.
+//! InsureWatch: a lab where distributed traces break, and you learn why.
 //!
 //! - `cli`: the commands and their options
 //! - `up`: the supervisor that runs the complete lab, each service in its own process
@@ -9,7 +9,7 @@
 //! - `echo`: an endpoint for the conformance tests of W3C Trace Context
 //! - `schema`: what may be set, gathered from the crates that know it
 //!
-//! Everything else lives in the libraries beside this one.
+//! Everything else is in the library crates.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What every service process needs: its settings followed, its listener, and an end in which nothing is lost.
+//! What every service process needs: live settings, its listener, and a shutdown in which nothing is lost.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -2,7 +2,7 @@
 //!
 //! - [`Config`], [`app`]: the service
 //! - [`seams`]: what can be set while it runs
-//! - `policies`: asks node-policy-store
+//! - `policies`: calls node-policy-store
 //! - `store`: claims in SQLite; a claim that was answered with 201 survives the end of the process
 //! - `outbox`: the message about each claim, stored with it and published by a relay
 //! - `decision`: which claims are paid

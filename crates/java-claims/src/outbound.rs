@@ -1,4 +1,4 @@
-//! A message about a claim, before the outbox keeps it.
+//! A message about a claim, before the outbox stores it.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{Status, TraceContextExt};

@@ -1,4 +1,4 @@
-//! The outbox: what is to be published is stored with the claim, in one transaction, and published by a relay.
+//! The outbox: each message is stored with its claim, in one transaction, and a relay publishes it.
 //!
 //! So a claim is never accepted without its message, nor a message sent for a claim that was rolled back.
 

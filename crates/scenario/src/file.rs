@@ -1,4 +1,4 @@
-//! One lesson, read from one file of `scenarios/`.
+//! One scenario, read from one file of `scenarios/`.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The catalogue as a page for learners, in Markdown. What gives an answer away is folded.
+//! The catalogue as a page for learners, in Markdown. Hints and answers are folded.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! The application key that joins a claim's traces.
 //!
 //! Application code sets it on every call and in every message, never through context, baggage or instrumentation, so
-//! it survives whatever becomes of the trace headers: as real teams do with request ids.
+//! it survives whatever happens to the trace headers, as request ids do in real systems.
 
 use std::fmt;
 use std::io::{ErrorKind, Write};

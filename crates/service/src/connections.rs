@@ -1,7 +1,7 @@
 //! The connections of a process, over all of its listeners: how many there may be, and which one makes room for another.
 //!
-//! A connection *waits for its peer* while no request is open on it, or only such whose bodies do not come. A peer that
-//! opens many of these, and sends nothing, displaces them and nobody else.
+//! A connection *waits for its peer* while no request is open on it, or only requests whose bodies do not arrive. A peer that
+//! opens many of these, and sends nothing, displaces only such connections.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! `GET /healthz`: is the service there, which generation of settings does it follow, what became of its spans, what waits
-//! to be handed on, and what keeps it from its work: then the status is 503.
+//! `GET /healthz`: that the service runs, the generation of settings that it has applied, what happened to its spans, what
+//! waits to be sent, and what keeps it from its work: then the status is 503.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Under which host names a process answers.
+//! The host names that requests may use.
 //!
 //! A web page somewhere can let its host name resolve to this machine, and then read what listens here as if that
 //! were its own site (DNS rebinding). The name gives it away: it is in `Host`, or in `:authority` of HTTP/2.

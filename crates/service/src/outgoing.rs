@@ -1,4 +1,4 @@
-//! A connection whose peer must take what it is sent.
+//! A connection whose peer must read what is sent to it.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Where other services answer, and where data is kept.
+//! The URLs of other services and of databases.
 
 use chain::Service;
 use reqwest::Url;

@@ -1,4 +1,4 @@
-//! Values that are exchanged while requests run.
+//! Values that are replaced while requests run.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

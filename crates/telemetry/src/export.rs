@@ -1,4 +1,4 @@
-//! The way out for spans: a queue that can be exchanged, an exporter that tries again, and a count of every fate.
+//! Export of spans: a queue that can be replaced, an exporter that retries, and a count of what happened to each span.
 //!
 //! The SDK's batch processor waits in front of an exporter that gives a batch up within a second, and neither says how
 //! many spans it lost. Here the queue's bound is kept before it, so that a drop is counted, and a failed batch is tried

@@ -1,4 +1,4 @@
-//! Tells pages that something changed, as server-sent events.
+//! Notifies pages of changes, with server-sent events.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! What goes in and out of the desk, as JSON.
+//! Requests and responses of the desk, as JSON.
 //!
 //! - here: the values themselves, which the command line reads too
-//! - `routes`: which path takes and gives which of them; `openapi`: the same as a document
-//! - `events`: tells pages that something changed
+//! - `routes`: which path accepts and returns which of them; `openapi`: the same as a document
+//! - `events`: notifies pages of changes
 //! - `extract`: paths and queries, whose errors are problems
 
 #![expect(missing_docs, reason = "a field whose name says it all has no more to say")]

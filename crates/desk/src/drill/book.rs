@@ -1,6 +1,6 @@
-//! A hidden scenario, the clock, the score, and the file that keeps them.
+//! A hidden scenario, the clock, the score, and the file that stores them.
 //!
-//! The file lies beside the active settings, so that a desk that starts again neither loses a drill nor shows what it
+//! The file is in the folder of the active settings, so that a restarted desk neither loses a drill nor shows what it
 //! hides. While a drill is on, the file of active settings names no scenario.
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Who may ask, how much, and for what.
+//! Which requests are allowed: from where, how many, and for what.
 //!
 //! - `site`: only programs and the desk's own pages, by origin and Fetch Metadata; the pages' security headers
 //! - [`token`]: the bearer token, and the cookie that a browser has instead

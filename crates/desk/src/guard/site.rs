@@ -1,4 +1,4 @@
-//! Who may ask the desk: programs, and pages that the desk itself served.
+//! Which requests the desk answers: those of programs, and of pages that the desk itself served.
 //!
 //! A web page somewhere can make a browser send requests here: `Origin` and `Sec-Fetch-Site` give it away
 //! ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)). Under which names anything is answered, is decided before

@@ -1,4 +1,4 @@
-//! The bearer token that a desk wants which others than this machine can reach.
+//! The bearer token that a desk requires if other machines can reach it.
 //!
 //! Programs send `Authorization: Bearer …` ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)); browsers
 //! cannot, so the login page turns the token into a cookie that scripts cannot read and other sites cannot send.

@@ -1,4 +1,4 @@
-//! Tells Grafana when settings changed, and never to what: its dashboards draw a line there.
+//! Annotates in Grafana when settings changed, but never to what: its dashboards draw a line there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

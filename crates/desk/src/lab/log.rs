@@ -1,4 +1,4 @@
-//! The newest claims, and what was seen of each.
+//! The newest claims, and what was observed of each.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

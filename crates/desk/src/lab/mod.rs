@@ -1,11 +1,11 @@
-//! What can be asked of the desk, by the API and by the pages alike.
+//! What the desk can do, for the API and for the pages.
 //!
-//! - here: [`Lab`], the only thing that routes and pages know
-//! - `annotations`: tells Grafana when settings changed
+//! - here: [`Lab`], the only type that routes and pages use
+//! - `annotations`: annotates in Grafana when settings changed
 //! - `control`: switches settings and waits until all services have applied them
 //! - `front_door`: sends claims through the front door, singly or as traffic
 //! - `observer`, `log`: looks once at each claim, and remembers the newest
-//! - `reader`: gathers the evidence of a claim: its spans, and what the third party remembers
+//! - `reader`: gathers the evidence of a claim: its spans, and the third party's record
 //! - `check`: sends probes and judges their evidence
 //!
 //! What would give a drill's answer away is a [`Spoiler`] in all of these, and is opened here.

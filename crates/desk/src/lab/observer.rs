@@ -1,4 +1,4 @@
-//! Looks at each claim soon after its answer, again while spans are missing, and notes what it saw.
+//! Reads the spans of each claim soon after its answer, again while spans are missing, and records what it found.
 
 use std::sync::Arc;
 use std::time::Duration;

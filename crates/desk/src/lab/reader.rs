@@ -1,4 +1,4 @@
-//! Gathers the evidence of a claim: its spans, and what the third party remembers of it.
+//! Gathers the evidence of a claim: its spans, and the third party's record of it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! One claim: its fragments, its hops, and beside it a healthy one.
+//! One claim: its hops, its fragments, and a healthy claim to compare with.
 
 use ::chain::Topology;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! One span: everything that arrived of it.
+//! One span with everything that was received.
 
 use axum::extract::State;
 use evidence::Span;
