@@ -8,8 +8,8 @@ For each learner: a Service, a secret token for the desk and a name, which every
 the names are lab-0, lab-1 and so on. With a domain there is an Ingress too, and learner 7's desk is
 http://lab-7.lab.example.org.
 
-`learners/learners.csv` is what to hand out, and what is kept: run it again with more names, and those that are there
-already keep their place and their token. The tokens are secrets: `learners/` is not for Git.
+`learners/learners.csv` has each learner's token and address. Run the script again with more names: learners who are listed
+keep their place and their token. The tokens are secrets: do not commit `learners/`.
 """
 
 import argparse
@@ -117,7 +117,7 @@ def write_csv(file, learners):
 
 
 def write(path, fill):
-    """For its owner's eyes only."""
+    """A file that only its owner can read."""
     path.touch(mode=0o600)
     with path.open("w", newline="") as file:
         fill(file)

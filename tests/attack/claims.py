@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Claims that must not be accepted, and one that must not be found.
+"""Sends claims that must not be accepted, and looks for one that must not be found.
 
-A negative amount sent to java-claims without the front door; a claim as a list of its fields; a claim of somebody else by a
+A negative amount sent to java-claims without the front door; a claim as a list of its fields; another person's claim by a
 guessed idempotency key. Exit code 1 if one of them works.
 """
 

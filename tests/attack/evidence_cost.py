@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What a claim costs each process of the lab under load, in milliseconds of CPU, and what each holds.
+"""Measures what a claim costs each process of the lab under load: milliseconds of CPU, and memory.
 
     tests/attack/evidence_cost.py [SECONDS [CLAIMS_PER_SECOND]]
 
-By default 30 s at 50 claims per second; measures and judges nothing. Meant for a release build: INSUREWATCH names it.
+By default 30 s at 50 claims per second. It only prints measurements. Use a release build: INSUREWATCH names it.
 """
 
 import json

@@ -3,7 +3,7 @@
 
     tests/attack/fake_traces.py
 
-Ends with 1 if it says anything else.
+Exit code 1 if it says anything else.
 """
 
 import sys

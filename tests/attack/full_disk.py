@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Fills the disk of a lab, and frees it again: claims must be accepted as before, and none that was accepted may be lost.
+"""Fills the disk of a lab, and frees it again. Then claims must be accepted as before, and no accepted claim may be lost.
 
-The data directory is a file system of its own (tmpfs, 24 MiB), so this runs as root; where it may not mount, it says so and
-ends. Exit code 1 if claims stay refused, healthz stays silent, or a claim is lost.
+The data directory is a separate file system (tmpfs, 24 MiB), so this runs as root; if it may not mount, it says so and
+stops. Exit code 1 if claims stay refused, healthz stays silent, or a claim is lost.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""A lab to attack: what the scripts beside this file share.
+"""A lab to attack: shared by the scripts in this folder.
 
 $INSUREWATCH (default: target/debug/insurewatch) names the binary. A lab listens on free ports of loopback, keeps its
-files in a temporary folder, and is ended with the script.
+files in a temporary folder, and is stopped when the script ends.
 """
 
 import json
@@ -19,7 +19,7 @@ INSUREWATCH = os.environ.get("INSUREWATCH", str(ROOT / "target/debug/insurewatch
 
 @contextmanager
 def lab(*arguments, environment=None, prepare=lambda folder: None):
-    """A lab that is ready: `insurewatch up` with these arguments besides, in a folder that `prepare` may have filled."""
+    """A lab that is ready: `insurewatch up` with these additional arguments, in a folder that `prepare` may have filled."""
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         up = subprocess.Popen([INSUREWATCH, "--data-dir", folder, "up", "--port-base", "0", *arguments],

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Attacks on what listens: foreign host names, idlers, floods, a hung POST, logins without the token, a second lab.
+"""Attacks every listener: foreign host names, idle connections, floods, a hung POST, logins without the token, a second lab.
 
     [INSUREWATCH=path/to/insurewatch] python3 tests/attack/listeners.py [attack…]
 
-A row of a table for each attack. Exits 1 if any succeeded. It needs Python 3 on Linux and about three minutes.
+Prints a table with one row for each attack. Exit code 1 if any succeeded. It needs Python 3 on Linux and about three minutes.
 """
 
 import concurrent.futures
@@ -26,7 +26,7 @@ TOKEN = "s3cret; ünï"
 
 
 def ask(url, path="/", method="GET", body=None, headers=None, timeout=30):
-    """Status, headers and body of one request over a connection of its own."""
+    """Status, headers and body of one request over its own connection."""
     place = urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname, place.port, timeout=timeout)
     try:
@@ -110,7 +110,7 @@ def bulk():
 
 
 def hung_post():
-    """A POST to OTLP that stops half way, and one to the desk; then SIGINT."""
+    """A POST to OTLP that stops half-way, and one to the desk; then SIGINT."""
     with lab() as running:
         file = running.file
         half = b"POST %s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/%s\r\ncontent-length: 99999\r\n\r\n{"
@@ -268,7 +268,7 @@ def other_folder():
 
 
 def long_header():
-    """Requests with 100 and 380 KB of baggage through the gateway, and what its log grows by."""
+    """Requests with 100 and 380 KB of baggage through the gateway: how much its log grows."""
     with lab() as running:
         log = running.folder / "logs/gateway.jsonl"
         before, statuses = log.stat().st_size, []
@@ -310,7 +310,7 @@ def full_disk():
 
 
 def locked():
-    """LOCK_REVEAL, and who asks for settings and a diagnosis."""
+    """Requests for settings and a diagnosis while LOCK_REVEAL is set."""
     with lab(environment={"INSUREWATCH_LOCK_REVEAL": "true"}) as running:
         running.cli("scenario", "use", "lab-1-b3-vs-w3c")
         settings = running.cli("scenario", "status")["settings"]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What hostile clients make the built-in trace store and the desk take: resident memory at its peak, in MiB.
+"""Measures the peak of resident memory, in MiB, of the built-in trace store and the desk under hostile clients.
 
     tests/attack/store_memory.py [ATTACK…]
 
-The store may take twice its bound of 64 MiB and 64 MiB besides. Each attack has a lab of its own; all end by themselves, in
-five minutes together. Ends with 1 if a limit was passed, or if readers who do not read keep others out for good.
+The store may take twice its bound of 64 MiB, plus 64 MiB. Each attack has its own lab; together they take five minutes.
+Exit code 1 if a limit was exceeded, or if clients that do not read block others permanently.
 """
 
 import concurrent.futures

@@ -59,7 +59,7 @@ async function sendClaim(page) {
   });
 }
 
-test("Lab 1, wholly through the page", async () => {
+test("Lab 1, through the page alone", async () => {
   const page = await desk();
   assert.equal((await sendClaim(page)).cells[1], "1", "a healthy claim is one trace");
 
@@ -106,7 +106,7 @@ test("Lab 1, wholly through the page", async () => {
   page.expectsRefusal = false;
   await page.locator("#set-assignment").fill("OTEL_PROPAGATORS=tracecontext,baggage");
   await button(page, "Set").click();
-  await page.getByText("The setting was sent to every service.").waitFor();
+  await page.getByText("All services have applied it.").waitFor();
   assert.equal((await sendClaim(page)).cells[1], "1", "the fixed claim is one trace");
   assert.equal(await check(page), "HEALTHY", "check says so by evidence");
   await picture(page, "lab-1-fixed");
@@ -134,7 +134,7 @@ test("a drill, answered wrongly, then correctly", async () => {
     await page.locator("#lab-result").getByText(/Correct|Incorrect/).waitFor({ timeout: 30_000 });
     return page.locator("#lab-result").textContent();
   };
-  assert.match(await answer(HOP_1, "transit"), /Incorrect.*arrived, as it was sent/, "a wrong answer meets its evidence");
+  assert.match(await answer(HOP_1, "transit"), /Incorrect.*arrived unchanged/, "a wrong answer meets its evidence");
   await page.getByText("Wrong answers: 1").waitFor();
   await picture(page, "drill-wrong");
   assert.match(await answer(HOP_1, "extract"), /Correct.*lab-1-b3-vs-w3c.*score 80/, "the score counts the wrong answer");

@@ -1,4 +1,4 @@
-// A lab and a browser for the tests: the binary with free ports and a folder of its own, and Debian's Chromium.
+// A lab and a browser for the tests: the binary with free ports and its own folder, and Debian's Chromium.
 
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The lab's container, started by hand as its manifest says: its arguments, variables, user, mounts and read-only root.
+"""Starts the lab's container by hand as its manifest says: its arguments, variables, user, mounts and read-only root.
 
     tests/class/as_container.py
 
-Takes the pod of the StatefulSet `lab` from deploy/kubernetes/base/lab.yaml and runs it in a mount namespace of its own, with a root
-that holds nothing but the program (and the libraries it is linked to), read-only, without capabilities or new privileges.
-Collector and Tempo are real ones of this machine (see ../interop/real_backend.py); only their addresses are replaced. Then a
-learner works: claims, a broken scenario, `check`, the fix. Ends with SIGTERM, which must end it with code 0. Needs root,
+Takes the pod of the StatefulSet `lab` from deploy/kubernetes/base/lab.yaml and runs it in its own mount namespace, with a root
+that contains only the program (and the libraries it is linked to), read-only, without capabilities or new privileges.
+Collector and Tempo are real and run on this machine (see ../interop/real_backend.py); only their addresses are replaced.
+Then it does what a learner does: claims, a broken scenario, `check`, the fix. At SIGTERM the lab must end with code 0. Needs root,
 Linux, and PyYAML; $INSUREWATCH should be a release build.
 """
 
@@ -113,7 +113,7 @@ def call(result):
 
 
 def looked_at(pid, pod):
-    """Holds what the kernel says of every process of the lab against the manifest; gives the desk's URL."""
+    """Compares every process of the lab, as the kernel reports it, with the manifest; returns the desk's URL."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     user = str(pod["securityContext"]["runAsUser"])
     for process in [str(pid), *children]:
@@ -139,7 +139,7 @@ def looked_at(pid, pod):
 
 
 def work(desk, backend):
-    """A learner with the token, and somebody without it."""
+    """A learner with the token, and a client without it."""
     try:
         OPENER.open(f"{desk}api/lab", timeout=10)
         raise SystemExit("the desk answers without the token")

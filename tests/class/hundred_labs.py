@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A class on this machine: a hundred labs as processes, one Collector, one Tempo.
+"""Runs a class on this machine: a hundred labs as processes, one Collector, one Tempo.
 
     tests/class/hundred_labs.py [--labs N] [--minutes M] [--dashboard FILE]
 
 Starts the labs, switches each to a scenario, sends one claim per lab every ten seconds, runs every query of the
-instructor's dashboard, and lets each lab check itself. Prints what all of it took. Exits with 1 if a switch or a claim failed, if a
-`check` is wrong, if Tempo refuses a query, or if its answers show other labs as broken than those that are. Use a
+instructor's dashboard, and lets each lab check itself. Prints the resources that it took. Exit code 1 if a switch or a claim failed, if a
+`check` is wrong, if Tempo refuses a query, or if its answers show the wrong labs as broken. Use a
 release build ($INSUREWATCH). Without Tempo and Collector (see ../interop/real_backend.py) nothing is run, and the exit code is 0.
 Linux only; a hundred labs take some 3 GB.
 """
@@ -38,7 +38,7 @@ NO_BREAK = {"links", "not-sampled", "not-exported", "late"}
 EXPECTED = {name: int(name != "healthy" and scenario["cause"]["kind"] not in NO_BREAK)
             for name, scenario in SCENARIOS.items()}
 # The claim stays in one trace, whole: nothing that counts traces can show these.
-ONE_WHOLE_TRACE = {"healthy", "baggage-bloat", "baggage-leak", "baggage-not-propagated", "sampled-out", "stale-context",
+ONE_COMPLETE_TRACE = {"healthy", "baggage-bloat", "baggage-leak", "baggage-not-propagated", "sampled-out", "stale-context",
                    "tracestate-dropped"}
 # The measure of the dashboard: work that the front door's root does not reach. A late root comes too late for it.
 DETACHED = "!>>"
@@ -156,7 +156,7 @@ def stop(labs):
 
 
 def send(labs, seconds, problems):
-    """A claim of each lab in turn, evenly."""
+    """Sends one claim per lab in turn, evenly spaced."""
     began, pause = time.monotonic(), EVERY_S / len(labs)
     with ThreadPoolExecutor(16) as pool:
         answers = []
@@ -218,7 +218,7 @@ def ask_all(backend, queries, began, labs, claims_per_lab, problems):
         if DETACHED in query:
             # A Tempo without breath cuts a trace in two now and then, so one claim says nothing.
             seen = {key[0] for key, value in answer.items() if value > claims_per_lab / 2}
-            broken = {lab.name for lab in labs if lab.scenario not in ONE_WHOLE_TRACE}
+            broken = {lab.name for lab in labs if lab.scenario not in ONE_COMPLETE_TRACE}
             # Claims that one trace holds with those of others are shown as such now and then.
             unsure = {lab.name for lab in labs if lab.scenario == "stale-context"}
             if seen - unsure != broken:

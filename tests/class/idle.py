@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What a lab costs that nobody uses: CPU, wake-ups and private memory of each of its processes.
+"""Measures what an idle lab costs: CPU, wake-ups and private memory of each of its processes.
 
     tests/class/idle.py [--seconds N] [--scenario ID] PROGRAM...
 
 Starts one lab per PROGRAM (a path to `insurewatch`, or NAME=PATH), waits until its first claim is settled, and watches
-all labs during the same seconds (default 60), so that programs are compared in one run. It judges nothing. Linux only:
-it reads /proc. Private memory is what would be free again if the process ended (`Private_*` of smaps_rollup).
+all labs during the same seconds (default 60), so that programs are compared in one run. It only prints measurements. Linux only:
+it reads /proc. Private memory is what becomes free when the process ends (`Private_*` of smaps_rollup).
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""deploy/kubernetes, offline: every object against the strict schemas of Kubernetes, and against what it promises.
+"""Checks deploy/kubernetes offline: every object against the strict schemas of Kubernetes, and against its documentation.
 
     tests/class/kubernetes.py
 
 Needs PyYAML and kubernetes-validate (tests/interop/requirements.txt). With `kustomize` on PATH (or $KUSTOMIZE) the objects
-are those that it renders, with three learners, for a class and for hundreds; without it they are those of the files, and
-that is said.
+are those that it renders, with three learners, for a class and for hundreds; without it they are those of the files,
+and the output says so.
 """
 
 import csv
@@ -53,7 +53,7 @@ def main():
 
 
 def learners(copy):
-    """What `learners.py` hands out; a learner who comes later changes nothing for the others."""
+    """What `learners.py` writes; a learner who joins later changes nothing for the others."""
     script, names = copy / "deploy/kubernetes/learners.py", copy / "names.txt"
     for count in [2, 3]:
         names.write_text("\n".join(NAMES[:count]))
@@ -62,7 +62,7 @@ def learners(copy):
         now = handed_out(copy)
         same(now[:len(before)], before, "who is there keeps place and token")
     same([row["name"] for row in now], NAMES, "each name is a learner")
-    same(len({row["token"] for row in now}), 3, "each has a token of its own")
+    same(len({row["token"] for row in now}), 3, "each has its own token")
     assert all(len(row["token"]) >= 20 for row in now), "a token cannot be guessed"
     for path in (copy / "deploy/kubernetes/learners").iterdir():
         same(path.stat().st_mode & 0o077, 0, f"{path.name} holds secrets: its owner alone reads it")
@@ -126,7 +126,7 @@ def bounded(objects):
 
 
 def connected(objects):
-    """Services lead to ports of pods that are there, policies name pods that are there."""
+    """Services lead to ports of existing pods, policies name existing pods."""
     labels = {it["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"]: pod for it, pod in pods(objects)}
     for it in objects:
         if it["kind"] == "Service":
@@ -162,7 +162,7 @@ def for_each_learner(objects, handout):
 
 
 def with_our_files(objects, _):
-    """The ConfigMaps hold the files of the repository, and pods mount the ConfigMaps that are there."""
+    """The ConfigMaps contain the files of the repository, and pods mount existing ConfigMaps."""
     maps = {it["metadata"]["name"]: it["data"] for it in objects if it["kind"] == "ConfigMap"}
     for start, key, path in [("otel-collector-", "config.yaml", "grafana/otel-collector.yaml"),
                              ("tempo-", "tempo.yaml", "grafana/tempo.yaml"),

@@ -163,7 +163,7 @@ test("propagation health: each panel is empty in a healthy chain, and tells one 
   named("Root spans by service", per(["python-api"], { [LAB_1]: ["java-claims", "python-api"] }));
   named("Fragments by service and span", per([], { [LAB_1]: ["java-claims, POST /api/claims"] }));
   const servers = ["java-claims, POST /api/claims", "java-claims, PUT /api/claims/{id}/fraud-check", "node-policy-store, GET /policies/:id"];
-  named("Servers whose parent never came", per([], { [REWRITTEN]: servers, [HOLE]: servers }));
+  named("Servers whose parent was not received", per([], { [REWRITTEN]: servers, [HOLE]: servers }));
   named("Work without a tenant", per([], { [LAB_1]: BEHIND }));
   named("Claims and complete claims", per(["claims"], { [HEALTHY]: ["claims", "complete claims"], [LEAK]: ["claims", "complete claims"] }));
   for (const state of STATES) {
@@ -173,7 +173,7 @@ test("propagation health: each panel is empty in a healthy chain, and tells one 
     const broken = columns(state, HEALTH, "Newest broken claims").Claim ?? [];
     assert.equal(broken.length > 0, !whole, `${state}: newest broken claims`);
     for (const { links } of broken) assert.match(links[0].href, /var-left=[0-9a-f]+&var-right=[0-9a-f]+&from=now/, `${state}: one click from the traces`);
-    const rootless = columns(state, HEALTH, "Traces whose root never came").Service;
+    const rootless = columns(state, HEALTH, "Traces whose root was not received").Service;
     assert.equal(rootless.length > 1, state === REWRITTEN, `${state}: traces without a root`);
     if (state === REWRITTEN) each(rootless, "no root", "it is said in words");
     const baggage = columns(state, HEALTH, "Baggage that leaves the company").baggage ?? [];

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Runs our services as compose.yaml says, without Docker: same commands, same variables, NATS and a real Collector.
+"""Runs the services as in compose.yaml, without Docker: same commands, same variables, NATS and a real Collector.
 
     tests/interop/compose_parts.py
 
-What a container would give them is put in its place: a name of a service becomes loopback and a free port, a volume a
-folder. Then a claim is sent, `check` must find the chain healthy, and after the settings of SCENARIO=lab-1-b3-vs-w3c
+It replaces what a container provides: the name of a service becomes loopback and a free port, a volume becomes a
+folder. Then it sends a claim, `check` must find the chain healthy, and after the settings of SCENARIO=lab-1-b3-vs-w3c
 broken. $INSUREWATCH must be built with `--features insurewatch/nats`; $NATS (default: `nats-server` on PATH), $TEMPO and
 $OTELCOL (see real_backend.py) name the rest. Without one of them nothing is run, and the exit code is 0.
 """
@@ -34,7 +34,7 @@ def main():
 
 
 def run(nats, scenario):
-    """The outcome of `check` in a stack that begins in a scenario."""
+    """The outcome of `check` in a stack that starts in a scenario."""
     text = re.sub(r"\$\{(\w+)\}", lambda it: {**ENV, "SCENARIO": scenario}[it[1]], (ROOT / "compose.yaml").read_text())
     services = yaml.safe_load(text)["services"]
     ours = {name: service for name, service in services.items() if service["image"].startswith("insurewatch:")}
@@ -73,7 +73,7 @@ def run(nats, scenario):
 
 
 def in_order(services):
-    """Whoever is waited for comes first, as compose starts them."""
+    """Services in the order in which compose starts them: dependencies first."""
     ordered = []
     def add(name):
         for needed in services[name].get("depends_on", {}):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The dashboards against a real Tempo: what every panel draws of its answers, by way of tests/dashboards.
+"""Tests the dashboards with a real Tempo: what every panel draws from its responses, with tests/dashboards.
 
-    tests/interop/dashboards.py record    records Tempo's answers in five states, for the tests that have no Tempo
-    tests/interop/dashboards.py live      the same tests on answers of this minute; nothing is kept
-    tests/interop/dashboards.py switch    switches a lab to and fro, and prints after how many seconds home shows it
+    tests/interop/dashboards.py record    records Tempo's responses in five states, for the tests without Tempo
+    tests/interop/dashboards.py live      the same tests on live responses; nothing is stored
+    tests/interop/dashboards.py switch    switches a lab back and forth, and prints after how many seconds the home dashboard shows it
     tests/interop/dashboards.py faults    runs every scenario and writes docs/panels.md: which panel shows it
 
 Needs node, and `npm ci` in tests/dashboards. Without Tempo and Collector (see real_backend.py) nothing is run, and the
@@ -33,7 +33,7 @@ PAGE = ROOT / "docs/panels.md"
 # What the clock or the machine decides is no sign of a fault.
 UNSTEADY = re.compile(r"^(CLM-|[0-9a-f]{8,}|00-|\d{4}-\d\d-\d\d|\d)|-[0-9a-f]{16}-")
 # Two looks at a healthy chain differed in these, and why is not known: they are not judged.
-UNJUDGED = {"Claims and complete claims", "Fragments by service and span", "Servers whose parent never came",
+UNJUDGED = {"Claims and complete claims", "Fragments by service and span", "Servers whose parent was not received",
             "Work without a tenant"}
 # Why no panel shows a scenario: for each one that was seen in none.
 UNSEEN = {}
@@ -55,7 +55,7 @@ def main():
 
 
 def record(folder, kept):
-    """Five labs that share one Tempo, told apart by the attribute that the dashboards' variable asks for."""
+    """Five labs that share one Tempo, distinguished by the attribute of the dashboards' variable."""
     with Backend(folder) as backend, ExitStack() as labs:
         for state in STATES:
             labs.enter_context(start(folder, backend, state, "--scenario", state, "--traffic", "1"))
@@ -98,7 +98,7 @@ ROUNDS, WINDOW_S = 2, 40
 
 
 def switch():
-    """When home can show that claims broke, and that they are whole again; the page adds the time until it asks again."""
+    """When home can show that claims broke, and that they are fixed; the page adds the time until its next query."""
     all_seen = True
     with tempfile.TemporaryDirectory() as folder, Backend(folder) as backend, \
             start(folder, backend, "switch", "--traffic", "2") as at, \
@@ -118,7 +118,7 @@ def switch():
 
 
 def since_now(looks, signs):
-    """After how long each sign is first seen."""
+    """After how long each sign is first visible."""
     begun, seen = time.time(), {}
     for look in looks:
         after = look["at"] - begun
@@ -154,7 +154,7 @@ def last_claims(look):
 
 
 def newest_bar(look):
-    """The series that the newest bar over time is made of."""
+    """The series of the newest bar over time."""
     bars, times = {}, []
     for field in next(it for it in look["panels"] if it["panel"] == "When it broke, and when it was fixed")["fields"]:
         values = [cell["value"] for cell in field["cells"]]
@@ -213,7 +213,7 @@ def faults():
 
 
 def watch(at, backend, name, scenario):
-    """What every panel draws of some seconds in a scenario."""
+    """What every panel draws for some seconds in a scenario."""
     assert cli(at, "scenario", "use", scenario)[0] == 0, scenario
     # What was open at the switch is neither this nor that, and what is open now is incomplete.
     time.sleep(SETTLE_S)
@@ -228,7 +228,7 @@ def watch(at, backend, name, scenario):
 
 
 def signs(panel):
-    """By series or column: how much it says on average, or the texts in it, without what changes by itself."""
+    """By series or column: its average, or the texts in it, without values that always change."""
     signs = {}
     for field in panel["fields"]:
         cells = field["cells"]
@@ -245,7 +245,7 @@ def signs(panel):
 
 
 def changed(healthy, now):
-    """The panels that say something else than in a healthy chain."""
+    """The panels that differ from those of a healthy chain."""
     def differ(one, other):
         if isinstance(one, float) and isinstance(other, float):
             return not 0.6 < other / one < 1.6
@@ -267,16 +267,18 @@ def page(scenarios, seen):
     blank = [f"- `{id}`" for id, panels in seen.items() if panels and told(panels, True) == "–"]
     return "\n".join([
         "# Which panel shows which scenario", "",
-        "Each scenario was switched on in a running lab with two claims per second, and every panel was drawn of what a real",
-        "Tempo then answered, and compared with the same panel of the healthy chain. A panel is named if it differs: another",
-        "series, another word, or a number that is more than 1.6 times or less than 0.6 times as large. *The class* and panels",
-        "that need Prometheus are left out. Four panels of *Propagation health* are not judged, since even looks at a healthy",
-        "chain differed in them: " + "; ".join(sorted(UNJUDGED)) + ". Names of scenarios are spoilers: read this after a drill, not before.", "",
-        "This page is written by `tests/interop/dashboards.py faults`, which needs Tempo and the Collector.", "",
+        "The names of the [scenarios](glossary.md#scenario) give the answers away: read this after a [drill](glossary.md#drill),",
+        "not before.", "",
+        "Each scenario was active in a running lab with two claims per second. Every panel was drawn from the responses of a real",
+        "Tempo, and compared with the same panel of the healthy chain. The table names a panel if it differs: another series,",
+        "another word, or a number that is more than 1.6 times or less than 0.6 times as large. *The class* and panels that need",
+        "Prometheus are left out. Four panels of *Propagation health* are left out because they varied even for a healthy chain:",
+        "; ".join(f"*{panel}*" for panel in sorted(UNJUDGED)) + ".", "",
+        "`tests/interop/dashboards.py faults`, which needs Tempo and the Collector, writes this page.", "",
         "| scenario | home | other dashboards |", "|---|---|---|", *rows, "",
-        "## Not on home", "", *(blank or ["Every scenario that is seen at all is seen on home."]), "",
-        "Home looks at traces, roots and missing parents, not at what a trace holds.", "",
-        "## In no panel", "", *(unseen or ["Every scenario is seen in some panel."]), ""])
+        "## Not on home", "", *(blank or ["Every scenario that any panel shows is visible on the home dashboard."]), "",
+        "The home dashboard shows traces, roots and missing parents, but not what is in a trace.", "",
+        "## In no panel", "", *(unseen or ["Every scenario is visible in at least one panel."]), ""])
 
 
 if __name__ == "__main__":

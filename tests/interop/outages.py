@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Takes the Collector, and then Tempo, away for a minute while claims stream, and counts what became of every span.
+"""Stops the Collector, and then Tempo, for a minute while claims are sent, and counts what happened to every span.
 
     tests/interop/outages.py [--away SECONDS] [--rate CLAIMS_PER_SECOND]
 
-- Collector away, span queues that are large enough: no claim fails and no span is lost.
-- Collector away, span queues of the usual 2,048: no claim fails, and every span that is lost was counted as dropped.
-- Tempo away, and the Collector restarted meanwhile: no claim fails and no span is lost.
+- Collector stopped, span queues that are large enough: no claim fails and no span is lost.
+- Collector stopped, span queues of the usual 2,048: no claim fails, and every span that is lost was counted as dropped.
+- Tempo stopped, and the Collector restarted meanwhile: no claim fails and no span is lost.
 
-Exits with 1 if it was otherwise. Without Tempo and Collector (see real_backend.py) nothing is run, and the exit code is 0.
+Exit code 1 if this is not so. Without Tempo and Collector (see real_backend.py) nothing is run, and the exit code is 0.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def outage(options, title, queue_size, take_away, may_drop):
 
 
 def settled(data_dir, made):
-    """The services' own counts, once they know the fate of every span that was made."""
+    """The services' own counts, once every created span is exported or lost."""
     file = json.loads((Path(data_dir) / "lab.json").read_text())
     health = [json.loads(get(f"{it['url']}healthz")) for it in file["processes"]
               if it["service"] not in ("desk", "trace-store")]

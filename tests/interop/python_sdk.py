@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that what the Python OpenTelemetry SDK exports comes back whole from the trace store.
+"""Checks that the trace store returns everything that the Python OpenTelemetry SDK exports.
 
     pip install -r requirements.txt
     python3 python_sdk.py GRPC_URL HTTP_URL QUERY_URL
@@ -76,7 +76,7 @@ def trace_of(response):
 
 
 def read_back(query_url, trace_id, span_count):
-    """Asks until the spans are there; a Tempo shows them a moment after it took them."""
+    """Queries until the spans are there; a Tempo returns them a moment after it accepted them."""
     request = urllib.request.Request(
         f"{query_url}/api/v2/traces/{trace_id:032x}", headers={"Accept": "application/protobuf"}
     )

@@ -1,4 +1,4 @@
-"""A real Tempo, a real Collector before it, and labs: what the scripts beside this file share.
+"""A real Tempo, a real Collector before it, and labs: shared by the scripts in this folder.
 
 $TEMPO (default: `tempo` on PATH), $OTELCOL (default: `otelcol-contrib` or `otelcol` on PATH) and $INSUREWATCH (default:
 target/debug/insurewatch) name the programs. Tempo and Collector get the files that compose mounts. Everything listens on
@@ -26,7 +26,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def programs():
-    """Tempo and Collector; ends the script, saying so, if one of them is not there."""
+    """Tempo and Collector; if one of them is missing, says so and ends the script."""
     tempo, otelcol = program("TEMPO", "tempo"), program("OTELCOL", "otelcol-contrib", "otelcol")
     missing = [name for name, found in [("Tempo", tempo), ("Collector", otelcol)] if not found]
     if missing:
@@ -66,7 +66,7 @@ class Process:
 
 
 class Backend:
-    """Tempo and a Collector before it; further configuration files are laid over the Collector's."""
+    """Tempo and a Collector before it; further configuration files are merged over the Collector's."""
 
     def __init__(self, folder, *collector_files):
         tempo, otelcol = programs()
@@ -128,7 +128,7 @@ def cli(data_dir, *arguments):
 
 
 def cli_at(lab, *arguments):
-    """Exit code and JSON of a command; `None` where it found nothing to tell."""
+    """Exit code and JSON of a command; `None` if it printed none."""
     ran = subprocess.run([INSUREWATCH, *lab, *arguments, "--json"], stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE, text=True, env=clean_environment())
     if ran.returncode == 1 and not ran.stdout:
@@ -140,7 +140,7 @@ def cli_at(lab, *arguments):
 
 
 def clean_environment():
-    """Settings of whoever runs this must not change what is tested."""
+    """The environment, without settings of the caller that would change what is tested."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "INSUREWATCH_"))}
 
 

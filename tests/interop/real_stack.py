@@ -30,7 +30,7 @@ def main():
 
 
 def seen(data_dir, scenario):
-    """What the commands say of a scenario, without what differs from claim to claim."""
+    """What the commands say about a scenario, without values that differ from claim to claim."""
     code, status = cli(data_dir, "scenario", "use", scenario)
     assert code == 0, f"{scenario}: {status}"
     check_code, check = cli(data_dir, "check", scenario)

@@ -50,7 +50,7 @@ def main():
 
 
 def questions(claim_id, trace_ids, start, end):
-    """What our client asks, and what a learner's curl or Grafana would."""
+    """The requests of the lab's client, and of a learner's curl or Grafana."""
     def search(query, **more):
         return "/api/search?" + urllib.parse.urlencode({"q": query, "start": start, "end": end, **more})
     yield search(f'{{ span.insurewatch.claim.id = "{claim_id}" }}', limit=200, spss=100), JSON

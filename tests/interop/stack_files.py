@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds compose.yaml and grafana/ to the truth. Needs PyYAML and the binary, and neither Docker nor a network.
+"""Checks compose.yaml and grafana/ against the binary. Needs PyYAML and the binary, but neither Docker nor a network.
 
     tests/interop/stack_files.py
 
@@ -62,7 +62,7 @@ def panels(dashboard):
 
 class Compose(unittest.TestCase):
     def test_every_command_parses(self):
-        """--help comes last: whatever stands before it is checked first."""
+        """--help comes last: arguments before it are checked first."""
         def code(command):
             return subprocess.run([INSUREWATCH, *command, "--help"], capture_output=True).returncode
         self.assertNotEqual(code(["serve", "nobody"]), 0, "a wrong command must not pass this test")
@@ -254,9 +254,9 @@ class Grafana(unittest.TestCase):
                     cells[cell] = panel["title"]
 
 
-class Readme(unittest.TestCase):
+class SavedQueries(unittest.TestCase):
     def test_links_to_explore_ask_what_they_say(self):
-        text = (ROOT / "README.md").read_text()
+        text = (ROOT / "docs/docker.md").read_text()
         said = re.findall(r"^- \[.+\]\((http.+)\) `(.+)`$", text, re.M)
         self.assertTrue(said, "there are some")
         for link, query in said:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Sends claims through every scenario and looks at each claim's record afterwards.
+"""Sends claims in every scenario, and reads each claim's record afterwards.
 
-No claim may fail, and each must have been checked for fraud, although claims-worker is killed with SIGKILL half way.
+No claim may fail, and each must have been checked for fraud, although claims-worker is killed with SIGKILL half-way.
 
     claims_once.py [--count 1000] [--rate 50] [--queue nats://127.0.0.1:4222] [SCENARIO ...]
 
-It starts a lab of its own with `target/debug/insurewatch` (or $INSUREWATCH) in a temporary folder, on free ports, and
+It starts a lab with `target/debug/insurewatch` (or $INSUREWATCH) in a temporary folder, on free ports, and
 ends it. Exit code 1 if a claim failed or was not checked.
 """
 

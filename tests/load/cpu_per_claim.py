@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""CPU time per claim, process by process, at 50 claims per second.
+"""Measures CPU time per claim, by process, at 50 claims per second.
 
     cpu_per_claim.py [--seconds 20] [--rate 50] [--rounds 3] BINARY [OTHER]
 
 With two binaries their labs run side by side and take turns, so that both see the same machine: the last line is the ratio
-of the medians. Idle is what a process uses in a second without claims, after some. The desk counts although it sends the
-claims; the sum of the chain leaves out desk and trace store.
+of the medians. Idle is what a process uses in a second without claims, after a period with claims. The desk's time includes
+sending the claims; the sum of the chain leaves out desk and trace store.
 """
 
 import argparse

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""A lab under load for half an hour: what memory, descriptors and files do, and whether a claim is lost.
+"""Keeps a lab under load for half an hour: how its memory, descriptors and files grow, and whether a claim is lost.
 
     soak.py [--minutes 30] [--rate 50] [--switch 5]
 
-Claims go in at a steady rate while the scenario is switched every few seconds. Seven looks (at the start, every sixth of
-the time, at the end) become the tables. Exit code 1 if any of this is not so:
+It sends claims at a steady rate while the scenario is switched every few seconds. The tables have seven columns: at the
+start, after every sixth of the run, and at the end. Exit code 1 if any of this is false:
 
-- each claim that was sent is accepted, is in the database at the end, and was checked for fraud; outbox and queue are empty
-- no process was started again, and each takes a constant amount of private memory: the mean of the last third of the run is
-  at most 5 % and 2 MiB above that of the middle third. A process is judged from when its own bound is reached: the trace
-  store from its first eviction on. A run that ends before says so, and judges nothing.
-- no log file is larger than what is rotated at, 8 MiB, and what is logged within a second; no write-ahead log than 32 MiB
+- every claim that was sent is accepted, is in the database at the end, and was checked for fraud; outbox and queue are empty
+- no process was restarted, and the private memory of each is constant: the mean of the last third of the run is at most 5 %
+  and 2 MiB above the mean of the middle third. A process is judged only from the time when its own limit is reached: the
+  trace store from its first eviction on. If the run ends before that, the script says so and does not judge that process.
+- no log file is larger than 8 MiB, where it is rotated, plus what is logged within a second; no write-ahead log is larger
+  than 32 MiB
 """
 
 import argparse

@@ -4,12 +4,12 @@ broken, fixed, crashed, stopped, started again and removed.
 
     tests/stack/compose_up.py
 
-It is a project of its own, on free ports, and is removed at the end. Images must be present or be had from a registry. One
-exception: where Grafana's is not to be had, a service of ours takes its place, and the steps that ask Grafana are reported
-as not run. Without an engine nothing is run, and the exit code is 0.
+It is a separate project, on free ports, and is removed at the end. Images must be present or available from a registry. One
+exception: if Grafana's is not available, one of the lab's services takes its place, and the steps that query Grafana are
+reported as not run. Without an engine nothing is run, and the exit code is 0.
 
 Crashes are real ones (SIGKILL from outside the container) where this user may send them to the container's process: root
-beside a local engine. Elsewhere `docker kill` and `up` stand in for them, and the report says so.
+beside a local engine. Elsewhere `docker kill` and `up` replace them, and the report says so.
 """
 
 import json
@@ -79,7 +79,7 @@ class Story:
         return {it["Config"]["Labels"]["com.docker.compose.service"]: it for it in found}
 
     def await_healthy(self, service, since):
-        """`since` is when the container started before; it must have started anew."""
+        """`since` is when the container started before; it must have started again."""
         def again():
             state = self.containers()[service]["State"]
             return state["StartedAt"] != since and state["Status"] == "running" and state["Health"]["Status"] == "healthy"
@@ -105,7 +105,7 @@ class Story:
             assert it["State"]["Health"]["Status"] == "healthy", name
 
     def few_rights(self):
-        """No program of the stack runs as root, and none can make processes without end"""
+        """No program of the stack runs as root, and none can create an unlimited number of processes"""
         for name, it in self.containers().items():
             uid = Path(f"/proc/{it['State']['Pid']}/status")
             if not uid.exists():
@@ -114,7 +114,7 @@ class Story:
             assert it["HostConfig"]["PidsLimit"], f"{name} has no limit of processes"
 
     def claims(self):
-        """Claims go in, `check` is healthy, and `trace` draws in Unicode"""
+        """Claims are accepted, `check` is healthy, and `trace` draws in Unicode"""
         sent = json.loads(self.insurewatch("claim", "--json"))
         self.claim = sent["claims"][0]["claim_id"]
         self.insurewatch("check")
@@ -334,7 +334,7 @@ def tell(story):
 
 
 def lasting_ports(count):
-    """Free ports below those that the system hands out: between `down` and `up` nobody takes them by chance."""
+    """Free ports below those that the system hands out: between `down` and `up` no other program gets them by chance."""
     ports = []
     for port in random.sample(range(20000, 30000), 1000):
         with socket.socket() as probe:

@@ -82,7 +82,7 @@ impl Hop {
         (self.to.name(), self.receiver_span) == (service, span)
     }
 
-    /// Who does a step on this hop; `None` if nothing stands between sender and receiver.
+    /// The service that does a step on this hop; `None` if nothing is between sender and receiver.
     #[must_use]
     pub const fn done_by(&self, step: Step) -> Option<Service> {
         match step {

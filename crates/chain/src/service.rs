@@ -16,15 +16,15 @@ pub struct ServiceRow {
     pub name: &'static str,
     /// The usual port.
     pub port: u16,
-    /// The variable in which others are told where it answers.
+    /// The variable with its URL, for other services.
     pub url_variable: &'static str,
     /// Whether it carries an OpenTelemetry SDK and so has spans to show.
     pub has_sdk: bool,
-    /// How the framework that it stands in for writes routes; `None` if it has no SERVER spans.
+    /// The route syntax of the framework that it stands in for; `None` if it has no SERVER spans.
     pub routes: Option<RouteSyntax>,
-    /// Its colour, the same in every drawing. Its name always stands beside it.
+    /// Its colour, the same in every drawing, always shown together with its name.
     pub colour: Colour,
-    /// Where its box stands in the picture.
+    /// The place of its box in the picture.
     pub place: BoxPlace,
 }
 
@@ -105,7 +105,7 @@ services! {
         colour: Colour { light: "#6b7280", dark: "#9aa3b2", chart: "#878b99", terminal: AnsiColor::White },
         place: BoxPlace { left: 235, top: 20, width: 110 },
     },
-    /// Decides and keeps claims, a stand-in for a Spring service.
+    /// Decides and stores claims, a stand-in for a Spring service.
     JavaClaims = ServiceRow {
         name: "java-claims",
         port: 7703,
@@ -115,7 +115,7 @@ services! {
         colour: Colour { light: "#c2570c", dark: "#f59a57", chart: "#c57132", terminal: AnsiColor::Magenta },
         place: BoxPlace { left: 430, top: 20, width: 180 },
     },
-    /// Answers for policies, a stand-in for an Express service.
+    /// Serves policies, a stand-in for an Express service.
     NodePolicyStore = ServiceRow {
         name: "node-policy-store",
         port: 7704,

@@ -1,6 +1,6 @@
-//! How the receivers of one file hear that somebody wrote, in whichever process: a byte in a file beside it, written again.
+//! How the receivers of one file, in any process, notice a write: a byte in a second file, which is written again.
 //!
-//! The write-ahead log itself tells too early: what is written there can be read only once it is on the disk.
+//! The write-ahead log itself changes too early: its content can be read only when it is on disk.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -31,13 +31,13 @@ impl Bell {
         Ok(bell)
     }
 
-    /// Wakes every receiver. A receiver that misses it looks by itself, if somewhat later.
+    /// Wakes every receiver. A receiver that misses it still polls, somewhat later.
     pub(crate) fn ring(&self) {
         let mut file = &self.file;
         let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(b"!"));
     }
 
-    /// Changes whenever somebody rings, and is closed where nobody can hear it. Must be called within a Tokio runtime.
+    /// Changes at every ring; closed where rings cannot be observed. Must be called within a Tokio runtime.
     pub(crate) fn listen(&self) -> watch::Receiver<()> {
         let hear = || {
             let (sender, receiver) = watch::channel(());

@@ -1,8 +1,8 @@
 //! The time of a queue.
 //!
-//! It passes as the monotonic clocks of those who have the queue open, so that nobody who sets the clock of the machine
-//! stalls or hastens a message. Each write leaves it in the file, and a process that is behind takes it from there: those who share
-//! a file agree, and it never goes back. It stands still while nobody has the queue open.
+//! It follows the monotonic clocks of the processes that have the queue open, so setting the machine's clock neither delays
+//! nor hastens a message. Each write leaves it in the file, and a process that is behind takes it from there: processes that share
+//! a file agree, and it never goes back. It stops while no process has the queue open.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;

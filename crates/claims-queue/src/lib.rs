@@ -1,19 +1,19 @@
 //! One queue interface with at-least-once delivery, and two real adapters behind it.
 //!
 //! - [`Queue`]: publish, receive, ack, release; [`connect`] chooses the adapter by the scheme of a URL
-//! - [`Message`]: what travels; its attributes are the carrier of trace context
+//! - [`Message`]: what is sent; its attributes are the carrier of trace context
 //! - `sqlite`: a table in a file that several processes share; `nats`: JetStream, with the cargo feature `nats`
 //!
-//! It writes nothing into attributes and reads nothing from them: that is for the propagators of its users. It creates no
-//! spans, retries nothing by itself, and promises no exactly-once processing.
+//! It writes nothing into attributes and reads nothing from them: its users' propagators do that. It creates no
+//! spans, does not retry, and does not promise exactly-once processing.
 //!
 //! # What every adapter promises
-//! - At least once: a delivery that is neither acked nor released within the visibility timeout comes again, its
+//! - At least once: a delivery that is neither acked nor released within the visibility timeout is repeated, its
 //!   attempt one higher. After the last attempt the message goes to the dead letters.
-//! - A message is held by one receiver at a time, and only its present holder can ack or release it.
+//! - A message is held by one receiver at a time, and only its current holder can ack or release it.
 //! - Order is roughly first in, first out: a single receiver gets first attempts in the order of publication;
-//!   redeliveries come in between.
-//! - Publishing an id again is no second message for at least [`DEDUPLICATION_WINDOW`] after the first publication.
+//!   redeliveries are in between.
+//! - Publishing an id again does not create a second message for at least [`DEDUPLICATION_WINDOW`] after the first publication.
 //!
 //! Every connection to one queue must be given the same [`Options`].
 
@@ -87,16 +87,16 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// The queue cannot be reached, or its answer is wrong.
     async fn dead_letters(&self, limit: usize) -> Result<Vec<Message>, BackendError>;
 
-    /// Why nothing can be written now, as far as is known; cheap enough to be asked often.
+    /// The known reason why nothing can be written now; cheap enough to ask often.
     async fn trouble(&self) -> Option<String>;
 }
 
-/// A message in the hands of one receiver. It can be settled only through the connection that received it.
+/// A message that one receiver holds. It can be settled only through the connection that received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// What was published.
     pub message: Message,
-    /// How often it has been handed out, from 1.
+    /// How often it has been delivered, from 1.
     pub attempt: u32,
     /// The right to ack or release it, until the visibility timeout.
     pub receipt: Receipt,
@@ -112,7 +112,7 @@ pub struct Receipt(String);
 pub struct Counts {
     /// They could be received now.
     pub waiting: u64,
-    /// They are in the hands of a receiver, or were released and are not due yet.
+    /// A receiver holds them, or they were released and are not due yet.
     pub in_flight: u64,
     /// They were given up.
     pub dead: u64,
@@ -123,7 +123,7 @@ pub struct Counts {
 pub struct Options {
     /// How long a receiver holds a delivery; 30 s by default. From 1 ms to [`LONGEST`].
     pub visibility_timeout: Duration,
-    /// How often a message is handed out before it is given up; 5 by default.
+    /// How often a message is delivered before it becomes a dead letter; 5 by default.
     pub max_attempts: NonZeroU32,
 }
 
@@ -179,7 +179,7 @@ pub enum PublishError {
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
     /// Somebody else may hold the message by now.
-    #[error("the delivery is not held any more: it expired or was settled before")]
+    #[error("the delivery is no longer held: it expired or was settled before")]
     NotHeld,
     /// The queue did not confirm it.
     #[error(transparent)]

@@ -1,13 +1,13 @@
 //! A queue in NATS JetStream: a work-queue stream with one durable pull consumer, and a stream of dead letters.
 //!
 //! Attributes are headers, and the id is `Nats-Msg-Id`. A publication returns when the server has written it to its
-//! file; the server syncs files to the disk at an interval of its own (`sync_interval`). It confirms an ack before it
-//! writes it: when it is killed, what was acked last may come again.
+//! file; the server syncs files to the disk at its own interval (`sync_interval`). It confirms an ack before it
+//! writes it: when it is killed, the messages acked last may be delivered again.
 //!
-//! The server takes an ack for whoever holds the message now, even when it comes from an earlier delivery. So a
-//! delivery expires here, at the visibility timeout, [`GRACE`] before the server hands the message out again: an ack
+//! The server counts an ack for the consumer that holds the message now, even when it comes from an earlier delivery. So a
+//! delivery expires here, at the visibility timeout, [`GRACE`] before the server delivers the message again: an ack
 //! that left in time arrives in time. The consumer's own `max_deliver` stays off, since a message that reaches it
-//! remains in the stream where nobody gets it: the receiver moves such a message to the dead letters.
+//! remains in the stream, where no receiver gets it: the receiver moves such a message to the dead letters.
 //!
 //! <https://docs.nats.io/nats-concepts/jetstream/consumers>
 
@@ -236,7 +236,7 @@ impl Queue for Nats {
             if !deliveries.is_empty() || left.is_zero() {
                 return Ok(deliveries);
             }
-            // One ends the wait; whoever came with it is fetched on top.
+            // One ends the wait; messages that arrived with it are fetched as well.
             let mut deliveries = self.pull(1, Some(left)).await.map_err(BackendError::when("receive"))?;
             if !deliveries.is_empty() {
                 if max > 1 {

@@ -1,7 +1,7 @@
 //! A queue in a SQLite file, which several processes may share.
 //!
-//! A publication is on the disk when it returns. What happens to a message later outlives every process, and may be undone by
-//! a power cut: then it comes again. A message is dead when it has had its last attempt and nobody holds it: no write is
+//! A publication is on disk when it returns. Later changes to a message survive the end of every process, but a power cut may
+//! undo them: then the message is delivered again. A message is dead when it has had its last attempt and nobody holds it: no write is
 //! needed to make it so.
 //!
 //! The file is bounded but for messages that wait, none of which is ever dropped: acked ones are emptied at once and go with
@@ -56,7 +56,7 @@ struct Table {
 /// What a receiver sees.
 enum Look {
     Due,
-    /// In how many milliseconds something that is held or was released becomes due by itself.
+    /// Milliseconds until a held or released message becomes due.
     Next(Option<u64>),
 }
 
@@ -238,7 +238,7 @@ impl Table {
         db.prepare_cached(TEXT)?.execute(params![self.name, receipt, now])
     }
 
-    /// How many it has handed back.
+    /// How many rows it has returned.
     fn release(&self, db: &Connection, receipt: &str, after: Duration) -> rusqlite::Result<usize> {
         const TEXT: &str = "UPDATE queue_messages SET receipt = NULL, \
                             visible_at_ms = CASE WHEN attempt < ?4 THEN ?5 ELSE ?3 END \

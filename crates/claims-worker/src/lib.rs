@@ -1,9 +1,9 @@
-//! Consumes the claims queue: has each claim checked by fraud-partner and reports the finding to java-claims.
+//! Consumes the claims queue: has each claim checked by fraud-partner and reports the result to java-claims.
 //!
 //! - [`Config`], [`run`], [`report`]: the worker
 //! - [`seams`]: what can be set while it runs
 //!
-//! A message comes at least once; reporting a finding twice is no second finding. It serves nothing but its health.
+//! A message is delivered at least once; a result that is reported twice counts once. The worker serves only its health.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ enum ProcessError {
     Call { whom: &'static str, source: reqwest_middleware::Error },
     #[error("{whom} answered {status}")]
     Answer { whom: &'static str, status: u16 },
-    #[error("{whom} answered something unreadable")]
+    #[error("{whom} sent an unreadable answer")]
     Body { whom: &'static str, source: reqwest::Error },
 }
 
@@ -118,8 +118,8 @@ pub async fn run(config: Config, seams: Live<Seams>, shutdown: impl Future<Outpu
             under_way.join_next().await;
             continue;
         }
-        // Never dropped half way: what it has taken by then nobody else would get before its visibility timeout. And no
-        // span: whether anything comes is nobody's request.
+        // Never cancelled half-way: no other receiver would get the messages that it holds before their visibility timeout. And no
+        // span: an empty poll is no request.
         let receiving = worker.config.queue.receive(BATCH, WAIT);
         tokio::pin!(receiving);
         let received = tokio::select! {
@@ -217,7 +217,7 @@ impl Worker {
         };
         match settled {
             Ok(()) | Err(SettleError::NotHeld) => {}
-            Err(error) => tracing::warn!(error = %Report::new(&error), "a message may come again"),
+            Err(error) => tracing::warn!(error = %Report::new(&error), "a message may be delivered again"),
         }
     }
 

@@ -29,7 +29,7 @@ const OUTSIDE_BAGGAGE: Setting = Setting {
     check: |list| AllowedBaggage::parse(list).map(drop),
 };
 
-/// What this service can be told beside the variables of the SDK.
+/// The settings of this service, in addition to the SDK's variables.
 pub const SETTINGS: &[Setting] = &[MessageContext::SETTING, OUTSIDE_BAGGAGE];
 
 /// How each seam is set: one value, which a change of settings replaces as a whole. Each batch of messages, and each call of

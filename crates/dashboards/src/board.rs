@@ -37,8 +37,8 @@ fn home() -> Dashboard {
     let lines = format!(
         "A healthy claim is **one trace**, through every service.\n\n\
          1. **Break it** at the desk, or with `docker compose exec desk insurewatch scenario use lab-1-b3-vs-w3c`.\n\
-         2. **See it** here within 5 seconds: work turns from blue (in python-api's trace) to orange or grey (in another).\n\
-         3. **Find where:** click a claim below. Ask of every hop: injected? survived transit? extracted? used?\n\
+         2. **See it** here within 5 seconds: work changes from blue (in python-api's trace) to orange or grey (in another).\n\
+         3. **Find where:** click a claim below. Ask for every hop: injected? survived transit? extracted? used?\n\
          4. **Fix it** with `scenario set SERVICE KEY=VALUE`, see the bars turn blue, and let `insurewatch check` confirm it.\n\n\
          One trace may still be wrong: [Propagation health](/d/{PROPAGATION}) has what this page cannot show. \
          `docker compose port desk 7700` prints where the desk is."
@@ -47,7 +47,7 @@ fn home() -> Dashboard {
         name: "home",
         uid: HOME,
         title: "Fragmented or unified?",
-        about: "Whether each claim is one trace; since when; and the way to the traces.",
+        about: "Whether each claim is one trace, since when, and links to the traces.",
         variables: vec![lab()],
         from: "now-15m",
         refresh: "2s",
@@ -56,8 +56,8 @@ fn home() -> Dashboard {
                 "barchart",
                 "In whose trace is each service's work?",
                 "Requests and messages received in the last 30 seconds, by the service whose span is the root of their trace.",
-                "every bar is blue, python-api: all work belongs to the trace in which the claim came in.",
-                "no claim came in, or no span arrived. Send claims at the desk; then `docker compose logs otel-collector`.",
+                "every bar is blue, python-api: all work belongs to the trace that received the claim.",
+                "no claim was sent, or no span arrived. Send claims at the desk; then read `docker compose logs otel-collector`.",
             )
             .size(14, 9)
             .ask(&[Ask::Instant(ask::WORK_BY_ROOT)])
@@ -86,7 +86,7 @@ fn home() -> Dashboard {
             Panel::new(
                 "text",
                 "What to do",
-                "Where to begin.",
+                "Where to start.",
                 "it always looks the same.",
                 "it asks for none.",
             )
@@ -95,9 +95,9 @@ fn home() -> Dashboard {
             over_time(
                 "When it broke, and when it was fixed",
                 "short",
-                "The same work over time, added up over all services: in whose trace it is. A line marks changed settings. A dot is an example: click it for its trace.",
-                "blue alone. Another colour begins where a context was lost, and ends where the fix took effect; old traces stay broken.",
-                "no claim came in during this time; choose a longer range, or send claims.",
+                "The same work over time, for all services together: in whose trace it is. A line marks changed settings. A dot is an example: click it for its trace.",
+                "blue only. Another colour starts when a context was lost, and ends when the fix took effect; old traces stay broken.",
+                "no claim was sent in this time; choose a longer range, or send claims.",
             )
             .size(24, 7)
             .ask(&[Ask::Range(ask::WORK_BY_ROOT_ALONE, None)])
@@ -115,9 +115,9 @@ fn home() -> Dashboard {
             .colour(&format!("/{NO_ROOT}/"), NONE),
             table(
                 "The last claims",
-                "One row per claim. *Traces* counts the traces that hold its spans; *Hanging* counts spans that name a parent which is not there, or that are below such a span. Click a claim for its traces side by side.",
-                "every claim says `● unified` and nothing hangs. A claim of the last second may still be incomplete.",
-                "no claim came in during this time, or none was traced: an exporter is cut off, or a sampler drops them.",
+                "One row per claim. *Traces* counts the traces with its spans; *Hanging* counts spans whose parent was not received, and spans below such a span. Click a claim for its traces side by side.",
+                "every claim says `● unified`, and *Hanging* is 0. A claim of the last second may still be incomplete.",
+                "no claim was sent in this time, or none was traced: an exporter cannot reach its endpoint, or a sampler drops the spans.",
             )
             .size(24, 8)
             .ask(&[Ask::Spans(ask::PIECES, 60, 20)])
@@ -192,12 +192,12 @@ fn one_claim() -> Dashboard {
         })
     };
     let choose = json!([show("left", "${__value.raw}", "${right}"), show("right", "${left}", "${__value.raw}")]);
-    let pick = "no trace is chosen on this side, or it is gone: click a trace id above.";
+    let pick = "no trace is chosen on this side, or it was deleted: click a trace id above.";
     let graph = |title, variable| {
         Panel::new(
             "nodeGraph",
             title,
-            "The spans of this trace and who called whom.",
+            "The spans of this trace, and which service called which.",
             "one tree from `POST /claims` of python-api, through every service.",
             pick,
         )
@@ -226,9 +226,9 @@ fn one_claim() -> Dashboard {
         panels: vec![
             table(
                 "The traces of this claim",
-                "Every trace that holds a span of the claim, found by the claim id that the application itself passes on. Click a trace id to show it on the left or on the right.",
+                "Every trace with a span of the claim, found by the claim id that the application itself passes on. Click a trace id to show it on the left or on the right.",
                 "one row.",
-                "no span of this claim arrived in this time. Is the claim id right, and the range long enough?",
+                "no span of this claim arrived in this time. Check the claim id and the range.",
             )
             .size(24, 5)
             .ask(&[Ask::Traces(ask::TRACES_OF_CLAIM)])
@@ -242,7 +242,7 @@ fn one_claim() -> Dashboard {
                 "Headers at each hop",
                 "What each sender (client, producer) sent and each receiver (server, consumer) received, in order. No header at the sender: not injected. At the sender only: lost in transit. At both, and the receiver is in another trace: not extracted, or not used.",
                 "at every hop both sides show the same traceparent, and the trace that it names is the receiver's.",
-                "no span of this claim arrived in this time. Is the claim id right, and the range long enough?",
+                "no span of this claim arrived in this time. Check the claim id and the range.",
             )
             .size(24, 11)
             .ask(&[Ask::Spans(ask::HEADERS_OF_CLAIM, 50, 50)])
@@ -269,7 +269,7 @@ fn one_claim() -> Dashboard {
 const PROPAGATION: &str = "iw-propagation";
 
 fn propagation() -> Dashboard {
-    let cut_off = "nothing is cut off. While claims come in, this is what a healthy chain looks like.";
+    let cut_off = "nothing is cut off. While claims are sent, a healthy chain looks like this.";
     let minute = Some("1m");
     Dashboard {
         name: "propagation-health",
@@ -283,16 +283,16 @@ fn propagation() -> Dashboard {
             over_time(
                 "Root spans by service",
                 "reqps",
-                "Traces that begin at each service, per second.",
-                "python-api alone. Another service begins its own traces: its caller's context was lost on the way to it.",
-                "no trace began in this time. Send claims at the desk.",
+                "Traces that start at each service, per second.",
+                "python-api only. Another service starts its own traces: its caller's context did not reach it.",
+                "no trace started in this time. Send claims at the desk.",
             )
             .ask(&[Ask::Range(ask::ROOTS, None)])
             .service_colours(),
             Panel::new(
                 "stat",
                 "Complete claims, last minute",
-                "Of the traces that begin with POST /claims, the share that reaches the policy store, the worker, and java-claims again.",
+                "Of the traces that start with POST /claims, the share that reaches the policy store, the worker, and java-claims again.",
                 "100 %. A control that exports late or samples out lowers it too; claims of the last second are still incomplete.",
                 "`no claims yet`: send claims at the desk.",
             )
@@ -322,9 +322,9 @@ fn propagation() -> Dashboard {
             over_time(
                 "Claims and complete claims",
                 "short",
-                "The two numbers that the share is made of, per minute.",
-                "both lines are one.",
-                "no claim came in during this time. Send claims at the desk.",
+                "The two numbers behind the share, per minute.",
+                "both lines are the same.",
+                "no claim was sent in this time. Send claims at the desk.",
             )
             .size(6, 8)
             .ask(&[Ask::Range(ask::CLAIMS, minute), Ask::Range(ask::COMPLETE_CLAIMS, minute)])
@@ -335,7 +335,7 @@ fn propagation() -> Dashboard {
             over_time(
                 "Fragments by service and span",
                 "short",
-                "Traces that begin anywhere but at the front door. The span says which work was cut off: a `POST /api/claims` lost its caller, a `write_audit` its task, a `process claims` its message.",
+                "Traces that do not start at the front door. The span shows which work was cut off: a `POST /api/claims` lost its caller, a `write_audit` its task, a `process claims` its message.",
                 "no data.",
                 cut_off,
             )
@@ -343,10 +343,10 @@ fn propagation() -> Dashboard {
             .legend("name", "resource.service.name", "$2, $1")
             .service_colours(),
             over_time(
-                "Servers whose parent never came",
+                "Servers whose parent was not received",
                 "short",
-                "Requests that hang, by themselves or by what is above them, on a span that is not there, though their trace may have a root. Something on the way continued the trace and exported nothing, or an exporter is cut off.",
-                "no data, but for claims of the last second.",
+                "Requests whose parent, or a span above it, was not received, although their trace may have a root. Something between the services continued the trace and exported nothing, or an exporter cannot reach its endpoint.",
+                "no data, except for claims of the last second.",
                 cut_off,
             )
             .ask(&[Ask::Range(ask::ORPHANS, Some("30s"))])
@@ -354,7 +354,7 @@ fn propagation() -> Dashboard {
             .service_colours(),
             table(
                 "Newest broken claims",
-                "Spans of a claim that begin a new trace, or hang on a parent that is not there. Click the claim id for all of its traces.",
+                "Spans of a claim that start a new trace, or whose parent was not received. Click the claim id for all of its traces.",
                 "no rows.",
                 cut_off,
             )
@@ -379,9 +379,9 @@ fn propagation() -> Dashboard {
             .fields("byName", "Claim", &[("links", link("All traces of this claim", &to_one_claim()))])
             .fields("byRegexp", "/^traceIdHidden/", &[("custom.hideFrom", json!({ "viz": true, "legend": true, "tooltip": true }))]),
             table(
-                "Traces whose root never came",
-                "Traces of which only the middle arrived: some span names a parent that is not there, and no span is without one.",
-                "no rows, but for claims of the last second.",
+                "Traces whose root was not received",
+                "Traces of which only the middle arrived: a span names a parent that was not received, and no span is a root.",
+                "no rows, except for claims of the last second.",
                 cut_off,
             )
             .size(12, 9)
@@ -392,14 +392,14 @@ fn propagation() -> Dashboard {
                 "short",
                 "Requests and messages whose receiver read no `tenant.id` from baggage. Baggage was not sent, not read, or lost with the context. A claim that is sent without baggage shows here too.",
                 "no data.",
-                "everybody knows the tenant.",
+                "every service knows the tenant.",
             )
             .ask(&[Ask::Range(ask::WITHOUT_TENANT, Some("30s"))])
             .service_colours(),
             table(
                 "Baggage that leaves the company",
                 "Baggage that claims-worker sent to fraud-partner, a third party.",
-                "no rows: the worker sends it the trace context, and no baggage.",
+                "no rows: the worker sends it the trace context, but no baggage.",
                 "nothing leaks.",
             )
             .ask(&[Ask::Spans(ask::BAGGAGE_OUT, 10, 1)])
@@ -428,7 +428,7 @@ fn the_chain() -> Dashboard {
         name: "the-chain",
         uid: "iw-chain",
         title: "The chain",
-        about: "What metrics of requests say: they hardly change when a trace breaks.",
+        about: "Metrics of requests. They hardly change when a trace breaks.",
         variables: vec![lab()],
         from: "now-15m",
         refresh: "5s",
@@ -437,7 +437,7 @@ fn the_chain() -> Dashboard {
                 "Rate by service",
                 "reqps",
                 "Requests and messages received, per second.",
-                "all move together; java-claims has twice as many, since the worker reports back to it. A service that is missing while claims are accepted exports nothing.",
+                "all move together; java-claims has twice as many, because the worker reports back to it. A service that is missing while claims are accepted exports nothing.",
                 silent,
             )
             .size(8, 8)
@@ -447,7 +447,7 @@ fn the_chain() -> Dashboard {
                 "Errors by service",
                 "reqps",
                 "Spans with an error, per second.",
-                "no data. A broken trace is no error: most scenarios stay at none, which is why they are hard to notice.",
+                "no data. A broken trace is not an error: most scenarios cause none, so they are hard to notice.",
                 "no span has an error.",
             )
             .size(8, 8)
@@ -456,7 +456,7 @@ fn the_chain() -> Dashboard {
             over_time(
                 "Duration by service, 95th percentile",
                 "s",
-                "How long requests take where they are received.",
+                "How long requests take at their receiver.",
                 "milliseconds. It does not change when a trace breaks.",
                 silent,
             )
@@ -479,7 +479,7 @@ fn the_chain() -> Dashboard {
                 "Duration by call, 95th percentile",
                 "s",
                 "How long calls take, seen by the caller.",
-                "milliseconds, and never shorter than the same request where it is received.",
+                "milliseconds, and never shorter than the same request at its receiver.",
                 silent,
             )
             .ask(&[Ask::Range(ask::CALL_DURATION, None)])
@@ -496,8 +496,8 @@ fn service_graph() -> Dashboard {
     let mut panel = Panel::new(
         "nodeGraph",
         "Service graph",
-        "Who calls whom, from pairs of client and server spans, over the whole range. All labs are added up.",
-        "one chain. A broken context leaves an edge out.",
+        "Which service calls which, from pairs of client and server spans, over the complete range and all labs.",
+        "one chain. A lost context removes an edge.",
         "this needs Prometheus: `TEMPO_PROCESSORS='[service-graphs,span-metrics]' docker compose --profile metrics up --detach`.",
     )
     .size(24, 16);
@@ -511,7 +511,7 @@ fn service_graph() -> Dashboard {
         name: "service-graph",
         uid: "iw-service-graph",
         title: "Service graph (profile metrics)",
-        about: "What Tempo makes of spans for Prometheus. Only with the profile metrics.",
+        about: "The metrics that Tempo derives from spans. Only with the profile metrics.",
         variables: vec![],
         from: "now-15m",
         refresh: "",
@@ -524,7 +524,7 @@ fn the_class() -> Dashboard {
     let table = table(
         "Every lab, last minute",
         "One row per lab: claims per minute, the share of them that is one complete trace, and how many traces began at each service.",
-        "100 %, and a number below python-api alone. A number below another service: that service begins traces of its own.",
+        "100 %, and a number only below python-api. A number below another service: that service starts new traces.",
         "no lab sent a span within the last minute.",
     )
     .size(24, 14)
@@ -566,8 +566,8 @@ fn the_class() -> Dashboard {
     let since = Panel::new(
         "state-timeline",
         "Since when",
-        "One row per lab: whether some work of its claims hung on anything but the span with which the claim came in.",
-        "no row at all: a lab that never broke in this time has none. A row begins, or turns to `broken`, when its lab broke; it turns to `whole` when it was fixed. Controls that split traces by design count as broken.",
+        "One row per lab: whether some work of its claims was below another span than the one that received the claim.",
+        "no row at all: a lab that never broke in this time has none. A row starts, or changes to `broken`, when its lab broke; it changes to `complete` when it was fixed. Controls that split traces by design count as broken.",
         "no lab was broken in this time, or none sent claims.",
     )
     .size(24, 14)
@@ -576,7 +576,7 @@ fn the_class() -> Dashboard {
         "noValue": "no spans", "color": { "mode": "thresholds" }, "custom": { "fillOpacity": 80, "lineWidth": 0 },
         "thresholds": { "mode": "absolute", "steps": [{ "value": null, "color": UNIFIED }, { "value": 1, "color": FRAGMENTED }] },
         "mappings": [
-            { "type": "value", "options": { "0": { "text": "whole", "color": UNIFIED } } },
+            { "type": "value", "options": { "0": { "text": "complete", "color": UNIFIED } } },
             { "type": "range", "options": { "from": 0.000_001, "to": null, "result": { "text": "broken", "color": FRAGMENTED } } },
         ],
     }))
@@ -589,7 +589,7 @@ fn the_class() -> Dashboard {
         name: "the-class",
         uid: "iw-class",
         title: "The class",
-        about: "For the instructor: how every lab is doing that sends to this Tempo.",
+        about: "For the instructor: the state of every lab that sends to this Tempo.",
         variables: vec![],
         from: "now-1h",
         refresh: "10s",

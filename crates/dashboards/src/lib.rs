@@ -1,6 +1,6 @@
 //! The dashboards, the saved queries, and every link into Grafana: written here, and nowhere by hand.
 //!
-//! - [`query`]: what is asked, in TraceQL
+//! - [`query`]: the queries, in TraceQL
 //! - [`link`]: addresses inside Grafana: a claim, a trace, a query; relative, or below a given address
 //! - `panel`: what panels have in common
 //! - `board`: the dashboards themselves

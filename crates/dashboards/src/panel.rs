@@ -28,7 +28,7 @@ pub(crate) enum Ask<'a> {
     Trace(&'a str),
 }
 
-/// What stands for a service that is none of ours, or for none.
+/// The placeholder for a service that is not in the chain, or for none.
 pub(crate) const NONE: &str = "#878b99";
 /// A trace with a root where none should be.
 pub(crate) const FRAGMENTED: &str = Service::JavaClaims.row().colour.chart;
@@ -280,7 +280,7 @@ mod tests {
         seen(one).iter().zip(seen(other)).map(|(one, other)| (one - other).powi(2)).sum::<f64>().sqrt()
     }
 
-    /// What can stand side by side in one panel.
+    /// What can be shown side by side in one panel.
     fn palette() -> Vec<(&'static str, &'static str)> {
         let services = services().map(|service| (service.name(), service.row().colour.chart));
         services.chain([(NO_ROOT, NONE)]).collect()

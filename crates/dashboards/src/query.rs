@@ -1,4 +1,4 @@
-//! What is asked, in TraceQL. Tempo evaluates it trace by trace: nothing here joins two traces of one claim but the claim id.
+//! The queries, in TraceQL. Tempo evaluates them trace by trace: only the claim id joins two traces of one claim.
 
 /// Keeps labs apart that share one Tempo; `lab` is a variable of each dashboard.
 macro_rules! in_lab {
@@ -82,7 +82,7 @@ macro_rules! complete {
 }
 /// Those of the claims that are complete.
 pub const COMPLETE_CLAIMS: &str = concat!(complete!(), " | count_over_time() by (span.http.route)");
-/// Work that begins a trace of its own.
+/// Work that begins its own trace.
 pub const FRAGMENTS: &str =
     concat!("{ ", fragment_root!(), " && ", in_lab!(), " } | count_over_time() by (resource.service.name, name)");
 /// Requests whose sender's span is not there.
@@ -121,7 +121,7 @@ pub const BAGGAGE_OUT: &str = concat!(
 pub const RECEIVED: &str = concat!("{ ", received!(), " && ", in_lab!(), " } | rate() by (resource.service.name)");
 /// Spans with an error.
 pub const ERRORS: &str = concat!("{ status = error && ", in_lab!(), " } | rate() by (resource.service.name)");
-/// How long requests take where they are received.
+/// How long requests take at their receiver.
 pub const DURATION: &str =
     concat!("{ ", received!(), " && ", in_lab!(), " } | quantile_over_time(duration, .95) by (resource.service.name)");
 /// Calls over HTTP, by where they go.
@@ -179,20 +179,20 @@ pub enum Table {
     Spans,
 }
 
-/// The saved queries of README and of the dashboards.
+/// The saved queries of `docs/docker.md` and of the dashboards.
 pub const SAVED: &[Saved] = &[
     Saved {
-        question: "Which services begin traces?",
+        question: "Which services start traces?",
         query: "{ nestedSetParent < 0 } | rate() by (resource.service.name)",
         table: Table::Traces,
     },
     Saved {
-        question: "Which traces should not begin where they do?",
+        question: "Which traces start where they should not?",
         query: concat!("{ ", fragment_root!(), " }"),
         table: Table::Traces,
     },
     Saved {
-        question: "Which traces hold spans of claims?",
+        question: "Which traces have spans of claims?",
         query: "{ span.insurewatch.claim.id != nil } | select(span.insurewatch.claim.id) with (most_recent=true)",
         table: Table::Spans,
     },

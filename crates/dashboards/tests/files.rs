@@ -35,8 +35,8 @@ fn the_dashboards_are_what_the_crate_writes() {
 }
 
 #[test]
-fn the_saved_queries_of_the_readme_are_what_the_crate_writes() {
-    let path = root().join("README.md");
+fn the_saved_queries_in_the_documentation_are_what_the_crate_writes() {
+    let path = root().join("docs/docker.md");
     let text = fs::read_to_string(&path).unwrap();
     hold(&path, &page::renewed(&text).expect("the page has a marked part"));
 }

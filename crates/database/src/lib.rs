@@ -1,12 +1,12 @@
-//! A SQLite file in the hands of one thread of this process.
+//! A SQLite file, used by one thread of this process.
 //!
 //! - [`Database`]: reads, writes, and whether it can be written at all
 //!
-//! What several tasks want to write at the same time becomes one transaction and one sync of the disk. After a failed
-//! transaction the connection is outside of any, as SQLite itself says: what follows begins anew. Other processes may use
+//! Writes that several tasks request at the same time become one transaction and one sync of the disk. After a failed
+//! transaction the connection is in none, as SQLite itself reports: the next transaction starts afresh. Other processes may use
 //! the same file; a writer waits for them.
 //!
-//! It knows no tables, and creates no spans.
+//! It defines no tables, and creates no spans.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long a writer waits for other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it takes breath when SQLite does not wait by itself.
+/// The pause before a retry when SQLite does not wait itself.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// So many jobs wait at most; who comes then waits for a place.
 const MAX_WAITING: usize = 256;
@@ -64,7 +64,7 @@ pub enum Error {
     /// What was asked for panicked; nothing of it was written.
     #[error("the work panicked")]
     Panicked,
-    /// The thread ended, and nobody knows whether it was written before.
+    /// The thread ended; whether it was written before is unknown.
     #[error("the thread of the database has ended")]
     Gone,
 }
@@ -233,7 +233,7 @@ impl Trouble {
 /// The thread.
 struct Worker {
     trouble: Trouble,
-    /// How `PRAGMA synchronous` stands.
+    /// The value of `PRAGMA synchronous`.
     synced: bool,
 }
 
@@ -274,7 +274,7 @@ impl Worker {
         }
     }
 
-    /// Each in a savepoint of its own, so that one that fails takes nothing from the others.
+    /// Each in its own savepoint: one that fails does not affect the others.
     fn transact(
         &mut self,
         connection: &Connection,
@@ -378,7 +378,7 @@ mod tests {
         blocker.await.unwrap().unwrap();
         first.expect("it came first");
         assert!(matches!(second, Err(Error::Work(_))), "the number is taken: {second:?}");
-        third.expect("its neighbour's failure is none of its own");
+        third.expect("its neighbour's failure does not affect it");
         assert_eq!(count(&database).await, 2, "what succeeded is there, what failed is not");
         assert_eq!(database.trouble().await, None, "a refused row is no trouble of the disk");
         drop(database);

@@ -1,13 +1,13 @@
 //! The control desk of the lab, web page and JSON API in one: choose a scenario, send claims, see which traces each
-//! was split into, and read what the evidence says of the chain.
+//! was split into, and read what the evidence says about the chain.
 //!
-//! - [`api`]: what goes in and out, as JSON: values, routes, their OpenAPI document, events
+//! - [`api`]: requests and responses, as JSON: values, routes, their OpenAPI document, events
 //! - `page`: the same for people, rendered here
 //! - [`guard`]: who may ask, and how much
-//! - `lab`: what can be asked, and what answers it: settings, front door, claims seen, evidence, check
+//! - `lab`: what the desk can do: settings, front door, claims, evidence, check
 //! - `drill`: a hidden scenario, its score, whether an answer is correct, and the type of what a drill hides
 //!
-//! The desk creates no spans. What it says of a claim rests on spans and the answer's `traceresponse` header, never on
+//! The desk creates no spans. Its statements about a claim are based on spans and the answer's `traceresponse` header, never on
 //! settings.
 
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ pub struct Config {
     pub catalogue: Catalogue,
     /// What may be set.
     pub schema: Arc<Schema>,
-    /// Where services may be told to send their spans.
+    /// The endpoints that a setting may name for spans.
     pub backends: Backends,
     /// What every request has to show; see [`check_exposure`](guard::token::check_exposure).
     pub token: Option<Token>,
@@ -65,7 +65,7 @@ pub struct Config {
     pub drills: Vec<String>,
     /// Grafana as people reach it: traces and claims link there.
     pub grafana: Option<Url>,
-    /// Grafana as the desk reaches it, which is told that settings changed; `None` if it is reached as people do.
+    /// Grafana's URL as the desk reaches it, for annotations; `None` if it is the same as for people.
     pub grafana_api: Option<Url>,
     /// Claims per second that are sent from the start; 0 for none.
     pub traffic_per_second: f64,
@@ -74,7 +74,7 @@ pub struct Config {
 /// The desk cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It was not told where a service answers.
+    /// The URL of a service is missing.
     #[error("the desk must know where {0} answers")]
     Missing(Service),
     /// The HTTP client cannot be built.
@@ -88,7 +88,7 @@ pub enum StartError {
 /// The desk. Must be called within a Tokio runtime.
 ///
 /// # Errors
-/// It was not told where the front door is, or the drills cannot be set up.
+/// The URL of the front door is missing, or the drills cannot be set up.
 pub fn app(config: Config) -> Result<Router, StartError> {
     let token = config.token.clone().map(Arc::new);
     let lab = Arc::new(Lab::start(config)?);

@@ -52,7 +52,7 @@ pub(crate) fn catalogue() -> Catalogue {
     catalogue_of(&[("lab-1", LAB_1)])
 }
 
-/// Two lessons, one of which a drill is to hide; each of `secrets` stands nowhere else.
+/// Two scenarios, one of which a drill hides; each of `secrets` is nowhere else.
 pub(crate) fn catalogue_with_secrets(secrets: &Secrets) -> Catalogue {
     let Secrets { id, title, setting, hint, cause } = secrets;
     let hidden = LAB_1.replace("Two traces", title).replace("\"b3\"", &format!("\"{setting}\""));

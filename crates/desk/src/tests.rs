@@ -79,7 +79,7 @@ impl Stand {
 }
 
 #[tokio::test]
-async fn grafana_is_told_of_a_switch_and_not_of_the_scenario() {
+async fn grafana_gets_an_annotation_of_a_switch_without_the_scenario() {
     let (told, mut lines) = tokio::sync::mpsc::unbounded_channel();
     let annotations = axum::routing::post(async move |line: String| told.send(line).unwrap());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -223,7 +223,7 @@ async fn reading_changes_nothing() {
 }
 
 #[tokio::test]
-async fn whole_settings_mend_a_spoilt_file() {
+async fn complete_settings_repair_a_broken_file() {
     let stand = stand(|_| ()).await;
     let path = stand.folder.path().join("active.toml");
     let change = json!({ "service": "python-api", "key": "OTEL_PROPAGATORS", "value": "none" });
@@ -237,7 +237,7 @@ async fn whole_settings_mend_a_spoilt_file() {
             assert_eq!(status, StatusCode::CONFLICT, "one setting cannot be changed in what cannot be read: {refused}");
             assert!(refused.contains("active.toml:"), "it is said where it is wrong: {refused}");
             let (status, text) = stand.post(route, &body).await;
-            assert_eq!(status, StatusCode::OK, "{route} writes all of it anew: {text}");
+            assert_eq!(status, StatusCode::OK, "{route} writes all of it again: {text}");
             let settings: Value = serde_json::from_str(&text).unwrap();
             assert!(settings["generation"].as_u64() >= Some(least), "the generation grows, {why}: {text}");
         }

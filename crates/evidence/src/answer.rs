@@ -1,7 +1,7 @@
-//! What the evidence of one claim says of an answer: "here, this happened".
+//! What the evidence of one claim says about an answer: "here, this happened".
 //!
 //! An answer is true if a cause, another cause with the same evidence, or a reason why nothing broke has its name. Otherwise one
-//! observation speaks against it, or nothing on record says anything of it.
+//! observation contradicts it, or nothing on record confirms or contradicts it.
 
 use chain::{Hop, Kind, Place, Service, Step};
 
@@ -21,25 +21,25 @@ pub struct Answer {
     pub kind: Kind,
 }
 
-/// What the evidence says of an answer.
+/// What the evidence says about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Weight {
     /// It is so, and nothing comes before it in the order of the chain.
     First,
     /// It is so, and something before it in the order of the chain is broken.
     Later,
-    /// This observation speaks against it.
+    /// This observation contradicts it.
     Against(String),
     /// Nothing on record says anything of it, for this reason.
     Open(String),
 }
 
-/// An observation that speaks against an answer.
+/// An observation that contradicts an answer.
 #[derive(Debug)]
 pub(crate) enum Objection<'a> {
     /// The step did what it should.
     Succeeded { hop: &'static Hop, step: Step, why: CellReason<'a> },
-    /// The sender's record has no trace header, so that none could be lost or changed on the way.
+    /// The sender's record has no trace header, so none could be lost or changed in transit.
     NothingSent { hop: &'static Hop },
     /// No trace header arrived, so that there was none to extract or to use.
     NothingArrived { hop: &'static Hop },
@@ -145,7 +145,7 @@ impl Cause {
 // === impl Conclusion ===
 
 impl Conclusion<'_> {
-    /// What the evidence says of an answer.
+    /// What the evidence says about an answer.
     #[must_use]
     pub fn weigh(&self, answer: Answer) -> Weight {
         let is_cause = |cause: &Cause| self.answers(cause).iter().any(|it| answer.means(*it));
@@ -219,7 +219,7 @@ impl Conclusion<'_> {
         self.not_breaks().iter().flat_map(of).collect()
     }
 
-    /// What speaks against an answer that is not so, or why nothing does.
+    /// What contradicts an incorrect answer, or why nothing does.
     fn objection(&self, Answer { place, kind }: Answer) -> Result<Objection<'_>, CellReason<'_>> {
         let rows = self.reading().rows().iter();
         match (place, kind) {

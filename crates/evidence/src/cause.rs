@@ -3,11 +3,11 @@
 //! | what is on record | step that failed |
 //! |---|---|
 //! | no header left the sender, or it names another span | inject |
-//! | what was sent did not arrive as it was sent | transit |
+//! | what was sent did not arrive unchanged | transit |
 //! | what arrived is invalid, or of a format that the receiver itself does not propagate | extract |
 //! | what arrived is readable, the application read its baggage, and the parent is not used | use |
 //! | the sampled bit is clear on arrival, and the receiver recorded all the same | use |
-//! | a span that receives nothing is a root, or stands below another claim's | use, inside its service |
+//! | a span that receives nothing is a root, or is below another claim's | use, inside its service |
 //!
 //! What is not on record proves nothing: then the cause says which steps it may be.
 
@@ -27,7 +27,7 @@ pub(crate) const MAX_BAGGAGE_BYTES: usize = 8192;
 
 /// One thing that went wrong, with all that its sentence needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are what the variant's sentence speaks of")]
+#[expect(missing_docs, reason = "the fields are what the variant's sentence contains")]
 pub enum Cause {
     /// The sender has spans of the claim, none of this call, and no trace header arrived.
     CallWithoutSpan { hop: &'static Hop },
@@ -67,7 +67,7 @@ pub enum Cause {
     FormatMismatch { hop: &'static Hop, arrived: Vec<Format>, propagated: Vec<Format> },
     /// What arrived is valid, and the receiver itself sends no trace header at all.
     NoPropagator { hop: &'static Hop, arrived: Vec<Format> },
-    /// What arrived is valid, in a format that the receiver propagates (or nobody knows), and is not used.
+    /// What arrived is valid, in a format that the receiver propagates (or that is unknown), and is not used.
     NotExtracted { hop: &'static Hop, arrived: Vec<Format>, known_format: bool },
     /// Two formats arrived with different ids, and the wrong one won.
     OtherFormatWon { hop: &'static Hop, right: Option<Format>, used: Format },
@@ -90,7 +90,7 @@ pub enum Cause {
     SamplingNotFollowed { hop: &'static Hop },
     /// A span that receives nothing is a root.
     RootInside { service: Service, span: String },
-    /// A span stands below one of another claim.
+    /// A span is below one of another claim.
     StaleContext { service: Service, span: String, other_claim: String },
 
     /// The receiver is not the sender's child, and the record does not say at which step that was lost.
@@ -110,7 +110,7 @@ pub enum Cause {
 
     /// All four steps succeed, and baggage went where it must not.
     Leak { hop: &'static Hop, keys: Vec<String> },
-    /// The same, told by an expectation.
+    /// The same, found by an expectation.
     UnmetLeak(Mismatch),
 }
 
@@ -268,7 +268,7 @@ impl Cause {
     }
 }
 
-/// Every cause that the reading shows by itself, at most one per place, in the order of the chain.
+/// Every cause that the reading alone shows, at most one per place, in the order of the chain.
 pub(crate) fn find(reading: &Reading<'_>) -> Vec<Cause> {
     let at = |place| match place {
         Place::Hop(hop) => at_hop(reading, reading.row(hop)?),

@@ -21,7 +21,7 @@ pub enum CellStatus {
     NotApplicable,
 }
 
-/// Why a step succeeded, failed, or cannot be told.
+/// Why a step succeeded, failed, or cannot be judged.
 #[derive(Debug)]
 pub(crate) enum CellReason<'a> {
     Failed(&'a Cause),

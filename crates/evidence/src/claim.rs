@@ -10,7 +10,7 @@ use wire::{Context, SpanId, TraceHeaders, TraceId, TraceParent};
 
 /// Calls nest less deeply, and the parents that foreign spans name may form a cycle.
 const MAX_ANCESTORS: usize = 64;
-/// How many items of a list are told: anyone who sends spans can make it as long as they like.
+/// How many items of a list are shown: anyone who sends spans can make it long.
 pub(crate) const MAX_LISTED: usize = 20;
 
 /// Everything that is known of one claim, as the trace source, the front door and the third party say it.
@@ -20,9 +20,9 @@ pub struct ClaimEvidence {
     pub claim_id: String,
     /// The traces that it was split into, by start time.
     pub fragments: Vec<Fragment>,
-    /// The `traceresponse` header that the front door answered the submission with, if somebody kept it.
+    /// The `traceresponse` header of the front door's answer to the submission, if it was recorded.
     pub traceresponse: Option<String>,
-    /// The trace and baggage headers that the third party says it was sent; `None` if nobody asked, or it knows nothing.
+    /// The trace and baggage headers that the third party recorded; `None` if it was not asked, or has no record.
     #[serde(default)]
     pub third_party: Option<TraceHeaders>,
     /// How many spans and links had malformed ids and were left out.
@@ -115,7 +115,7 @@ impl Collected {
 // === impl ClaimEvidence ===
 
 impl ClaimEvidence {
-    /// Sorts spans into fragments. All of them count: who asks for one claim brings the traces of that claim.
+    /// Sorts spans into fragments. All of them count: the caller passes the traces of one claim.
     #[must_use]
     pub fn from_spans(claim_id: impl Into<String>, spans: impl IntoIterator<Item = Span>) -> Self {
         let claim_id = claim_id.into();
@@ -160,7 +160,7 @@ impl ClaimEvidence {
         span.claim_id() == Some(self.claim_id.as_str())
     }
 
-    /// The span, its parent, that one's parent and so on, as far as they were seen.
+    /// The span, its parent, that one's parent and so on, up to the first that was not received.
     pub(crate) fn lineage<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = &'a Span> {
         let parent = |span: &&'a Span| self.span(span.trace_id, span.parent_span_id?);
         std::iter::successors(Some(span), parent).take(MAX_ANCESTORS)
@@ -200,7 +200,7 @@ impl Fragment {
         self.placed(Position::Root)
     }
 
-    /// Its id, its roots and who is in it, in words.
+    /// Its id, its roots and its services, in words.
     #[must_use]
     pub fn describe(&self) -> String {
         let roots: Vec<_> = self.roots().map(Span::describe).collect();
@@ -247,7 +247,7 @@ fn in_tree_order(mut spans: Vec<Span>) -> Vec<Node> {
     }
 
     let mut nodes = Vec::with_capacity(waiting.len());
-    // What no top leads to stands in a cycle or below one.
+    // Spans that no top leads to are in a cycle or below one.
     let rest = by_start.into_iter().map(|id| (id, 0, Position::Cycle));
     for top in tops.into_iter().chain(rest) {
         let mut stack = vec![top];

@@ -38,7 +38,7 @@ impl Default for Patience {
     }
 }
 
-/// Looks until the evidence of a claim is whole and has settled, or until the deadline.
+/// Looks until the evidence of a claim is complete and has settled, or until the deadline.
 ///
 /// The last look starts at the deadline, so the wait may be longer by the time that the source takes for it.
 /// `since_unix_seconds` is any time before the claim was sent. Errors of the source are kept, not returned: it may come

@@ -2,7 +2,7 @@
 //! break, or by what was not received.
 //!
 //! Healthy is what the topology demands: one trace of this claim alone, rooted at the front door, every receiver the child
-//! of its sender, nothing missing, nothing lost or changed on the way, and no secret outside.
+//! of its sender, nothing missing, nothing lost or changed in transit, and no secret outside.
 
 use chain::{Hop, ParentUsed, Place, Service};
 use serde::{Deserialize, Serialize};
@@ -33,11 +33,11 @@ pub enum Outcome {
 
 /// Why something that looks like a break is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are what the variant's sentence speaks of")]
+#[expect(missing_docs, reason = "the fields are what the variant's sentence contains")]
 pub enum NotABreak {
     /// The receiver links to the sender, as consumers do.
     LinkedByDesign { hop: &'static Hop },
-    /// A receiving root links to a span of the claim, though its hop cannot be told.
+    /// A receiving root links to a span of the claim, though its hop is unknown.
     LinkedRoot { span: String },
     /// The front door decided against sampling and said so.
     NotSampled { traceresponse: String },
@@ -53,7 +53,7 @@ pub enum NotABreak {
 
 /// Why nothing can be said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are what the variant's sentence speaks of")]
+#[expect(missing_docs, reason = "the fields are what the variant's sentence contains")]
 pub enum Unknown {
     /// The trace source does not answer.
     SourceDown { errors: Vec<String> },
@@ -223,7 +223,7 @@ impl<'a> Conclusion<'a> {
 /// Why a parent that a span names was not received.
 enum Absence {
     NoBreak(NotABreak),
-    /// Nothing shows whether the sender wrote it, or somebody in between.
+    /// Nothing shows whether the sender wrote it, or something in between.
     NotTold(Unknown),
 }
 
@@ -254,7 +254,7 @@ fn explained(reading: &Reading<'_>) -> (Vec<NotABreak>, Vec<Unknown>) {
 }
 
 /// Why the parent that a span names was not received, if it was not and that is no break. A parent within the process travels in no
-/// header; another is the one that a sampled header names, and nothing shows that somebody in between wrote that header.
+/// header; another is the one that a sampled header names, and nothing shows that something in between wrote that header.
 fn absence(reading: &Reading<'_>, span: &Span) -> Option<Absence> {
     let evidence = reading.evidence();
     let parent = span.parent_span_id.filter(|parent| evidence.span(span.trace_id, *parent).is_none())?;
@@ -278,7 +278,7 @@ fn absence(reading: &Reading<'_>, span: &Span) -> Option<Absence> {
         return agreed.then_some(Absence::NoBreak(not_exported));
     }
     // Without the sender's record, its other spans and the front door's answer are the witnesses that the trace was not
-    // begun anew in between.
+    // restarted in between.
     let own = |other: &Span| other.service == row.hop.from.name();
     let beside = evidence.spans().any(|other| own(other) && other.trace_id == span.trace_id);
     let elsewhere = !beside && evidence.spans().any(own);
@@ -298,7 +298,7 @@ fn absence(reading: &Reading<'_>, span: &Span) -> Option<Absence> {
 /// Adds a cause for every departure from a healthy chain that neither a cause nor a reason explains.
 fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
     let excused = |span: &Span| absence(reading, span).is_some();
-    // A service without an SDK has no place of its own: what bears its name is a stranger's.
+    // A service without an SDK has no place: a span that bears its name is a stranger's.
     let service_of = |span: &Span| Service::named(&span.service).filter(|service| service.has_sdk());
     let has = |causes: &[Cause], place| causes.iter().any(|cause| !cause.is_leak() && cause.place() == Some(place));
     let mut more = Vec::new();

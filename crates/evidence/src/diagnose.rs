@@ -35,7 +35,7 @@ pub struct Diagnosis {
     pub first: Option<Finding>,
     /// The first finding, or else the outcome, in a sentence.
     pub sentence: String,
-    /// What could not be told, one sentence each.
+    /// What could not be decided, one sentence each.
     pub undecided: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ pub struct Cell {
     pub reason: String,
 }
 
-/// Something that is wrong: one cause, told.
+/// Something that is wrong: one cause in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The hop, written `from -> to`, or the service, as a scenario's cause is written; `None` if it is neither.
@@ -331,7 +331,7 @@ fn survived(row: &HopRow) -> CellReason<'_> {
     }
 }
 
-/// A third party has a record of its own and no span.
+/// A third party has its own record and no span.
 fn outside(row: &HopRow, step: Step) -> CellReason<'_> {
     let silent = row.sent.recorded().is_some_and(|headers| headers.identities().is_empty());
     match step {

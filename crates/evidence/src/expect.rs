@@ -196,7 +196,7 @@ fn check_link(shape: &LinkShape, evidence: &ClaimEvidence) -> Option<Mismatch> {
         .any(|link| evidence.span(link.trace_id, link.span_id).is_some_and(|target| fits_span(&shape.to, target)));
     (!found).then(|| {
         let (from_shape, to) = (describe_span_shape(&shape.from), describe_span_shape(&shape.to));
-        let seen = format!("{} such spans with {} links, none of them to there", from.len(), targets().count());
+        let seen = format!("{} such spans with {} links, none of them to that span", from.len(), targets().count());
         Mismatch::new(Part::Link, format!("a link from {from_shape} to {to}"), seen)
     })
 }
@@ -331,7 +331,7 @@ fn describe_span_shape(shape: &SpanShape) -> String {
 // === impl Expectation ===
 
 impl Expectation {
-    /// What must be seen, one sentence for each part of it that can be asked by itself.
+    /// What must be seen, one sentence for each part that can be checked separately.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
         let Self { fragments, hops, missing_parents, links, baggage, sampled, mixed_with_other_claims } = self;

@@ -32,12 +32,12 @@ pub struct Expectation {
     /// The sampled bit of the `traceresponse` header that the front door answered with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampled: Option<bool>,
-    /// Whether a fragment of the claim also holds spans that carry another claim's id.
+    /// Whether a fragment of the claim also has spans that carry another claim's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixed_with_other_claims: Option<bool>,
 }
 
-/// One fragment: its root and who is in it.
+/// One fragment: its root and its services.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FragmentShape {
@@ -49,7 +49,7 @@ pub struct FragmentShape {
     pub services: Vec<Service>,
 }
 
-/// A span, as far as it matters.
+/// The properties of a span that matter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpanShape {
@@ -76,7 +76,7 @@ pub struct HopCells {
     /// Formats that arrived at the receiver: exactly these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<Vec<Format>>,
-    /// What happened to the trace headers on the way.
+    /// What happened to the trace headers in transit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transit: Option<Transit>,
     /// Whom the receiver's span names as its parent.
@@ -189,5 +189,5 @@ impl HopCells {
 
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Service>, D::Error> {
     let services = Vec::deserialize(deserializer)?;
-    if services.is_empty() { Err(D::Error::custom("a fragment holds at least one service")) } else { Ok(services) }
+    if services.is_empty() { Err(D::Error::custom("a fragment has at least one service")) } else { Ok(services) }
 }

@@ -11,7 +11,7 @@ use crate::headers::recorded;
 use crate::span::Span;
 use wire::{BaggageMember, Context, Format, SpanId, TraceHeaders, TraceId};
 
-/// One hop of the claim, as its two spans record it; a third party has no span, but a record of its own.
+/// One hop of the claim, as its two spans record it; a third party has no span, but its own record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HopRow {
     /// The hop, written `from -> to`.

@@ -1,4 +1,4 @@
-//! The messages of OTLP and of Tempo's query API, as far as evidence reads them; a decoder skips every other field.
+//! The messages of OTLP and of Tempo's query API, with the fields that evidence reads; a decoder skips every other field.
 //!
 //! `opentelemetry-proto` has them all, and brings the SDK. The field numbers are those of
 //! <https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/proto/trace/v1/trace.proto> and its
@@ -167,7 +167,7 @@ mod tests {
         common::KeyValue { key: key.to_owned(), value, ..Default::default() }
     }
 
-    /// Every field that evidence reads, each with a value of its own.
+    /// Every field that evidence reads, each with its own value.
     fn written() -> trace::TracesData {
         let text = |text: &str| Value::StringValue(text.to_owned());
         let any = |value| common::AnyValue { value: Some(value) };

@@ -15,7 +15,7 @@ pub enum Mark {
     Bad,
     /// Baggage went where it must not.
     Leaking,
-    /// Something was received, and what is missing is no break, or cannot be told.
+    /// Something was received; what is missing is not a break, or cannot be judged.
     Unsure,
     /// Something was received; whether it is right is not said.
     Seen,

@@ -39,12 +39,12 @@ pub fn cause(cause: &Cause) -> String {
         Cause::BaggageNotSent { hop } => {
             format!("{} could read `{TENANT}`, but sent no baggage with it; the trace context passed.", hop.from)
         }
-        Cause::HeadersLost { hop, names } => format!("{} was sent{}, and did not arrive.", names.join(", "), via(hop)),
+        Cause::HeadersLost { hop, names } => format!("{} was sent{}, but did not arrive.", names.join(", "), via(hop)),
         Cause::TraceReplaced { hop, sent, arrived } => {
             format!("What was sent{} names trace {}, what arrived names {}.", via(hop), sent.trace_id, arrived.trace_id)
         }
         Cause::SpanReplaced { hop, sent, arrived } => format!(
-            "What was sent{} names span {}, what arrived names {}: something in between has a span of its own.",
+            "What was sent{} names span {}, what arrived names {}: something in between created a span.",
             via(hop),
             sent.span_id,
             arrived.span_id
@@ -63,7 +63,7 @@ pub fn cause(cause: &Cause) -> String {
             via(hop),
             arrived.span_id
         ),
-        Cause::LostInTransit { .. } => "The headers were sent, and lost on the way.".to_owned(),
+        Cause::LostInTransit { .. } => "The headers were sent, and lost in transit.".to_owned(),
         Cause::Invalid { arrived, reason, .. } => {
             let reason = reason.as_deref().unwrap_or("it names no span");
             format!("{} arrived, but is invalid: {reason}.", format_names(arrived))
@@ -72,7 +72,7 @@ pub fn cause(cause: &Cause) -> String {
             format!("{} arrived, but {} propagates {}.", format_names(arrived), hop.to, format_names(propagated))
         }
         Cause::NoPropagator { hop, arrived } => format!(
-            "{} arrived, but {} itself sends no trace header at all: it has no propagator.",
+            "{} arrived, but {} sends no trace header at all: it has no propagator.",
             format_names(arrived),
             hop.to
         ),
@@ -98,16 +98,16 @@ pub fn cause(cause: &Cause) -> String {
             format!("Baggage of {bytes} bytes arrived; above {MAX_BAGGAGE_BYTES} all of it is dropped.")
         }
         Cause::NoBaggagePropagator { hop } => format!("Baggage arrived, but {} neither reads nor sends any.", hop.to),
-        Cause::BaggageNotExtracted { hop } => format!("Baggage arrived, and {} did not read it.", hop.to),
-        Cause::CallersBaggageUnread { .. } => "The caller's baggage arrived, and was not read.".to_owned(),
+        Cause::BaggageNotExtracted { hop } => format!("Baggage arrived, but {} did not read it.", hop.to),
+        Cause::CallersBaggageUnread { .. } => "The caller's baggage arrived, but was not read.".to_owned(),
         Cause::ParentNotUsed { hop, arrived } => format!(
             "{} arrived, and {} read its baggage, but did not use the context as parent.",
             format_names(arrived),
             hop.to
         ),
-        Cause::ExtractedNotUsed { .. } => "The context was extracted, and not used as the parent.".to_owned(),
+        Cause::ExtractedNotUsed { .. } => "The context was extracted, but not used as the parent.".to_owned(),
         Cause::BaggageNotLookedAt { .. } => {
-            "The baggage was extracted, and the application did not look at it.".to_owned()
+            "The baggage was extracted, but the application did not read it.".to_owned()
         }
         Cause::SamplingNotFollowed { hop } => {
             format!("The sampled bit is clear on what arrived, yet {} recorded: their samplers differ.", hop.to)
@@ -135,16 +135,18 @@ pub fn cause(cause: &Cause) -> String {
             format!("{span} names the parent {parent}, which was not received.")
         }
         Cause::Split { traces, .. } => format!(
-            "The claim was split into {traces} traces, and the spans at which they part were not received: which step \
+            "The claim was split into {traces} traces. The spans where they separate were not received, so the step that \
              failed there is not on record."
         ),
         Cause::StrayRoot { span, .. } => format!("{span} is a root; only the front door's may be."),
         Cause::SharedTrace { trace_id, other_claims } => {
-            format!("Trace {trace_id} also holds spans of the claims {}.", listed(other_claims))
+            format!("Trace {trace_id} also has spans of other claims: {}.", listed(other_claims))
         }
-        Cause::Cycle { trace_id } => format!("In trace {trace_id} the ancestors of a span lead back to it."),
+        Cause::Cycle { trace_id } => format!("In trace {trace_id} a span is its own ancestor."),
         Cause::Unmet(mismatch) | Cause::UnmetLeak(mismatch) => mismatch.to_string(),
-        Cause::Leak { hop, keys } => format!("baggage `{}` left the company: {} was sent it.", keys.join(", "), hop.to),
+        Cause::Leak { hop, keys } => {
+            format!("baggage `{}` left the company: it was sent to {}.", keys.join(", "), hop.to)
+        }
     }
 }
 
@@ -158,16 +160,18 @@ pub fn not_a_break(reason: &NotABreak) -> String {
             format!("The front door answered `traceresponse: {traceresponse}`: the sampled bit is clear.")
         }
         NotABreak::NotExported { span, parent, within_process: true } => {
-            format!("{span} names the parent {parent} of its own process, which was not received.")
+            format!("{span} names the parent {parent} in the same process, which was not received.")
         }
         NotABreak::NotExported { span, parent, within_process: false } => format!(
             "{span} names the parent {parent}, as the sampled header that it received does; that span was not received."
         ),
         NotABreak::Called { span, parent, .. } => {
-            format!("{span} is below {parent}, a span of its caller, which is no part of the chain.")
+            format!("{span} is below {parent}, a span of its caller, which is not part of the chain.")
         }
         NotABreak::Refused { status } => {
-            format!("The front door refused the claim with status {status}; what was not reached is not missing.")
+            format!(
+                "The front door refused the claim with status {status}; the services that it did not reach have no spans."
+            )
         }
         NotABreak::SubmittedAgain { times } => {
             format!("The front door received the claim {times} times; each submission begins a trace.")
@@ -181,12 +185,12 @@ pub fn unknown(unknown: &Unknown) -> Vec<String> {
     match unknown {
         Unknown::SourceDown { errors } => errors.clone(),
         Unknown::TooManyTraces { searched_up_to } => vec![format!(
-            "{searched_up_to} traces carry its id, as many as a search finds at most: its own may not be among them. \
+            "{searched_up_to} traces carry its id, the most that a search finds: its own may not be among them. \
              Anyone who can send spans to the trace store can send them with this id."
         )],
         Unknown::Partial => vec!["The trace source left out spans.".to_owned()],
         Unknown::NothingReceived { waited_millis, malformed, traceresponse } => {
-            let mut sentences = vec![format!("No span of it was received in {waited_millis} ms.")];
+            let mut sentences = vec![format!("No span of it was received within {waited_millis} ms.")];
             if *malformed > 0 {
                 sentences.push(match malformed {
                     1 => "1 span had a malformed id and was left out.".to_owned(),
@@ -201,7 +205,7 @@ pub fn unknown(unknown: &Unknown) -> Vec<String> {
         }
         Unknown::NotReceived(what) => vec![not_received(*what)],
         Unknown::ParentNotTold { span, parent } => vec![format!(
-            "{span} names the parent {parent}, which was not received; nothing on record shows who wrote it."
+            "{span} names the parent {parent}, which was not received; nothing on record shows which service wrote that id."
         )],
         Unknown::NotASubmission => vec!["No span of this trace carries a claim's id.".to_owned()],
     }
@@ -243,7 +247,9 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
                 NotABreak::Refused { status } => (2, format!("claim {claim} was refused with status {status}")),
                 NotABreak::Called { received: false, .. } => (
                     3,
-                    format!("the context of claim {claim} arrived and was used, but its caller's spans are not here"),
+                    format!(
+                        "the context of claim {claim} arrived and was used, but its caller's spans were not received"
+                    ),
                 ),
                 NotABreak::Called { received: true, .. } => {
                     (3, format!("the trace of claim {claim} is complete, below spans of its caller"))
@@ -261,7 +267,9 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
                     format!("the trace source does not answer, so claim {claim} cannot be looked up")
                 }
                 Some(Unknown::TooManyTraces { searched_up_to }) => {
-                    format!("{searched_up_to} traces or more carry the id of claim {claim}, more than one claim leaves")
+                    format!(
+                        "{searched_up_to} traces or more carry the id of claim {claim}, more than one claim can have"
+                    )
                 }
                 Some(Unknown::Partial) => format!("the trace source left out spans of claim {claim}"),
                 Some(Unknown::NothingReceived { .. }) => format!("no span of claim {claim} was received"),
@@ -294,7 +302,9 @@ fn broken_at(reading: &Reading<'_>, cause: &Cause) -> String {
         ) => format!("baggage arrived and could not be read, first at {hop}"),
         (Cause::CallersBaggageUnread { service }, _) => format!("the caller's baggage was not read by {service}"),
         (Cause::SamplingNotFollowed { hop }, _) => format!("the sampling decision was not followed, first at {hop}"),
-        (Cause::Split { hop: Some(hop), .. }, _) => format!("they part at {hop}, of which no receiver was received"),
+        (Cause::Split { hop: Some(hop), .. }, _) => {
+            format!("they separate at {hop}, where no span of the receiver was received")
+        }
         (Cause::Unmet(_), _) => "it does not carry what it must".to_owned(),
         (Cause::SharedTrace { .. }, _) => "it shares a trace with another claim".to_owned(),
         (_, Some(Place::Hop(hop))) if joined(hop) => format!("not everything that was sent arrived, first at {hop}"),
@@ -349,7 +359,7 @@ pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
         facts.extend(some(stray));
         facts.extend(some(reading.mixed().map(|fragment| {
             let others = listed(&fragment.other_claims);
-            format!("Trace {} also holds spans of the claims {others}.", fragment.trace_id)
+            format!("Trace {} also has spans of other claims: {others}.", fragment.trace_id)
         })));
         facts.extend(not_carried(reading));
     } else {
@@ -364,12 +374,12 @@ pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
     facts
 }
 
-/// Some sentences, and how many are left out: anyone who sends spans can make them as many as they like.
+/// Some sentences, and how many are left out: anyone who sends spans can cause any number of them.
 fn some(sentences: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
     let mut all: Vec<_> = sentences.collect();
     let left_out = all.len().saturating_sub(MAX_LISTED);
     all.truncate(MAX_LISTED);
-    let more = (left_out > 0).then(|| format!("{left_out} more like this are left out."));
+    let more = (left_out > 0).then(|| format!("{left_out} more like this were left out."));
     all.into_iter().chain(more)
 }
 
@@ -419,15 +429,15 @@ pub fn side(side: &Side) -> String {
     }
 }
 
-/// Why a step succeeded, failed, or cannot be told.
+/// Why a step succeeded, failed, or cannot be judged.
 pub(crate) fn cell(reason: &CellReason<'_>) -> String {
     let names = |formats: &[Format]| format_names(formats);
     match reason {
         CellReason::Failed(found) => cause(found),
         CellReason::Suspected(found) => format!("it seems that {}", cause(found)),
         CellReason::EarlierStepFailed(step) => format!("step {step} failed"),
-        CellReason::NotOwed => "no trace header is owed to a third party".to_owned(),
-        CellReason::NotReached => "the claim was refused before it came here".to_owned(),
+        CellReason::NotOwed => "a third party need not receive a trace header".to_owned(),
+        CellReason::NotReached => "the claim was refused before it reached this hop".to_owned(),
         CellReason::ThirdParty => "a third party creates no spans of this trace".to_owned(),
         CellReason::Left(formats) => format!("{} left the sender", names(formats)),
         CellReason::LeftUnseen { arrived, sent: SideState::NotOnRecord } => {
@@ -440,35 +450,35 @@ pub(crate) fn cell(reason: &CellReason<'_>) -> String {
         CellReason::SentNotOnRecord => "what the sender sent is not on record".to_owned(),
         CellReason::ReceivedNotOnRecord => "what arrived is not on record".to_owned(),
         CellReason::NeitherEnd => "neither end of the hop was received".to_owned(),
-        CellReason::AsSent(formats) => format!("{} arrived, as it was sent", names(formats)),
+        CellReason::AsSent(formats) => format!("{} arrived unchanged", names(formats)),
         CellReason::AnotherCall => "what arrived was sent by another call".to_owned(),
         CellReason::NoSender => "the sender's span was not received, so what arrived cannot be compared".to_owned(),
         CellReason::NoReceiver => "the receiver's span was not received".to_owned(),
         CellReason::NoRecord => "the third party's record was not received".to_owned(),
-        CellReason::LinkExtracted => "the receiver links to the span that is named".to_owned(),
+        CellReason::LinkExtracted => "the receiver links to the span that the context names".to_owned(),
         CellReason::LinkUsed => "joined by a link, by design".to_owned(),
-        CellReason::Extracted => "the receiver is in the trace that is named".to_owned(),
+        CellReason::Extracted => "the receiver is in the trace that the context names".to_owned(),
         CellReason::ParentIsSender => "the receiver's parent is the sender's span".to_owned(),
         CellReason::ParentNotExported => {
-            "the receiver's parent is the span that is named, which was not exported".to_owned()
+            "the receiver's parent is the span that the context names, which was not exported".to_owned()
         }
         CellReason::NotTold => "nothing on record says at which step it was lost".to_owned(),
         CellReason::Connected => {
-            "every span of it that was received is below its parent, or receives a call".to_owned()
+            "each of its received spans has its parent, or handles a call from another service".to_owned()
         }
         CellReason::NoSpans => "no span of it was received".to_owned(),
     }
 }
 
-/// Of an answer that is so, but is not the first break.
+/// The reply to an answer that is true but is not the first break.
 pub(crate) const ELSEWHERE: &str = "True here, but the first break is elsewhere.";
 
-/// The observation that speaks against an answer.
+/// The observation that contradicts an answer.
 pub(crate) fn objection(objection: &Objection<'_>) -> String {
     match objection {
         Objection::Succeeded { hop, step, why } => format!("{hop}, step {step}: {}.", cell(why)),
         Objection::NothingSent { hop } => {
-            format!("{hop}: no trace header is on record as sent, so none was lost or changed on the way.")
+            format!("{hop}: no trace header is on record as sent, so none was lost or changed in transit.")
         }
         Objection::NothingArrived { hop } => {
             format!("{hop}: no trace header arrived, so {} had none to extract or to use.", hop.to)
@@ -498,20 +508,20 @@ pub(crate) fn objection(objection: &Objection<'_>) -> String {
         Objection::Received { service, spans: 1 } => format!("1 span of {service} was received."),
         Objection::Received { service, spans } => format!("{spans} spans of {service} were received."),
         Objection::CreatesNoSpans { service } => format!("{service} creates no spans, with or without a fault."),
-        Objection::NotOutside { hop } => format!("{hop}: {} is no third party.", hop.to),
+        Objection::NotOutside { hop } => format!("{hop}: {} is not a third party.", hop.to),
         Objection::CallsNobodyOutside { service } => format!("{service} calls no third party."),
         Objection::NoSecret { hop, keys } if keys.is_empty() => format!("{hop}: no baggage arrived."),
         Objection::NoSecret { hop, keys } => {
-            format!("{hop}: the baggage that arrived holds {}, and none of it is a secret.", keys.join(", "))
+            format!("{hop}: the baggage that arrived has the keys {}, and none of them is a secret.", keys.join(", "))
         }
     }
 }
 
-/// Why nothing speaks for or against an answer.
+/// Why nothing supports or contradicts an answer.
 pub(crate) fn open(answer: Answer, why: &CellReason<'_>) -> String {
     format!("Nothing on record shows that at {}: {}.", answer.place, cell(why))
 }
 
 fn via(hop: &Hop) -> String {
-    hop.via.map(|via| format!(" by way of {via}")).unwrap_or_default()
+    hop.via.map(|via| format!(" through {via}")).unwrap_or_default()
 }

@@ -151,7 +151,7 @@ impl<'a> Reading<'a> {
         self.evidence().roots().filter(|root| self.is_entry(root)).count()
     }
 
-    /// Whether this is the front door's span below a caller of its own, which is no part of the chain. A front door that
+    /// Whether this is the front door's span below a span of its caller, which is no part of the chain. A front door that
     /// records its headers says so; another's parent can only be a caller.
     pub(crate) fn has_caller(&self, span: &Span) -> bool {
         let caller =
@@ -186,7 +186,7 @@ impl<'a> Reading<'a> {
         self.evidence().spans().any(|span| is(span) && self.evidence().owns(span))
     }
 
-    /// Whether the claim's own spans are all there as far as can be told: the front door's, the receiver of every hop
+    /// Whether the claim's own spans are all there, judging by what every claim leaves: the front door's, the receiver of every hop
     /// that ends at an SDK and the spans that come late were received, in whichever trace; no parent within the chain is
     /// missing, and the source left nothing out.
     #[must_use]
@@ -234,7 +234,7 @@ impl<'a> Reading<'a> {
         roots.filter(ours).filter(move |root| !tied.contains(root))
     }
 
-    /// The first span of a service that stands below a span of another claim, or the other way round, within the
+    /// The first span of a service that is below a span of another claim, or the other way round, within the
     /// process; with the other claim. Between two services that is a matter of the hop.
     pub(crate) fn stale(&self, service: Service) -> Option<(&'a Span, &'a str)> {
         let mut strays = self.evidence().spans().filter_map(|span| self.below_another_claim(span));

@@ -20,7 +20,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const SEARCH_MARGIN_SECONDS: u64 = 60;
 /// Tempo refuses to search through more (`query_frontend.search.max_duration`, 168 h).
 const LONGEST_SEARCH_SECONDS: u64 = 168 * 3600;
-/// More traces than one claim can fall into. A search that finds as many may have left others out.
+/// More traces than one claim can be split into. A search that finds as many may have left others out.
 pub(crate) const MAX_TRACES: usize = 200;
 /// Tempo keeps no trace above 5 MB, the built-in store none above 16 MiB.
 const MAX_BODY_BYTES: usize = 32 << 20;
@@ -50,7 +50,7 @@ pub struct Trace {
 /// A question that the source did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The request failed: nobody listens there, or the answer did not come in time.
+    /// The request failed: nothing listens there, or there was no answer in time.
     #[error("GET {asked} failed: {reason}")]
     Failed {
         /// The address with path and query.
@@ -69,7 +69,7 @@ pub enum SourceError {
         body: String,
     },
     /// The answer was not what the API promises.
-    #[error("GET {asked} answered {status}, but not readably ({reason}): {body}")]
+    #[error("GET {asked} answered {status} with an unreadable body ({reason}): {body}")]
     Unreadable {
         /// The address with path and query.
         asked: String,
@@ -103,14 +103,14 @@ struct Answer {
 // === impl TraceSource ===
 
 impl TraceSource {
-    /// A source at `base_url`, such as `http://127.0.0.1:3200`. The client must be one without tracing: reads make no
+    /// A source at `base_url`, such as `http://127.0.0.1:3200`. The client must be one without tracing: reads create no
     /// spans.
     #[must_use]
     pub fn new(base_url: impl Into<String>, client: reqwest::Client) -> Self {
         Self { base_url: base_url.into().trim_end_matches('/').to_owned(), client }
     }
 
-    /// The traces that hold a span with this claim's id, 200 at most: the newest, as far as the source sorts.
+    /// The traces that hold a span with this claim's id, 200 at most: the newest, if the source sorts.
     ///
     /// `since_unix_seconds` is any time before the claim was sent, by less than a week; the search starts a minute before
     /// it and ends, as Tempo wants it, no later than a week after that.

@@ -16,7 +16,7 @@ pub type Attributes = BTreeMap<String, Value>;
 
 /// One span as it arrived at the trace store.
 ///
-/// Times are whole numbers in JSON as well: a reader that has only doubles loses up to 256 ns.
+/// Times are integers in JSON as well: a reader that has only doubles loses up to 256 ns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Span {
     /// The trace it belongs to.

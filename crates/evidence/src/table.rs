@@ -94,7 +94,7 @@ fn label(side: &str, name: &str, bytes: &str) -> String {
     format!("  {side:<SIDE_COLUMNS$}  {name:<NAME_COLUMNS$} {bytes:>BYTES_COLUMNS$}  ")
 }
 
-/// What is to be said of a side that shows no header.
+/// The words for a side without a header.
 fn state(side: &Side) -> Option<&'static str> {
     match side.state {
         SideState::Recorded if side.headers.is_empty() => Some("recorded, no trace header"),

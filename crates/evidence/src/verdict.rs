@@ -48,7 +48,7 @@ pub fn judge(topology: &'static chain::Topology, collected: &[Collected], extra:
     let outcome = claims.iter().map(|claim| claim.outcome).max().unwrap_or(Outcome::CannotTell);
     let alike: Vec<_> = claims.iter().filter(|claim| claim.outcome == outcome).collect();
     let (sentence, evidence) = match alike.first() {
-        None => ("Cannot tell: no claim was accepted, so there is nothing to look at.".to_owned(), Vec::new()),
+        None => ("Cannot tell: no claim was accepted, so there is no evidence.".to_owned(), Vec::new()),
         Some(first) if claims.len() == 1 => (first.sentence.clone(), first.evidence.clone()),
         Some(first) => {
             let sentence = format!("{} ({} of {} claims had this result.)", first.sentence, alike.len(), claims.len());

@@ -63,7 +63,7 @@ struct Canvas {
     bar_columns: usize,
     /// Service and name of each span.
     names: BTreeMap<(TraceId, SpanId), String>,
-    /// For the sender's span of each hop, whom it calls.
+    /// For the sender's span of each hop, the service that it calls.
     targets: BTreeMap<(TraceId, SpanId), Service>,
     /// Since when what is absent is absent, in words.
     absent: String,
@@ -85,7 +85,7 @@ pub fn render(reading: &Reading<'_>, style: &Style) -> String {
     canvas.text
 }
 
-/// The name of a span, and whom it calls if it does: many a CLIENT span is named by its method alone.
+/// The name of a span, and the service that it calls: the name of a CLIENT span is often just the method.
 fn title(span: &Span, targets: &BTreeMap<(TraceId, SpanId), Service>, style: Style) -> String {
     match targets.get(&(span.trace_id, span.span_id)) {
         Some(target) => format!("{} {} {target}", span.name, if style.unicode { "→" } else { "->" }),
@@ -129,7 +129,7 @@ impl Canvas {
 
     fn header(&mut self, evidence: &ClaimEvidence) {
         let traces = match evidence.fragments.len() {
-            0 => "no spans seen".to_owned(),
+            0 => "no span received".to_owned(),
             1 => "1 trace".to_owned(),
             count => format!("{count} traces"),
         };
@@ -153,7 +153,7 @@ impl Canvas {
         self.line(&format!("trace {}  {root}{stray}", fragment.trace_id));
 
         if !fragment.other_claims.is_empty() {
-            let others = format!("also holds spans of claim {}", listed(&fragment.other_claims));
+            let others = format!("also has spans of claim {}", listed(&fragment.other_claims));
             let others = self.cut(&others, self.style.width);
             self.line(&self.paint(&others, warning()));
         }

@@ -56,7 +56,7 @@ async fn check(State(memory): Shared, headers: HeaderMap, Body(question): Body<F
 async fn record(State(memory): Shared, Path(claim_id): Path<String>) -> Result<Json<Record>, Problem> {
     let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
     let record = memory.records.get(&claim_id).cloned();
-    record.map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "nobody asked about such a claim"))
+    record.map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no request about this claim was received"))
 }
 
 // === impl Memory ===

@@ -109,7 +109,7 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// The client sets `Host` anew, for the upstream; these headers keep what the caller's connection was.
+/// The client sets `Host` for the upstream; these headers keep what the caller's connection was.
 fn name_the_caller(headers: &mut HeaderMap, peer: Option<SocketAddr>) {
     if let Some(host) = headers.remove(header::HOST) {
         headers.entry(FORWARDED_HOST).or_insert(host);

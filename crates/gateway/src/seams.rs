@@ -1,4 +1,4 @@
-//! What the gateway can be told to do with request headers. The defaults forward everything, as nginx and HAProxy do.
+//! The gateway's settings for request headers. The defaults forward everything, as nginx and HAProxy do.
 
 use std::str::FromStr;
 
@@ -37,7 +37,7 @@ const FORWARD_HEADERS: Setting = Setting {
     check: |list| ForwardHeaders::from_str(list).map(drop),
 };
 
-/// What this service can be told.
+/// The settings of this service.
 pub const SETTINGS: &[Setting] = &[FORWARD_HEADERS, TraceContext::SETTING];
 
 /// How each seam is set: one value, which a change of settings replaces as a whole. A request takes it once.
@@ -98,7 +98,7 @@ impl FromStr for ForwardHeaders {
         }
         let names = list
             .split(',')
-            .map(|name| HeaderName::try_from(name.trim()).map_err(|_| format!("`{name}` is no header name")));
+            .map(|name| HeaderName::try_from(name.trim()).map_err(|_| format!("`{name}` is not a header name")));
         names.collect::<Result<_, _>>().map(Self::Only)
     }
 }

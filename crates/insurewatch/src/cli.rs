@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::lab_file::LabName;
 use crate::program::Program;
 
-/// A lab in which distributed traces break, and where you learn why
+/// A lab where distributed traces break, and you learn why
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -24,17 +24,17 @@ pub(crate) const DEFAULT_DATA_DIR: &str = ".insurewatch";
 /// Which lab is meant.
 #[derive(Debug, Args)]
 pub(crate) struct Lab {
-    /// URL of the lab's desk; without it, the lab that runs in the data directory
+    /// URL of the lab's desk; by default, of the lab that runs in the data directory
     #[arg(long, global = true, env = "INSUREWATCH_LAB", value_name = "URL")]
     pub(crate) lab: Option<reqwest::Url>,
-    /// Where a lab keeps its databases, logs and lab.json
+    /// Folder of the lab's databases, logs and lab.json
     #[arg(long, global = true, env = "INSUREWATCH_DATA_DIR", value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     pub(crate) data_dir: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the whole lab on this machine; Ctrl-C stops it
+    /// Run the complete lab on this machine; Ctrl-C stops it
     Up(Up),
     /// Run one service
     Serve(Serve),
@@ -47,72 +47,72 @@ pub(crate) enum Command {
     Trace(Trace),
     /// Send probe claims and judge by their traces whether the chain is healthy
     ///
-    /// Exit code 0: healthy, or not a propagation break. 1: broken or leaking. 2: cannot tell.
+    /// Exit code 0: healthy, or not a propagation break. 1: broken, or leaking. 2: cannot tell.
     Check(Check),
-    /// Walk through the four steps for every hop: injected, survived transit, extracted, used
+    /// Check the four steps at every hop: injected, survived transit, extracted, used
     ///
-    /// Without a claim, probes are sent. Exit codes as for check.
+    /// Without a claim, it sends probe claims. The exit codes are those of check.
     Diagnose(Diagnose),
-    /// A hidden random scenario, with the clock running
+    /// Find a hidden random scenario, against the clock
     #[command(subcommand)]
     Drill(Drill),
-    /// The next hint for the active scenario
+    /// Show the next hint for the active scenario
     Hint(Json),
-    /// The whole answer of the active scenario
+    /// Show the complete answer of the active scenario
     Reveal(Json),
-    /// Ask a service's /healthz; exit code 0 if it is well
+    /// Request a service's /healthz; exit code 0 if the service is healthy
     #[command(hide = true)]
     Healthcheck(Healthcheck),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// The scenario to begin with
+    /// The scenario to start with
     #[arg(long, value_name = "ID", default_value = desk::api::HEALTHY)]
     pub(crate) scenario: String,
-    /// Claims per second to send all the time
+    /// Claims per second to send continuously
     #[arg(long, value_name = "RPS", default_value_t = 0.0, value_parser = rate_or_none)]
     pub(crate) traffic: f64,
-    /// Send spans there instead of to the built-in trace store
+    /// Send spans to this OTLP endpoint instead of the built-in trace store
     #[arg(long, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
-    /// Read traces there (Tempo's HTTP API) instead of from the built-in trace store
+    /// Read traces from this Tempo instead of the built-in trace store
     #[arg(long, value_name = "URL")]
     pub(crate) tempo: Option<reqwest::Url>,
-    /// First of the lab's ports; 0 takes any free ones
+    /// First of the lab's ports; 0 takes any free ports
     #[arg(long, value_name = "N")]
     pub(crate) port_base: Option<u16>,
-    /// Where the desk listens; beyond loopback it needs INSUREWATCH_DESK_TOKEN
+    /// Address of the desk; beyond loopback it requires INSUREWATCH_DESK_TOKEN
     #[arg(long, value_name = "ADDR")]
     pub(crate) desk_listen: Option<SocketAddr>,
-    /// Goes along with every span as deployment.environment.name: tells labs apart that share a trace store
+    /// Name of the lab, on every span as deployment.environment.name; distinguishes labs that share a backend
     #[arg(long, value_name = "NAME")]
     pub(crate) lab_name: Option<LabName>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Which service
+    /// The service to run
     pub(crate) service: Program,
-    /// Where it listens; by default on loopback, on the port that the documentation names
+    /// Address to listen on; by default loopback and the service's documented port
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    /// trace-store: where it takes OTLP over gRPC
+    /// trace-store only: address for OTLP over gRPC
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4317")]
     pub(crate) otlp_grpc: SocketAddr,
-    /// trace-store: where it takes OTLP over HTTP
+    /// trace-store only: address for OTLP over HTTP
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4318")]
     pub(crate) otlp_http: SocketAddr,
-    /// End when standard input ends, as it does when the supervisor dies
+    /// Stop when standard input ends, as it does when the supervisor dies
     #[arg(long, hide = true)]
     pub(crate) supervised: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Scenario {
-    /// All scenarios
+    /// List all scenarios
     List(Json),
-    /// One scenario: symptom and what to look at, but not the answer
+    /// Show a scenario: its symptom and what to look at, but not the answer
     Show {
         /// The scenario
         id: String,
@@ -141,7 +141,7 @@ pub(crate) enum Scenario {
     },
     /// Switch to the healthy scenario
     Reset(Json),
-    /// What is set, and which services have applied it
+    /// Show what is set, and which services have applied it
     Status(Json),
 }
 
@@ -154,16 +154,16 @@ pub(crate) struct Json {
 
 #[derive(Debug, Args)]
 pub(crate) struct Claim {
-    /// How many claims
+    /// Number of claims
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) count: u64,
-    /// How many per second; without it, one after the other
+    /// Claims per second; by default one after the other
     #[arg(long, value_name = "R", value_parser = rate)]
     pub(crate) rate: Option<f64>,
-    /// A traceparent header of your own
+    /// A traceparent header to send
     #[arg(long, value_name = "HEADER")]
     pub(crate) traceparent: Option<String>,
-    /// A baggage member of your own; may be given more than once
+    /// A baggage member to send; can be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) baggage: Vec<String>,
     #[command(flatten)]
@@ -178,7 +178,7 @@ pub(crate) struct Trace {
     /// The claim that was sent last
     #[arg(long)]
     pub(crate) last: bool,
-    /// What each hop sent and received, instead of the spans
+    /// Show the headers that each hop sent and received, instead of the spans
     #[arg(long, conflicts_with = "json")]
     pub(crate) ledger: bool,
     #[command(flatten)]
@@ -187,7 +187,7 @@ pub(crate) struct Trace {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// A scenario whose healed state must be seen too
+    /// Also check what must be seen once this scenario is fixed
     pub(crate) id: Option<String>,
     #[command(flatten)]
     pub(crate) json: Json,
@@ -203,15 +203,15 @@ pub(crate) struct Diagnose {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Drill {
-    /// Hide a scenario; settings read as hidden from now on, and check says what it observed, without a verdict
+    /// Hide a random scenario. Until the drill ends, settings are hidden, and check reports observations without a verdict
     Start {
-        /// Choose from these only; may be given more than once
+        /// Choose only from these; can be repeated
         #[arg(long = "scenario", value_name = "ID")]
         scenarios: Vec<String>,
         #[command(flatten)]
         json: Json,
     },
-    /// Say where what happened; exit code 0 if the answer is correct, 1 if not, 2 if that cannot be told yet
+    /// Answer with a place and what happened there; exit code 0: correct, 1: incorrect, 2: cannot tell yet
     #[command(after_help = kinds())]
     Answer {
         /// A hop, such as 'python-api -> java-claims', or a service
@@ -222,13 +222,13 @@ pub(crate) enum Drill {
         #[command(flatten)]
         json: Json,
     },
-    /// The clock, and the score so far
+    /// Show the time and the score
     Status(Json),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Healthcheck {
-    /// The service's address
+    /// URL of the service's /healthz
     #[arg(default_value = "http://127.0.0.1:7700/healthz")]
     pub(crate) url: reqwest::Url,
 }
@@ -237,12 +237,12 @@ fn kind(text: &str) -> Result<Kind, chain::UnknownKind> {
     text.parse()
 }
 
-/// What an answer may say, and what it means.
+/// The kinds of an answer, and what they mean.
 fn kinds() -> String {
     let rows = Kind::ALL.map(|kind| format!("  {:<13} {}", kind.name(), kind.meaning()));
     format!(
-        "Kinds:\n{}\n\nA hop and the service that does the step there are the same place: the sender injects, the \
-         proxy in between passes on, the receiver extracts and uses.",
+        "Kinds:\n{}\n\nFor a step, the hop and the service that does the step are the same place: the sender injects, the \
+         proxy forwards, the receiver extracts and uses.",
         rows.join("\n")
     )
 }

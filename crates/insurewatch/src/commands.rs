@@ -94,7 +94,7 @@ pub(crate) async fn claim(lab: &cli::Lab, options: cli::Claim) -> anyhow::Result
     })
     .await?;
     bar.finish_and_clear();
-    let (accepted, failed) = ended.context("the desk broke off before every claim was answered")?;
+    let (accepted, failed) = ended.context("the desk closed the connection before every claim was answered")?;
     if options.json.json {
         print_json(&serde_json::json!({ "accepted": accepted, "failed": failed, "claims": claims }))?;
     } else if options.count > 1 {
@@ -124,7 +124,7 @@ pub(crate) async fn trace(lab: &cli::Lab, options: cli::Trace) -> anyhow::Result
 
 pub(crate) async fn check(lab: &cli::Lab, options: cli::Check) -> anyhow::Result<ExitCode> {
     let desk = DeskClient::find(lab)?;
-    let spinner = spinner("asking the desk");
+    let spinner = spinner("waiting for the desk");
     let mut report = None;
     desk.lines("api/checks", &CheckRequest { id: options.id }, |event| match event {
         CheckEvent::Progress(text) => spinner.set_message(text),
@@ -132,7 +132,7 @@ pub(crate) async fn check(lab: &cli::Lab, options: cli::Check) -> anyhow::Result
     })
     .await?;
     spinner.finish_and_clear();
-    let report = report.context("the desk broke off before it had a verdict")?;
+    let report = report.context("the desk closed the connection before it had a verdict")?;
     if options.json.json {
         print_json(&report)?;
     } else {
@@ -345,7 +345,7 @@ fn print_status(status: &Status, json: cli::Json) -> anyhow::Result<ExitCode> {
         print_json(status)?;
     } else {
         let scenario = status.scenario.as_deref().unwrap_or("-");
-        anstream::println!("scenario {BOLD}{scenario}{BOLD:#}, generation {}", status.generation);
+        anstream::println!("scenario {BOLD}{scenario}{BOLD:#}, generation {} of the settings", status.generation);
         if status.masked {
             anstream::println!("  {DIM}settings are hidden: a drill is on, or the answers are locked{DIM:#}");
         }
@@ -373,7 +373,7 @@ impl ServiceLine {
             (None, _) => Self { style: BAD, text: "does not answer".to_owned() },
             (Some(_), Some(refused)) => Self { style: BAD, text: format!("rejects the settings: {refused}") },
             (Some(generation), None) if generation < newest => {
-                Self { style: UNSURE, text: format!("still at generation {generation}") }
+                Self { style: UNSURE, text: format!("has not applied it: still at generation {generation}") }
             }
             (Some(_), None) => Self { style: DIM, text: "applied".to_owned() },
         }
@@ -420,7 +420,7 @@ fn progress_bar(count: u64, hidden: bool) -> ProgressBar {
     if hidden || count < 2 {
         return ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::hidden());
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} claims, {eta} to go");
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} claims, {eta} left");
     let bar = ProgressBar::new(count);
     match style {
         Ok(style) => bar.with_style(style),

@@ -70,7 +70,7 @@ fn print_status(status: &DrillStatus, json: cli::Json) -> anyhow::Result<ExitCod
     match &status.current {
         Some(drill) => {
             let time = minutes(drill.age_ms());
-            anstream::println!("{BOLD}a drill is on{BOLD:#}, for {time}; where did what happen?");
+            anstream::println!("{BOLD}a drill is on{BOLD:#}, for {time}: find the place, and what happened there");
             anstream::println!("wrong answers {}, hints {}", drill.wrong_answers, drill.hints);
         }
         None => anstream::println!("no drill is on"),

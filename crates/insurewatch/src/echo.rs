@@ -1,5 +1,5 @@
 //! An endpoint for the conformance tests of [w3c/trace-context](https://github.com/w3c/trace-context/tree/main/test):
-//! it is told whom to call, and calls them through the same server layer and client that the services use.
+//! a request names the URLs to call, and it calls them through the same server layer and client that the services use.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The folder of a running lab: whose it is, and what keeps it small and true; and whose turn it is to open ports.
+//! The folder of a running lab: its lock, and its logs, which are rotated; and the lock under which labs open their ports.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use crate::lab_file::LabFile;
 use crate::up::SharedLab;
 
-/// A log that is larger, in bytes, is kept as the one before, and begun anew: so each service has at most two of these, and
+/// A log that is larger, in bytes, is kept as the previous log, and a new one is started. So each service has at most two of these, and
 /// what it logs within [`LOOK`].
 const LARGEST_LOG_BYTES: u64 = 8 << 20;
 const LOOK: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub(crate) fn claim(folder: &Path) -> anyhow::Result<Claimed> {
                 Ok(Some(other)) => format!(", its desk is {}", other.desk),
                 _ => String::new(),
             };
-            bail!("a lab runs in {} already{desk}; another one needs another --data-dir", folder.display())
+            bail!("a lab already runs in {}{desk}; another one needs another --data-dir", folder.display())
         }
         Err(TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("{} cannot be locked; choose another --data-dir", path.display()))
@@ -105,7 +105,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = claim(folder.path()).unwrap();
         let refused = claim(folder.path()).unwrap_err().to_string();
-        assert!(refused.contains("a lab runs in") && refused.contains("another --data-dir"), "{refused}");
+        assert!(refused.contains("a lab already runs in") && refused.contains("another --data-dir"), "{refused}");
         drop(first);
         claim(folder.path()).expect("it is free again");
     }

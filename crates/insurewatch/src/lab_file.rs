@@ -13,7 +13,7 @@ use settings::atomic;
 use crate::cli;
 use crate::process::variable_or_file;
 
-/// Where a desk listens unless told otherwise.
+/// The default address of a desk.
 const DEFAULT_DESK: &str = "http://127.0.0.1:7700/";
 /// Longer than any single answer of the desk takes.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LabFile {
     pub(crate) desk: Url,
-    /// Where claims go in.
+    /// The URL of the front door.
     pub(crate) front_door: Url,
     /// Where traces are read: Tempo's HTTP API.
     pub(crate) traces: Url,
@@ -87,7 +87,7 @@ impl LabFile {
         let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
         let written = text.and_then(|text| atomic::replace(&Self::path(data_dir), &text));
         if let (Err(error), false) = (&written, self.stale) {
-            anstream::eprintln!("lab.json cannot be written, and is tried again every second: {error:#}");
+            anstream::eprintln!("lab.json cannot be written; trying again every second: {error:#}");
         }
         self.stale = written.is_err();
     }
@@ -162,7 +162,7 @@ impl DeskClient {
         Ok(self.ask(Method::POST, path, Some(body)).await?.json().await?)
     }
 
-    /// Posts, and hands over each line of the answer as it comes.
+    /// Posts, and passes on each line of the answer as it arrives.
     pub(crate) async fn lines<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -171,11 +171,11 @@ impl DeskClient {
     ) -> anyhow::Result<()> {
         let mut response = self.ask(Method::POST, path, Some(body)).await?;
         let mut rest = Vec::new();
-        while let Some(chunk) = response.chunk().await.context("the desk broke off its answer")? {
+        while let Some(chunk) = response.chunk().await.context("the desk closed the connection during its answer")? {
             rest.extend_from_slice(&chunk);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                each(serde_json::from_slice(&line).context("the desk answered something else than expected")?);
+                each(serde_json::from_slice(&line).context("the desk gave an unexpected answer")?);
             }
         }
         Ok(())

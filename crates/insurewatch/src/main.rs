@@ -1,15 +1,15 @@
-//! InsureWatch: a lab in which distributed traces break, and where you learn why.
+//! InsureWatch: a lab where distributed traces break, and you learn why.
 //!
 //! - `cli`: the commands and their options
-//! - `up`: the supervisor that runs the whole lab, each service a process of its own
+//! - `up`: the supervisor that runs the complete lab, each service in its own process
 //! - `folder`: the folder of a running lab: whose it is, its logs
-//! - `serve`, `process`: one program, in a process of its own; `program`: which there are
-//! - `services`: the services of the chain: what each can be set to, what it must be told, how it starts
+//! - `serve`, `process`: one program, in its own process; `program`: which there are
+//! - `services`: the services of the chain: the settings of each, what it needs, how it starts
 //! - `commands`, `drill`: thin clients of the desk; `lab_file`: how they find it
 //! - `echo`: an endpoint for the conformance tests of W3C Trace Context
 //! - `schema`: what may be set, gathered from the crates that know it
 //!
-//! Everything else lives in the libraries beside this one.
+//! Everything else is in the library crates.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What every service process needs: its settings followed, its listener, and an end in which nothing is lost.
+//! What every service process needs: live settings, its listener, and a shutdown in which nothing is lost.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -91,8 +91,8 @@ impl Process {
         let result = tokio::select! {
             result = work(&self.health) => result.map(|()| ExitCode::SUCCESS),
             ended = self.follower => {
-                let cause = ended.err().map_or_else(|| "its watch ended".to_owned(), |error| error.to_string());
-                tracing::error!(cause, "the settings can no longer be watched: the service ends, to be started again");
+                let cause = ended.err().map_or_else(|| "the watch on the settings file ended".to_owned(), |error| error.to_string());
+                tracing::error!(cause, "the settings can no longer be watched: the service stops, and the supervisor restarts it");
                 Ok(ExitCode::FAILURE)
             }
         };
@@ -187,7 +187,7 @@ fn follow(
                     sender.send_replace(Following { generation: active.generation, refused: None });
                 }
                 Err(error) => {
-                    tracing::warn!(error, "new settings rejected, the last valid ones stay active");
+                    tracing::warn!(error, "new settings rejected; the last valid ones stay active");
                     sender.send_modify(|following| following.refused = Some(error));
                 }
             }
@@ -207,7 +207,7 @@ pub(crate) fn variable<T: FromStr>(name: &str, allowed: &str) -> anyhow::Result<
     }
 }
 
-/// A variable of this process's environment, or what stands in the file that `NAME_FILE` names, as containers get secrets.
+/// A variable of this process's environment, or the content of the file that `NAME_FILE` names, as containers get secrets.
 pub(crate) fn variable_or_file<T: FromStr>(name: &str, allowed: &str) -> anyhow::Result<Option<T>> {
     let file = format!("{name}_FILE");
     let (Some(path), None) = (variable::<PathBuf>(&file, "a path")?, std::env::var_os(name)) else {
@@ -218,7 +218,9 @@ pub(crate) fn variable_or_file<T: FromStr>(name: &str, allowed: &str) -> anyhow:
     read.with_context(|| format!("{file}={} cannot be read", path.display()))?;
     match text.trim() {
         "" => bail!("{file}={} names an empty file; allowed: {allowed}", path.display()),
-        text => text.parse().map(Some).map_err(|_| anyhow!("what {file}={} holds must be {allowed}", path.display())),
+        text => {
+            text.parse().map(Some).map_err(|_| anyhow!("the content of {file}={} must be {allowed}", path.display()))
+        }
     }
 }
 
@@ -239,7 +241,7 @@ pub(crate) fn shutdown_asked(supervised: bool) -> anyhow::Result<impl Future<Out
     let (gone, supervisor) = tokio::sync::oneshot::channel();
     if supervised {
         // The supervisor holds the other end of standard input, and the system closes it however the supervisor ends.
-        // A thread of its own, since the runtime would wait for a blocking read of its own at the end.
+        // A separate thread: at shutdown the runtime would wait for a blocking read on one of its threads.
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             let _ = gone.send(());

@@ -24,7 +24,7 @@ use crate::services::schema;
 /// What the built-in trace store holds at most, in bytes.
 const TRACE_STORE_BYTES: usize = 64 << 20;
 
-/// Runs one program until it is told to end.
+/// Runs one program until it is asked to stop.
 pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown_asked(options.supervised)?;
     let program = options.service;

@@ -1,4 +1,4 @@
-//! The services of the chain, as this binary runs them: what each can be set to, what it must be told, how it starts.
+//! The services of the chain, as this binary runs them: the settings of each, what it needs, how it starts.
 //!
 //! Everything else about a service is in its own crate, and in its row of [`chain`].
 
@@ -17,7 +17,7 @@ use telemetry::config::LIVE_SETTINGS;
 
 use crate::process::{Health, Process};
 
-/// What a service must be told when it starts.
+/// What a service needs when it starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Needs {
     pub(crate) calls: &'static [Call],
@@ -46,7 +46,7 @@ pub(crate) fn schema() -> Schema {
     })
 }
 
-/// What a service must be told when it starts.
+/// What a service needs when it starts.
 pub(crate) const fn needs(service: Service) -> Needs {
     match service {
         Service::PythonApi => Needs { calls: python_api::CALLS, database: None, queue: false },

@@ -1,4 +1,4 @@
-//! The supervisor: the whole lab on this machine, each service a process of its own.
+//! The supervisor: the complete lab on this machine, each service in its own process.
 
 use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -83,7 +83,8 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     let catalogue = catalogue()?;
     let scenario = catalogue.get(&options.scenario)?;
 
-    std::fs::create_dir_all(data_dir.join("logs")).with_context(|| format!("{} cannot be made", data_dir.display()))?;
+    std::fs::create_dir_all(data_dir.join("logs"))
+        .with_context(|| format!("{} cannot be created", data_dir.display()))?;
     let data_dir = data_dir.canonicalize()?;
     let _claimed = folder::claim(&data_dir)?;
     begin(&data_dir.join("active.toml"), scenario)?;
@@ -131,7 +132,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// What a service is told; the rest of the environment is handed down.
+/// The variables that a service gets; it inherits the rest of the environment.
 fn environment(
     program: Program,
     ports: &Ports,
@@ -144,7 +145,7 @@ fn environment(
     let endpoint = match (&options.otlp_endpoint, &ports.otlp) {
         (Some(endpoint), _) => endpoint.clone(),
         (None, Some(built_in)) => built_in.http.url.to_string(),
-        (None, None) => bail!("spans have nowhere to go"),
+        (None, None) => bail!("no endpoint for spans is set"),
     };
     let mut variables = vec![
         ("INSUREWATCH_SETTINGS", data_dir.join("active.toml").display().to_string()),
@@ -200,14 +201,14 @@ fn no_proxy() -> String {
     format!("{named}{}127.0.0.1,localhost", if named.is_empty() { "" } else { "," })
 }
 
-/// Starts a process, and starts it again whenever it ends without being told to.
+/// Starts a process, and restarts it whenever it ends unasked.
 fn keep(
     service: Program,
     environment: Vec<(&'static str, String)>,
     ports: &Ports,
     data_dir: &Path,
     lab: &SharedLab,
-    // Whom a configuration that cannot work is told, until the lab is ready.
+    // Where a configuration that cannot work is reported, until the lab is ready.
     (bad_config, ready): (mpsc::UnboundedSender<Program>, Arc<AtomicBool>),
 ) -> anyhow::Result<Kept> {
     let log_path = log_path(data_dir, service);
@@ -283,11 +284,11 @@ fn spawn(
     Ok(Running { lifeline: child.stdin.take(), child })
 }
 
-/// Lets a process end by itself, within reason.
+/// Waits until a process has ended, up to a limit.
 async fn end(service: Program, mut running: Running) {
     drop(running.lifeline);
     if tokio::time::timeout(STOP_DEADLINE, running.child.wait()).await.is_err() {
-        anstream::eprintln!("{} did not end within {} s and is killed", service.name(), STOP_DEADLINE.as_secs());
+        anstream::eprintln!("{} did not stop within {} s; killing it", service.name(), STOP_DEADLINE.as_secs());
         let _ = running.child.kill().await;
     }
 }
@@ -326,7 +327,7 @@ async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<De
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let last = text.lines().last().unwrap_or("nothing").to_owned();
             bail!(
-                "{missing} did not come up within {} s; its log {} ends with: {last}",
+                "{missing} did not start within {} s; its log {} ends with: {last}",
                 READY_DEADLINE.as_secs(),
                 log.display()
             );
@@ -345,7 +346,7 @@ fn last_words(log: &Path) -> String {
 fn announce(lab: &SharedLab, data_dir: &Path, took: Duration) {
     let lab = lab.lock().unwrap_or_else(PoisonError::into_inner);
     let mut rows = vec![
-        ("claims go in at", format!("{}claims", lab.front_door)),
+        ("front door", format!("{}claims", lab.front_door)),
         ("desk", lab.desk.to_string()),
         ("traces (Tempo's API)", lab.traces.to_string()),
         ("logs, databases", data_dir.display().to_string()),
@@ -371,7 +372,7 @@ async fn show_first_claim(desk: &DeskClient) {
             }
         })
         .await?;
-        let claim = first.context("no answer came")?;
+        let claim = first.context("there was no response")?;
         let id = claim.claim_id.clone().with_context(|| claim.error.unwrap_or_default())?;
         let report: ClaimReport = desk.get(&format!("api/claims/{id}?wait_ms=10000")).await?;
         anstream::print!("\n{}", commands::draw(&report, evidence::render));
@@ -418,7 +419,7 @@ impl Ports {
             }
             bail!("every port from {first} to {last} is taken")
         };
-        // Who sends spans elsewhere and reads them there needs no store here.
+        // A lab that sends its spans to another store, and reads them there, needs no built-in one.
         let built_in = options.otlp_endpoint.is_none() || options.tempo.is_none();
         let mut programs = Vec::new();
         for program in Program::started().into_iter().filter(|program| built_in || *program != Program::TraceStore) {

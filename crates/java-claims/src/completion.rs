@@ -1,4 +1,4 @@
-//! Completions: closures that run on a thread of their own once a claim is decided, often after the answer was sent.
+//! Completions: closures that run on a separate thread once a claim is decided, often after the answer was sent.
 
 use std::sync::mpsc;
 

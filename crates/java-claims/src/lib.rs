@@ -1,8 +1,8 @@
-//! Decides claims and keeps them: the stand-in for a Spring service.
+//! Decides claims and stores them: the stand-in for a Spring service.
 //!
 //! - [`Config`], [`app`]: the service
 //! - [`seams`]: what can be set while it runs
-//! - `policies`: asks node-policy-store
+//! - `policies`: calls node-policy-store
 //! - `store`: claims in SQLite; a claim that was answered with 201 survives the end of the process
 //! - `outbox`: the message about each claim, stored with it and published by a relay
 //! - `decision`: which claims are paid
@@ -93,7 +93,7 @@ struct Claims {
     seams: Live<Seams>,
 }
 
-/// The service, and its relay on a task of its own.
+/// The service, and its relay on its own task.
 ///
 /// # Errors
 /// The database cannot be opened.
@@ -182,7 +182,7 @@ async fn record_fraud_check(
         return Ok(StatusCode::NO_CONTENT);
     }
     claims.store.find(&claim_id).await.map_err(broken)?.ok_or_else(unknown_claim)?;
-    Err(Problem::new(StatusCode::CONFLICT, "another finding was recorded before"))
+    Err(Problem::new(StatusCode::CONFLICT, "another result was recorded before"))
 }
 
 /// The disk may be full, or the file locked: the caller may try again.

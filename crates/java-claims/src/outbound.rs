@@ -1,4 +1,4 @@
-//! A message about a claim, before the outbox keeps it.
+//! A message about a claim, before the outbox stores it.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{Status, TraceContextExt};
@@ -18,7 +18,7 @@ pub(crate) struct Outbound {
     pub(crate) creation: Creation,
 }
 
-/// The PRODUCER span of a message that is being created. It fails unless it is told that the message was stored.
+/// The PRODUCER span of a message that is being created. Its status is an error unless the message is reported as stored.
 #[derive(Debug)]
 pub(crate) struct Creation {
     cx: Context,

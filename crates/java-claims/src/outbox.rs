@@ -1,4 +1,4 @@
-//! The outbox: what is to be published is stored with the claim, in one transaction, and published by a relay.
+//! The outbox: each message is stored with its claim, in one transaction, and a relay publishes it.
 //!
 //! So a claim is never accepted without its message, nor a message sent for a claim that was rolled back.
 
@@ -22,7 +22,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
 
-/// Reports the messages that nobody has processed yet, those of the outbox and those of the queue behind it, and what
+/// Reports the messages that have not been processed yet, those of the outbox and those of the queue behind it, and what
 /// keeps either from being written.
 #[derive(Clone, Debug)]
 pub(crate) struct Reporter {
@@ -79,7 +79,7 @@ impl Relay {
 
     async fn publish_waiting(&self) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
         let waiting = self.store.waiting(BATCH).await?;
-        // At the same time, so that they are one transaction of the queue; in their order, as far as there is one.
+        // At the same time, so that they are one transaction of the queue; in their order, where there is one.
         let publish = |row| async move { self.queue.publish(&message(row)).await };
         let published = join_all(waiting.iter().map(publish)).await;
         // Published before it is forgotten: the queue knows an id that comes twice.

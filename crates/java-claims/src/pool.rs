@@ -6,7 +6,7 @@ use tokio::task::JoinError;
 
 use crate::seams::PoolContext;
 
-/// Runs asynchronous work to its end on the blocking pool. The context does not move along by itself: it lives in a
+/// Runs asynchronous work to its end on the blocking pool. The context does not follow automatically: it lives in a
 /// thread-local, and the pool's threads start without.
 ///
 /// # Errors

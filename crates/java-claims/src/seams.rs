@@ -29,7 +29,7 @@ choice! {
         Traced = "traced",
         /// By a client with a CLIENT span, and a `traceparent` written by hand, in upper case.
         HandBuilt = "hand-built",
-        /// By a client that nobody instrumented.
+        /// By a client without instrumentation.
         Plain = "plain",
     }
 }
@@ -39,7 +39,7 @@ choice! {
     CompletionContext = "COMPLETION_CONTEXT" {
         /// That of the request, captured with the closure.
         Captured = "captured",
-        /// None: the thread has none of its own.
+        /// None: the thread has no context.
         None = "none",
         /// That of the request before, whose guard the thread still holds.
         Previous = "previous",
@@ -60,7 +60,7 @@ choice! {
 
 number!(EXTRA_BAGGAGE_BYTES = "EXTRA_BAGGAGE_BYTES", "bytes", 0, 100000);
 
-/// What this service can be told beside the variables of the SDK.
+/// The settings of this service, in addition to the SDK's variables.
 pub const SETTINGS: &[Setting] = &[
     ServerSpan::SETTING,
     PoolContext::SETTING,

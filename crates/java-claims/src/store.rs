@@ -75,7 +75,7 @@ impl Store {
         self.database.read(in_context(move |db: &Connection| find(db, &claim_id))).await
     }
 
-    /// Records what a fraud check found, unless another finding was recorded before; whether it holds now.
+    /// Records the result of a fraud check, unless another result was recorded before; returns whether it is the recorded one.
     pub(crate) async fn record(&self, claim_id: &ClaimId, check: FraudCheck) -> Result<bool, Error> {
         const TEXT: &str = "UPDATE claims SET fraud_check = ? WHERE claim_id = ? AND coalesce(fraud_check, ?) = ?";
         let (claim_id, check) = (claim_id.clone(), json(&check)?);
@@ -86,7 +86,7 @@ impl Store {
         Ok(self.database.write(in_context(update)).await? == 1)
     }
 
-    /// The oldest messages of the outbox. Without spans, since nobody's request asks for it.
+    /// The oldest messages of the outbox. Without spans, since no request causes it.
     pub(crate) async fn waiting(&self, most: usize) -> Result<Vec<Waiting>, Error> {
         const TEXT: &str = "SELECT number, claim_id, body, attributes FROM outbox ORDER BY number LIMIT ?";
         let waiting = |row: &Row<'_>| {

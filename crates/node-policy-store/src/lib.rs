@@ -1,6 +1,6 @@
-//! Answers for policies, from SQLite: the stand-in for an Express service.
+//! Serves policies from SQLite: the stand-in for an Express service.
 //!
-//! `GET /policies/{id}` reads the seeded catalogue. The service calls nobody.
+//! `GET /policies/{id}` reads the seeded catalogue. The service calls no other service.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -48,7 +48,7 @@ pub async fn app(config: &Config) -> Result<Router, StartError> {
 
 async fn policy(State(database): State<Database>, Path(policy_id): Path<String>) -> Result<Json<Policy>, Problem> {
     let tenant = service::baggage::tenant();
-    tracing::debug!(tenant, policy_id, "policy asked for");
+    tracing::debug!(tenant, policy_id, "policy requested");
     let find = in_context(move |db: &Connection| find_policy(db, &policy_id));
     match database.read(find).await {
         Ok(Some(policy)) => Ok(Json(policy)),

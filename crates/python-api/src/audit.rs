@@ -1,4 +1,4 @@
-//! The audit of accepted claims, written by a task that nobody waits for: the answer may be sent before it is done.
+//! The audit of accepted claims, written by a task that nothing waits for: the answer may be sent before it is done.
 
 use opentelemetry::Context;
 use opentelemetry::trace::FutureExt;
@@ -6,7 +6,7 @@ use service::contract::Claim;
 
 use crate::seams::TaskContext;
 
-/// Starts the task. The context does not move along by itself: it lives in a thread-local of the thread that runs a task.
+/// Starts the task. The context does not follow automatically: it lives in a thread-local of the thread that runs a task.
 pub(crate) fn spawn(context: TaskContext, claim: Claim, tenant: Option<String>) {
     let work = write_audit(claim, tenant);
     match context {

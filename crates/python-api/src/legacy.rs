@@ -1,4 +1,4 @@
-//! An old tracing library, still in the call path, that knows nothing of the SDK and sends B3 ids that it makes up.
+//! An old tracing library, still in the call path, that does not use the SDK and sends B3 ids that it generates.
 
 use async_trait::async_trait;
 use http::{Extensions, HeaderValue};

@@ -47,7 +47,7 @@ pub const CALLS: &[Call] = &[CLAIMS];
 /// The claims service answers behind the gateway.
 const CLAIMS: Call = Call { variable: "CLAIMS_URL", to: Service::Gateway };
 
-/// The file with the secret of [`Mint`]. Unless told otherwise an idempotency key is known until the process ends.
+/// The file with the secret of [`Mint`]. By default idempotency keys are known until the process ends.
 pub const CLAIM_ID_KEY_FILE: &str = "CLAIM_ID_KEY_FILE";
 
 /// What the service needs to start.

@@ -34,7 +34,7 @@ choice! {
 
 const DOOR_BAGGAGE: Setting = Setting { key: "DOOR_BAGGAGE", allowed: PAIRS, check: |list| pairs(list).map(drop) };
 
-/// What this service can be told beside the variables of the SDK.
+/// The settings of this service, in addition to the SDK's variables.
 pub const SETTINGS: &[Setting] = &[ClaimsClient::SETTING, TaskContext::SETTING, DOOR_BAGGAGE, CallerContext::SETTING];
 
 /// How each seam is set: one value, which a change of settings replaces as a whole. A request takes it once, at its start.

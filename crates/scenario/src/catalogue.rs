@@ -36,7 +36,7 @@ pub enum CatalogueError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// No file says what a healthy chain looks like, so nobody could tell when a scenario is healed.
+    /// No file says what a healthy chain looks like, so it is unknown when a scenario is healed.
     #[error("there is no scenario of the group `healthy`")]
     NoHealthy,
 }

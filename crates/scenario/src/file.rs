@@ -1,4 +1,4 @@
-//! One lesson, read from one file of `scenarios/`.
+//! One scenario, read from one file of `scenarios/`.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub struct Scenario {
     pub id: String,
     /// What the learner meets, in a few words that give nothing away.
     pub title: String,
-    /// Where it stands in the catalogue.
+    /// Its place in the catalogue.
     pub group: Group,
     /// What it teaches.
     pub topic: String,
@@ -25,7 +25,7 @@ pub struct Scenario {
     pub symptom: String,
     /// What to look at; it gives nothing away.
     pub look: Vec<String>,
-    /// Hints, from "where to look" by way of "what to compare" to "which setting".
+    /// Hints: first "where to look", then "what to compare", then "which setting".
     pub hints: Vec<String>,
     /// What to set.
     pub settings: Settings,
@@ -42,7 +42,7 @@ pub struct Scenario {
 pub struct Fault {
     /// Where and why.
     pub cause: Cause,
-    /// Ways to fix it, each complete by itself. Only a control may have none.
+    /// Ways to fix it, each sufficient on its own. Only a control may have none.
     pub fixes: Vec<Fix>,
     /// What must be seen while it is broken.
     pub broken: Expectation,
@@ -256,7 +256,7 @@ fn check_keys(document: &mut Document<'_>, root: &Value<'_>) {
     }
     for (key, _) in table.as_table().into_iter().flatten() {
         if healthy && ["settings", "cause", "fixes", "broken", "logs", "practice"].contains(&key.get_ref().as_ref()) {
-            document.report(key.span(), format!("`{}` has no place in the group `healthy`", key.get_ref()));
+            document.report(key.span(), format!("`{}` is not allowed in the group `healthy`", key.get_ref()));
         }
     }
 }
@@ -287,7 +287,7 @@ fn read_expectation(document: &mut Document<'_>, root: &Value<'_>, key: &str) ->
     let value = root.get_ref().get(key)?;
     let expectation = document.read_in_pieces::<Expectation>(value)?;
     if expectation == Expectation::default() {
-        document.report(value.span(), format!("`{key}` asks for nothing, so it would always hold"));
+        document.report(value.span(), format!("`{key}` requires nothing, so it would always be met"));
     }
     Some(expectation)
 }

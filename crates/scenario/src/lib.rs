@@ -1,6 +1,6 @@
-//! Lessons as data: what the lab can be set to, and what must then be seen.
+//! Scenarios as data: what the lab can be set to, and what must then be seen.
 //!
-//! - [`mod@file`]: one lesson, read from one file; [`catalogue`]: all of them
+//! - [`mod@file`]: one scenario, read from one file; [`catalogue`]: all of them
 //! - [`Catalogue::page`]: the page `docs/scenarios.md`
 //!
 //! It reads these files and does no other I/O. It gives no setting a meaning, judges no evidence, and knows which settings

@@ -1,4 +1,4 @@
-//! The catalogue as a page for learners, in Markdown. What gives an answer away is folded.
+//! The catalogue as a page for learners, in Markdown. Hints and answers are folded.
 
 use std::fmt;
 
@@ -23,8 +23,8 @@ struct Answer<'a> {
 const INTRODUCTION: &str = "\
 # The scenarios
 
-Each lesson is a real misuse of a real API, switched on by settings. Read its symptom, switch it on, and find out what \
-happens before you unfold anything:
+Each [scenario](glossary.md#scenario) is a real misuse of a real API, switched on by settings. Read its symptom, switch \
+it on, and find out what happens before you unfold anything:
 
 ```sh
 insurewatch scenario use lab-1-b3-vs-w3c   # switch it on, live
@@ -34,19 +34,20 @@ insurewatch scenario set python-api OTEL_PROPAGATORS=tracecontext,baggage
 insurewatch check lab-1-b3-vs-w3c          # is it fixed?
 ```
 
-An answer names a place (a hop or a service) and what happened there:
+An answer names a place (a [hop](glossary.md#hop) or a service) and what happened there. The glossary explains [the four \
+steps](glossary.md#the-four-steps), the [carrier](glossary.md#carrier) and [baggage](glossary.md#baggage):
 
 ";
 
 const ORIGIN: &str = "
-The topic of a lesson is a competency of the OpenTelemetry Certified Associate exam (before the slash) and what the \
-lesson shows of it (after the slash, our words).
+The topic of a scenario has two parts: a competency of the OpenTelemetry Certified Associate exam (before the slash), and \
+what the scenario shows of it (after the slash, in our words).
 
 This page is generated from the files in [`scenarios/`](../scenarios); change those.
 ";
 
 impl Catalogue {
-    /// The page `docs/scenarios.md`: every lesson, in the order of the catalogue. Texts are taken as Markdown.
+    /// The page `docs/scenarios.md`: every lesson, in the order of the catalogue. The texts are Markdown.
     #[must_use]
     pub fn page(&self) -> String {
         Page(self).to_string()
@@ -99,7 +100,7 @@ impl fmt::Display for Answer<'_> {
         let Self { scenario, fault } = self;
         let Fault { cause, fixes, practice, .. } = fault;
         if cause.kind.is_no_break() {
-            f.write_str("It looks broken. Is it? No: all four steps succeed.\n\n")?;
+            f.write_str("It looks broken, but it is not: all four steps succeed.\n\n")?;
         }
         write!(f, "**Where:** `{}` · **what:** {}", cause.place, cause.kind)?;
         write!(f, "\n\n{}", cause.text)?;

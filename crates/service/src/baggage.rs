@@ -1,6 +1,6 @@
 //! What the application puts into baggage and reads from it.
 //!
-//! Baggage travels with the context to every service that is called, so it holds only what all of them may know.
+//! Baggage is sent with the context to every service that is called, so it contains only what all of them may know.
 
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::TraceContextExt;

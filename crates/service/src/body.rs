@@ -57,7 +57,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 fn problem(rejection: &JsonRejection) -> Problem {
     let text = rejection.body_text();
     let detail = match rejection {
-        // What comes before the colon speaks of types, what comes after it of the body.
+        // The text before the colon names types, the text after it describes the body.
         JsonRejection::JsonDataError(_) | JsonRejection::JsonSyntaxError(_) => {
             text.split_once(": ").map_or(text.as_str(), |(_, what)| what)
         }

@@ -1,7 +1,7 @@
 //! The application key that joins a claim's traces.
 //!
 //! Application code sets it on every call and in every message, never through context, baggage or instrumentation, so
-//! it survives whatever becomes of the trace headers: as real teams do with request ids.
+//! it survives whatever happens to the trace headers, as request ids do in real systems.
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -29,7 +29,7 @@ pub use chain::vocabulary::CLAIM_ID as ATTRIBUTE;
 pub struct ClaimId(String);
 
 /// Makes the ids of new claims. With an idempotency key the id is always the same for the same key, so that a caller who
-/// sends a claim again does not make two; nobody can compute it from the key without the secret.
+/// sends a claim again does not make two; without the secret it cannot be computed from the key.
 #[derive(Clone)]
 pub struct Mint {
     secret: Uuid,
@@ -38,7 +38,7 @@ pub struct Mint {
 // === impl Mint ===
 
 impl Mint {
-    /// With a secret of its own, which ends with it: keys are known until the process ends.
+    /// With a new secret that is not saved: keys are known until the process ends.
     #[must_use]
     pub fn forgetful() -> Self {
         Self { secret: Uuid::new_v4() }
@@ -89,7 +89,7 @@ impl fmt::Debug for Mint {
 // === impl ClaimId ===
 
 impl ClaimId {
-    /// The id as it stands in headers, bodies and attributes.
+    /// The id as in headers, bodies and attributes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,8 +1,8 @@
 //! The connections of a process, over all of its listeners: how many there may be, and which one makes room for another.
 //!
-//! A connection *waits for its peer* while no request is open on it, or only such whose bodies do not come. A peer that
-//! opens many of these, and sends nothing, displaces them and nobody else. A peer that takes nothing of an answer is let go
-//! whether there is room or not, since that answer takes memory.
+//! A connection *waits for its peer* while no request is open on it, or only requests whose bodies do not arrive. A peer that
+//! opens many of these, and sends nothing, displaces only such connections. A peer that does not read a response is
+//! disconnected even when there is room, since the response takes memory.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How often somebody who waits for a place looks for a connection that can be closed.
+/// How often a waiting peer's task looks for a connection that can be closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// No answer takes that long but a stream of events, whose reader connects again.
 const LONG_ANSWER: Duration = Duration::from_secs(120);

@@ -1,4 +1,4 @@
-//! The bodies that travel between services.
+//! The bodies of requests between services.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! `GET /healthz`: is the service there, which generation of settings does it follow, what became of its spans, what waits
-//! to be handed on, and what keeps it from its work: then the status is 503.
+//! `GET /healthz`: that the service runs, the generation of settings that it has applied, what happened to its spans, what
+//! waits to be sent, and what keeps it from its work: then the status is 503.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct Health {
     /// What became of its spans.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub spans: Option<SpanCounts>,
-    /// What it has accepted and not handed on yet.
+    /// What it has accepted and not passed on yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub backlog: Option<Backlog>,
     /// What keeps it from its work, such as a full disk.
@@ -45,19 +45,19 @@ pub struct Health {
     pub troubles: Vec<String>,
 }
 
-/// What a service that keeps something for others says of it.
+/// What a service reports about the messages that it stores for others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What it has accepted and not handed on yet.
+    /// What it has accepted and not passed on yet.
     pub backlog: Option<Backlog>,
     /// What keeps it from its work, a sentence each.
     pub troubles: Vec<String>,
 }
 
-/// Messages that nobody has processed yet; `None` stands for what could not be counted, or not in time.
+/// Messages that have not been processed yet; `None` where counting failed or took too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backlog {
-    /// Accepted, and not handed to the queue yet.
+    /// Accepted, and not published to the queue yet.
     pub outbox: Option<u64>,
     /// In the queue.
     pub queue: Option<Queued>,
@@ -68,7 +68,7 @@ pub struct Backlog {
 pub struct Queued {
     /// Ready to be received.
     pub waiting: u64,
-    /// In the hands of a receiver, or not due yet.
+    /// Held by a receiver, or not due yet.
     pub in_flight: u64,
     /// Given up.
     pub dead: u64,

@@ -1,7 +1,7 @@
-//! Under which host names a process answers.
+//! The host names that requests may use.
 //!
-//! A web page somewhere can let a name of its own resolve to this machine, and then read what listens here as if that
-//! were its own site (DNS rebinding). The name gives it away: it stands in `Host`, or in `:authority` of HTTP/2.
+//! A web page somewhere can let its host name resolve to this machine, and then read what listens here as if that
+//! were its own site (DNS rebinding). The name gives it away: it is in `Host`, or in `:authority` of HTTP/2.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub struct Hosts(Arc<[String]>);
 pub(crate) enum Misdirected {
     #[error("the request names no host")]
     Nobody,
-    #[error("nothing here answers to the host name `{0}`; who runs this can list it in {ALLOWED_HOSTS}")]
+    #[error("the host name `{0}` is not allowed here; the person who runs this lab can allow it in {ALLOWED_HOSTS}")]
     Stranger(String),
 }
 
@@ -79,7 +79,7 @@ impl Hosts {
     }
 }
 
-/// Refuses a request in the form that its sender reads: gRPC has a status of its own.
+/// Refuses a request in the form that its sender reads: gRPC has its own status.
 pub(crate) fn refusal(
     content_type: Option<&HeaderValue>,
     problem: Problem,

@@ -1,16 +1,16 @@
 //! What the services of the chain share: how they listen, fail, report their health, and name claims.
 //!
 //! - [`baggage`]: what the application puts into baggage and reads from it
-//! - [`contract`]: the bodies that travel between services
+//! - [`contract`]: the bodies of requests between services
 //! - [`claim_id`]: the application key that joins a claim's traces
 //! - [`problem`]: errors as `application/problem+json`
 //! - [`body`]: JSON request bodies, with errors that name the field
 //! - [`health`]: `GET /healthz`
-//! - [`serve`]: every listener: who is answered, what a peer may use up, and a graceful end
-//! - [`hosts`]: under which host names a process answers; `connections`: which one makes room for another
-//! - [`url`]: where other services answer, and where data is kept
+//! - [`serve`]: every listener: who gets an answer, what a peer may use, and graceful shutdown
+//! - [`hosts`]: the host names that requests may use; `connections`: which one makes room for another
+//! - [`url`]: the URLs of other services and of databases
 //!
-//! It knows no scenario, and no service but by the rows of the chain.
+//! It knows no scenario, and services only by the rows of the chain.
 
 pub mod baggage;
 pub mod body;

@@ -1,4 +1,4 @@
-//! A connection whose peer must take what it is sent.
+//! A connection whose peer must read what is sent to it.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -31,7 +31,7 @@ impl<T> Outgoing<T> {
         }
         let limit = self.limit;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
-        deadline.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::TimedOut, "the peer does not read its answer")))
+        deadline.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::TimedOut, "the peer does not read the response")))
     }
 }
 

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use error_reporter::Report;
 use serde::{Deserialize, Serialize};
 
-/// What a caller is told of an error. The cause is logged, once, where it is known.
+/// What a caller sees of an error. The cause is logged once, where it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     pub status: u16,
@@ -50,7 +50,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("{whom} is not available, try again"))
     }
 
-    /// Something here is broken; logs the cause, which the caller is not told.
+    /// An internal error; logs the cause, which the caller does not see.
     #[must_use]
     pub fn internal(cause: &dyn std::error::Error) -> Self {
         tracing::error!(cause = %Report::new(cause), "request failed");

@@ -1,4 +1,4 @@
-//! Every listener of ours: who is answered, how many connections there may be, how long a peer may take, and an end in
+//! Every listener: who gets an answer, how many connections there may be, how long a peer may take, and an end in
 //! which no request is lost.
 
 use std::convert::Infallible;
@@ -83,9 +83,9 @@ struct Arriving {
     limit: Duration,
     /// From the first time that it had to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// While it has to be waited for.
+    /// While shutdown must wait for it.
     starved: Option<Starved>,
-    /// Where this request is counted, and where it is told that the body was late.
+    /// Counts this request, and records that its body was late.
     exchange: Arc<Exchange>,
 }
 
@@ -120,7 +120,7 @@ pub fn instrumented(routes: Router, server: Server) -> Router {
     routes
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know the method")
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not allow the method")
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(claim_id::mark))

@@ -1,10 +1,10 @@
-//! Where other services answer, and where data is kept.
+//! The URLs of other services and of databases.
 
 use chain::Service;
 use reqwest::Url;
 use settings::{ConfigError, Environment};
 
-/// That a service calls another one, and the variable in which it is told where that one answers.
+/// That a service calls another one, and the variable with the other one's URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The variable, such as `CLAIMS_URL`.
@@ -24,7 +24,7 @@ pub fn resource(base: &Url, segments: &[&str]) -> Url {
     url
 }
 
-/// The database that `DATABASE_URL` names; unless told otherwise a file of this name where the service runs.
+/// The database that `DATABASE_URL` names; by default a file of this name in the working directory.
 #[must_use]
 pub fn database_url(env: &dyn Environment, name: &str) -> String {
     env.get("DATABASE_URL").unwrap_or_else(|| format!("sqlite://{name}.db"))
@@ -33,7 +33,7 @@ pub fn database_url(env: &dyn Environment, name: &str) -> String {
 // === impl Call ===
 
 impl Call {
-    /// Where the other service answers; unless told otherwise on this machine, at its usual port.
+    /// The other service's URL; by default on this machine, at its usual port.
     ///
     /// # Errors
     /// The variable holds no URL.

@@ -324,7 +324,7 @@ async fn a_foreign_name_is_refused_as_its_sender_reads_it() {
     peer.send("POST /x HTTP/1.1\r\nhost: evil.example\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n")
         .await;
     let answer = peer.read_until("\r\n\r\n").await;
-    assert!(answer.contains("grpc-status: 7"), "gRPC has a status of its own, PERMISSION_DENIED: {answer}");
+    assert!(answer.contains("grpc-status: 7"), "gRPC has its own status, PERMISSION_DENIED: {answer}");
     peer.send(&HEALTHZ.replace("localhost", "127.0.0.1:1")).await;
     assert!(peer.read_until("well").await.starts_with("HTTP/1.1 200"), "the connection goes on, under a name of ours");
 }

@@ -29,7 +29,7 @@ use chain::Service;
 /// The active settings. The default, generation 0 with no settings, is what an absent file means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Active {
-    /// Grows with every change, so that one can tell who has seen it.
+    /// Grows with every change, so that it shows which services have applied it.
     pub generation: u64,
     /// Which scenario was chosen; services ignore it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ pub struct Active {
 pub struct Seen {
     /// The last good settings.
     pub active: Arc<Active>,
-    /// Why the file as it now stands was refused, if it was.
+    /// Why the current file was refused, if it was.
     pub problem: Option<Arc<FileError>>,
 }
 

@@ -1,4 +1,4 @@
-//! When to look at a file again: as soon as the system reports a change, and now and then in any case.
+//! When to read a file again: as soon as the system reports a change, and periodically in any case.
 //!
 //! Linux reports changes by [inotify(7)]. It is silent about some: files that a bind mount of Docker Desktop shares with
 //! its host, targets of symbolic links. And a user may have too few inotify instances (128 on many systems).

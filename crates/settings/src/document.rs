@@ -13,7 +13,7 @@ use crate::values::Settings;
 use chain::Service;
 use chain::spelling::did_you_mean;
 
-/// More than these help nobody, and each takes a look at the whole text.
+/// More than these do not help, and each costs a pass over the text.
 const SYNTAX_PROBLEMS_LIMIT: usize = 20;
 
 /// A value of the text, with its place.

@@ -1,10 +1,10 @@
 //! Settings that change while a service runs: what may be set, what is set, and the file in which it is set.
 //!
-//! - [`environment`]: where values come from: the process environment, a map, or one laid over the other
+//! - [`environment`]: where values come from: the process environment, a map, or one merged over the other
 //! - [`setting`]: one setting, how its value is read, and the error that names what is allowed
-//! - [`choice!`], [`number!`]: settings with named choices, and whole numbers within a range
-//! - [`live`]: a value that many read and one exchanges
-//! - [`schema`]: which settings each service takes; [`values`]: those that are set
+//! - [`choice!`], [`number!`]: settings with named choices, and integers within a range
+//! - [`live`]: a value that many read and one replaces
+//! - [`schema`]: the settings of each service; [`values`]: those that are set
 //! - [`active`]: the one file of active settings, and the watch over it; `changes`: when to look at it again; [`atomic`]:
 //!   files that are replaced whole
 //! - [`document`]: a TOML text whose reader collects every problem; [`problem`]: those, by line and column

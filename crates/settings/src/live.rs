@@ -1,4 +1,4 @@
-//! Values that are exchanged while requests run.
+//! Values that are replaced while requests run.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -20,7 +20,7 @@ impl<T> Live<T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts `value` in place of the former one, whole.
+    /// Replaces the value completely.
     pub fn set(&self, value: T) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
     }

@@ -1,4 +1,4 @@
-//! Settings that are whole numbers.
+//! Settings that are integers.
 
 use crate::environment::Environment;
 use crate::setting::{ConfigError, Setting};

@@ -1,4 +1,4 @@
-//! What is wrong with a file, told so that its author can go there and fix it.
+//! What is wrong with a file, with the place where its author can fix it.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! Which settings each service takes.
+//! The settings of each service.
 
 use std::collections::BTreeMap;
 

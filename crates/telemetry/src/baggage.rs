@@ -1,4 +1,4 @@
-//! Baggage of one context, for another.
+//! Members of the baggage of a context, filtered by key.
 
 use opentelemetry::Context;
 use opentelemetry::baggage::{BaggageExt, KeyValueMetadata};

@@ -39,7 +39,7 @@ impl Extractor for HeaderExtractor<'_> {
         self.0.keys().map(HeaderName::as_str).collect()
     }
 
-    /// Every line of that name: `traceparent` must stand alone, `tracestate` may come in several lines. A line that is
+    /// Every line of that name: there must be only one `traceparent`, `tracestate` may come in several lines. A line that is
     /// not ASCII counts too, as `\u{fffd}`, which no format accepts: left out, it would make a bad header look good.
     fn get_all(&self, key: &str) -> Option<Vec<&str>> {
         let values: Vec<&str> = self.0.get_all(key).iter().map(|value| value.to_str().unwrap_or("\u{fffd}")).collect();

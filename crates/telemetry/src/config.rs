@@ -73,7 +73,7 @@ number!(TIMEOUT = "OTEL_EXPORTER_OTLP_TIMEOUT", "milliseconds", 1, 60000);
 number!(SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY", "milliseconds", 10, 60000);
 number!(MAX_QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072);
 number!(MAX_EXPORT_BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "spans", 1, 131072);
-const ENDPOINT: &str = "an http:// URL (TLS is not built in: send to a Collector, which can)";
+const ENDPOINT: &str = "an http:// URL (TLS is not built in: send to a Collector that has it)";
 const PROTOCOLS: &str = "grpc, http/protobuf";
 const SAMPLERS: &str =
     "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio";
@@ -134,7 +134,7 @@ impl Config {
             extract: extract.unwrap_or(both),
             sampler: SamplerChoice::read(env)?,
             vendor_tracestate: read(env, "INSUREWATCH_VENDOR_TRACESTATE", TRACESTATE, |list| {
-                list.parse().map_err(|_| "not such a list".to_owned())
+                list.parse().map_err(|_| "not a tracestate list".to_owned())
             })?
             .unwrap_or_default(),
             export: Export::read(env)?,
@@ -146,7 +146,7 @@ impl SamplerChoice {
     fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
         let ratio = read(env, "OTEL_TRACES_SAMPLER_ARG", RATIO, |text| match text.parse::<f64>() {
             Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
-            _ => Err("not such a number".to_owned()),
+            _ => Err("not a number in this range".to_owned()),
         })?
         .unwrap_or(1.0);
         let choice = read(env, "OTEL_TRACES_SAMPLER", SAMPLERS, |name| {
@@ -257,12 +257,12 @@ mod tests {
             (
                 "OTEL_TRACES_SAMPLER_ARG",
                 "1.5",
-                "OTEL_TRACES_SAMPLER_ARG=1.5: not such a number; allowed: a number from 0 to 1",
+                "OTEL_TRACES_SAMPLER_ARG=1.5: not a number in this range; allowed: a number from 0 to 1",
             ),
             (
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
                 "https://a",
-                "OTEL_EXPORTER_OTLP_ENDPOINT=https://a: not an http:// URL; allowed: an http:// URL (TLS is not built in: send to a Collector, which can)",
+                "OTEL_EXPORTER_OTLP_ENDPOINT=https://a: not an http:// URL; allowed: an http:// URL (TLS is not built in: send to a Collector that has it)",
             ),
             (
                 "OTEL_EXPORTER_OTLP_PROTOCOL",

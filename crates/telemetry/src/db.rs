@@ -6,7 +6,7 @@ use opentelemetry_semantic_conventions::attribute as semconv;
 
 use crate::SCOPE;
 
-/// A statement, as far as a span describes it.
+/// What a span says about a statement.
 #[derive(Clone, Copy, Debug)]
 pub struct Statement {
     pub namespace: &'static str,
@@ -17,7 +17,7 @@ pub struct Statement {
     pub text: &'static str,
 }
 
-/// Work on the connection that a thread of its own holds, in the context of the task that asks for it: the thread has none.
+/// Work on the connection, which has its own thread, in the context of the task that asks for it: the thread has none.
 pub fn in_context<C, T>(work: impl FnOnce(&C) -> T) -> impl FnOnce(&C) -> T {
     let cx = Context::current();
     move |connection| {

@@ -1,4 +1,4 @@
-//! The way out for spans: a queue that can be exchanged, an exporter that tries again, and a count of every fate.
+//! Export of spans: a queue that can be replaced, an exporter that retries, and a count of what happened to each span.
 //!
 //! The SDK's batch processor waits in front of an exporter that gives a batch up within a second, and neither says how
 //! many spans it lost. Here the queue's bound is kept before it, so that a drop is counted, and a failed batch is tried
@@ -103,7 +103,7 @@ impl SwapProcessor {
         Queue::new(config, &self.0.totals, Some(&resource))
     }
 
-    /// Puts a queue in place; the replaced one empties itself on a thread of its own.
+    /// Puts a queue in place; the replaced one empties itself on its own thread.
     pub(crate) fn swap(&self, next: Queue) {
         // The write lock waits for spans that are being put into the old queue, so none is put in after its end.
         let old = std::mem::replace(&mut *self.0.current.write().unwrap_or_else(PoisonError::into_inner), next);
@@ -233,7 +233,7 @@ impl opentelemetry_sdk::trace::SpanExporter for RetryingExporter {
         match &result {
             Ok(()) => self.totals.exported.fetch_add(spans, Relaxed),
             Err(error) => {
-                tracing::error!(%error, spans, "spans are lost: the endpoint did not take them");
+                tracing::error!(%error, spans, "spans are lost: the endpoint did not accept them");
                 self.totals.failed.fetch_add(spans, Relaxed)
             }
         };

@@ -2,12 +2,12 @@
 //!
 //! - [`config`]: what the `OTEL_*` variables say, checked
 //! - [`propagation`]: the formats of `wire` as propagators of the SDK
-//! - [`baggage`]: which of its members go on
+//! - [`baggage`]: which of its members are passed on
 //! - [`carrier`]: HTTP headers as carrier, and their record on spans
 //! - [`server`], [`client`], [`db`]: spans at the edges of a process, by the stable semantic conventions
 //! - [`messaging`]: messages as carrier
 //! - [`sdk`]: provider, sampler and exporter; changes prepared, then put in place; flush at the end
-//! - `sampler`, `export`: those two, each with a part that can be exchanged while spans are created
+//! - `sampler`, `export`: those two, each with a part that can be replaced while spans are created
 //! - [`logs`]: JSON lines with trace and span id
 //!
 //! It exports no metrics and no logs, has no faults, and knows no scenario: a scenario only sets what an operator could. A

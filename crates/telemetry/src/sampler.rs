@@ -1,4 +1,4 @@
-//! A sampler that can be exchanged while spans are created.
+//! A sampler that can be replaced while spans are created.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

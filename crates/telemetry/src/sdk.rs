@@ -22,7 +22,7 @@ pub struct Telemetry {
     sdk: Option<Sdk>,
 }
 
-/// Absent when `OTEL_SDK_DISABLED` is true: the global no-op provider then hands the caller's context through.
+/// Absent when `OTEL_SDK_DISABLED` is true: the global no-op provider then passes the caller's context on.
 #[derive(Debug)]
 struct Sdk {
     provider: SdkTracerProvider,

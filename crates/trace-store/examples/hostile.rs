@@ -95,7 +95,7 @@ async fn post(app: Router, body: Vec<u8>) -> Result<StatusCode, axum::http::Erro
     Ok(response.status())
 }
 
-/// In a trace of its own, so that each is as welcome as the first.
+/// Each in a separate trace, so that none hits the limit of one trace.
 fn span_with_links(trace: u128, links: usize) -> Vec<u8> {
     let ids = Span { trace_id: trace.to_be_bytes().to_vec(), span_id: vec![1; 8], ..Span::default() };
     [ids.encode_to_vec(), [13 << 3 | 2, 0].repeat(links)].concat()

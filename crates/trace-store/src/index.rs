@@ -12,7 +12,7 @@ const BLOCK_WORDS: usize = BLOCK_TRACES as usize / 64;
 /// How many values a block indexes, so that its memory is bounded even if its traces come and go with gigabytes.
 const MAX_BLOCK_VALUES: usize = 1 << 16;
 
-/// The value of an attribute, as far as one can be equal to another.
+/// The value of an attribute, in a form that can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scalar<'a> {
     Text(&'a str),
@@ -63,7 +63,7 @@ struct Block {
 #[derive(Clone, Copy, Debug)]
 enum Posting {
     One(u8),
-    /// Where they stand in [`Block::shared`].
+    /// Their places in [`Block::shared`].
     Many(u32),
 }
 
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(index.blocks[0].postings.len(), MAX_BLOCK_VALUES, "no more are noted");
         assert_eq!(found(&index, &[more]), [0], "and so the trace must be looked at");
         index.entry(1).unwrap().note(Fingerprint(more));
-        assert_eq!(index.blocks.len(), 2, "the next trace has a block of its own");
+        assert_eq!(index.blocks.len(), 2, "the next trace has its own block");
         assert_eq!(found(&index, &[more]), [0, 1], "where its values are noted");
     }
 }

@@ -153,7 +153,7 @@ impl Drop for Object<'_> {
 
 // === messages ===
 
-/// The answer, with this trace in place of its own.
+/// The answer, with this trace instead.
 pub(crate) fn trace_by_id_response(json: &mut Json, response: &TraceByIdResponse, trace: Option<&StoredTrace>) {
     let mut object = json.object();
     match trace {

@@ -33,7 +33,7 @@ use crate::size;
 use crate::store::{Rejected, Store};
 
 const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-const ONLY_TRACES: &str = "this receiver takes traces only, neither metrics nor logs";
+const ONLY_TRACES: &str = "this receiver accepts only traces, not metrics or logs";
 
 /// OTLP over gRPC: the trace service, gzip and deflate accepted, everything else `UNIMPLEMENTED`.
 ///
@@ -50,7 +50,7 @@ pub fn grpc_router(store: Store) -> Router {
 
 /// OTLP over HTTP: `POST /v1/traces` in protobuf or JSON, plain, gzip or deflate (zlib).
 ///
-/// Answers in the format of the request; rejected spans are told as `partial_success`, errors as `google.rpc.Status`.
+/// Answers in the format of the request; rejected spans are reported as `partial_success`, errors as `google.rpc.Status`.
 /// `/v1/metrics` and `/v1/logs` are 404 on purpose. A request beyond [`MAX_REQUEST_BYTES`], or of more
 /// than 32 MiB decoded, is answered 413; one that does not arrive within 10 s 503.
 pub fn otlp_http_app(store: Store) -> Router {
@@ -94,9 +94,9 @@ enum ExportError {
     Compression(#[from] io::Error),
     #[error("{0}")]
     TooLargeDecoded(size::DecodeError),
-    #[error("the body is no ExportTraceServiceRequest in protobuf: {0}")]
+    #[error("the body is not an ExportTraceServiceRequest in protobuf: {0}")]
     Protobuf(prost::DecodeError),
-    #[error("the body is no ExportTraceServiceRequest in OTLP/JSON: {0}")]
+    #[error("the body is not an ExportTraceServiceRequest in OTLP/JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("{ONLY_TRACES}")]
     OnlyTraces,
@@ -110,7 +110,7 @@ struct JsonRequest {
 }
 
 /// Any JSON whose keys are all in lowerCamelCase, as OTLP demands; with `resource_spans` or `scope_spans` a request
-/// would otherwise be read as empty, and the sender would be told that all went well.
+/// would otherwise be read as empty, and the sender would see a success.
 ///
 /// <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>
 struct CamelCaseKeys;
@@ -212,7 +212,7 @@ async fn only_traces(headers: HeaderMap) -> Response {
     Format::of(&headers).unwrap_or(Format::Json).error(ExportError::OnlyTraces)
 }
 
-/// What a client is told whose body did not arrive.
+/// The answer to a client whose body did not arrive.
 pub(crate) fn http_error(headers: &HeaderMap, error: ReceiveError) -> Response {
     Format::of(headers).unwrap_or(Format::Json).error(error.into())
 }

@@ -35,13 +35,13 @@ const DEFAULT_SPANS_PER_SPAN_SET: u32 = 3;
 const MAX_SPANS_PER_SPAN_SET: u32 = 100;
 /// The answer of a lookup may be as long without having room before it is made.
 const MEDIUM_ANSWER_BYTES: usize = 1 << 20;
-/// Tags that do not stand for an attribute that equals their value.
+/// Tags that do not mean an attribute that equals their value.
 const FIELD_TAGS: [&str; 5] = ["root.service.name", "root.name", "service.name", "name", "status.code"];
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/protobuf";
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Tempo's HTTP API, as far as the lab uses it. Errors are `text/plain` with status 400, as Tempo's.
+/// The part of Tempo's HTTP API that the lab uses. Errors are `text/plain` with status 400, as Tempo's.
 ///
 /// - `GET /api/traces/{id}` and `GET /api/v2/traces/{id}`: protobuf with `Accept: application/protobuf`, otherwise
 ///   protobuf's JSON, which writes ids in base64. An unknown trace is 404 in v1; in v2 it is 200 with an empty trace, as
@@ -77,7 +77,7 @@ enum LookupError {
     End(ParseIntError),
     #[error("http parameter start must be before end. received start={start} end={end}")]
     Window { start: i64, end: i64 },
-    #[error("the trace is longer than {0} bytes in JSON: ask for `Accept: application/protobuf`")]
+    #[error("the trace is longer than {0} bytes in JSON: request it with `Accept: application/protobuf`")]
     TooLong(usize),
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -104,7 +104,7 @@ enum SearchError {
     LimitTooLarge(u32),
     #[error("spans per span set exceeds {MAX_SPANS_PER_SPAN_SET}. received {0}")]
     TooManySpans(u32),
-    #[error("the answer is longer than {MAX_SEARCH_ANSWER_BYTES} bytes: ask for less by limit or spss")]
+    #[error("the answer is longer than {MAX_SEARCH_ANSWER_BYTES} bytes: request less with limit or spss")]
     TooLong,
     #[error("http parameter start must be before end. received start={start} end={end}")]
     Window { start: u32, end: u32 },
@@ -157,7 +157,7 @@ struct Found {
     id: TraceId,
 }
 
-/// What a search says of a trace, whatever was asked.
+/// What a search returns about a trace, for any query.
 #[derive(Debug, Default)]
 struct Summary<'t> {
     root: Option<(&'t str, &'t str)>,
@@ -479,7 +479,7 @@ fn text(value: Option<&any_value::Value>) -> Option<&str> {
 // === impl Filter ===
 
 impl Filter {
-    /// What a trace must hold to be found, as far as the index knows it.
+    /// What a trace must hold to be found: the part that the index knows.
     fn terms(&self) -> Box<dyn Iterator<Item = Term<'_>> + '_> {
         match self {
             Self::Spans(query) => Box::new(query.terms()),

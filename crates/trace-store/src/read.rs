@@ -48,11 +48,11 @@ pub(crate) enum ReadError {
     #[error("the store is busy: it runs {MAX_READS} reads at once, and none ended within {} s", MAX_READ_TIME.as_secs())]
     Busy,
     #[error(
-        "the search took longer than {} s: compare an attribute with =, which is indexed, or ask for fewer conditions",
+        "the search took longer than {} s: compare an attribute with =, which is indexed, or use fewer conditions",
         MAX_READ_TIME.as_secs()
     )]
     Overdue,
-    #[error("the store is busy: clients have not taken {} bytes of earlier answers", SENDING.small + SENDING.large)]
+    #[error("the store is busy: clients have not read {} bytes of earlier responses", SENDING.small + SENDING.large)]
     Unsent,
     #[error("the trace grew while it was read: try again")]
     Grew,

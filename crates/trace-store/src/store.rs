@@ -31,7 +31,7 @@ const MAX_INDEXED_RESOURCE_VALUES: usize = 256;
 /// is a stable measure, not what the allocator gave. Open requests and answers take a bounded amount beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// All traces together; beyond it whole traces are evicted, the one that arrived first goes first.
+    /// All traces together; beyond it traces are evicted completely, the one that arrived first goes first.
     pub max_bytes: usize,
     /// One trace; beyond it further spans of that trace are rejected. Never more than `max_bytes`.
     pub max_trace_bytes: usize,
@@ -40,7 +40,7 @@ pub struct Limits {
 /// A bounded set of traces; clones share it.
 ///
 /// When it is full, the trace whose first span arrived first is evicted whole, however recently it grew. Spans of an
-/// evicted trace that come later start it anew, without what was evicted. Of a span id that arrives twice in a trace
+/// evicted trace that arrive later start it again, without what was evicted. Of a span id that arrives twice in a trace
 /// (exporters retry) the first is kept.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -154,7 +154,7 @@ struct Trace {
 // === impl Limits ===
 
 impl Limits {
-    /// The bound of one trace unless told otherwise, in bytes: room for 5,000 spans of a kilobyte each.
+    /// The default bound of one trace, in bytes: room for 5,000 spans of a kilobyte each.
     ///
     /// A Tempo of default configuration takes 5 MB, without any charge for overhead
     /// (<https://grafana.com/docs/tempo/latest/configuration/#overrides>, `max_bytes_per_trace`).
@@ -370,7 +370,7 @@ impl Trace {
 // === impl StoredTrace ===
 
 impl StoredTrace {
-    /// Its batches; those that came from one resource in one request stand together.
+    /// Its batches; those of one resource in one request are together.
     pub(crate) fn by_resource(&self) -> impl Iterator<Item = &[Arc<Batch>]> {
         self.batches.chunk_by(|one, next| Arc::ptr_eq(&one.resource, &next.resource))
     }

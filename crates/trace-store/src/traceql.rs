@@ -144,7 +144,7 @@ impl Field {
         }
     }
 
-    /// The key of [`Term`]; where an attribute stands is no part of it.
+    /// The key of [`Term`]; the attribute's scope is not part of it.
     fn indexed_key(&self) -> Option<Option<&str>> {
         match self {
             Self::SpanAttribute(key) | Self::ResourceAttribute(key) | Self::AnyAttribute(key) => Some(Some(key)),

@@ -27,9 +27,9 @@ pub enum TraceRef {
     Low(NonZeroU64),
 }
 
-/// Text that is no id.
+/// Text that is not an id.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no id: 1 to {digits} hex digits, not all zero")]
+#[error("`{text}` is not an id: it must have 1 to {digits} hex digits, not all zero")]
 pub struct InvalidId {
     text: String,
     digits: usize,
@@ -40,7 +40,7 @@ pub struct InvalidId {
 macro_rules! impl_id {
     ($id:ident, $non_zero:ty, $int:ty, $bytes:literal, $digits:literal) => {
         impl $id {
-            /// `None` for zero, which is no id.
+            /// `None` for zero, which is not an id.
             #[must_use]
             pub const fn new(id: $int) -> Option<Self> {
                 match <$non_zero>::new(id) {

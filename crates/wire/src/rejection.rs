@@ -9,7 +9,7 @@ pub enum Rejection {
     #[error(transparent)]
     TraceParent(#[from] TraceParentRejection),
     /// Too few or too many fields.
-    #[error("it has {0} fields, which is not the format's number")]
+    #[error("it has {0} fields, which the format does not allow")]
     FieldCount(usize),
     /// A field that must be a number is something else.
     #[error("its {field} is `{text}`: {digits} are needed")]
@@ -27,8 +27,8 @@ pub enum Rejection {
     /// A field that the format needs is not there.
     #[error("it has no {0}")]
     Missing(&'static str),
-    /// A decision to sample that the format does not know.
-    #[error("its decision to sample is `{0}`, which the format does not know")]
+    /// A sampling decision that the format does not define.
+    #[error("its sampling decision is `{0}`, which the format does not define")]
     Decision(String),
 }
 
@@ -36,7 +36,7 @@ pub enum Rejection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TraceParentRejection {
     /// § 3.2: a request has one `traceparent`.
-    #[error("traceparent came more than once")]
+    #[error("there is more than one traceparent")]
     Repeated,
     /// § 3.2.2: version `00` has four fields, later versions at least four.
     #[error("traceparent must have four fields joined by `-`")]

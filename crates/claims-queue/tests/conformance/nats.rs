@@ -8,7 +8,7 @@ use claims_queue::{Counts, Options, PublishError, SettleError, connect};
 
 use crate::suite::{BRIEF, Factory, NO_WAIT, conforms, message, one, within};
 
-/// A server of our own, with its files in a folder of its own.
+/// A separate server, with its files in a separate folder.
 struct Server {
     process: Child,
     port: u16,

@@ -54,7 +54,7 @@ pub(crate) async fn conforms(url: &str) {
     let mut running = JoinSet::new();
     for (name, case) in CASES {
         let case = case(Factory::new(url, name));
-        // A case of its own task: one failure does not hide the others.
+        // Each case has its own task: one failure does not hide the others.
         running.spawn(async move { (*name, tokio::spawn(case).await) });
     }
     let done = running.join_all().await;
@@ -193,7 +193,7 @@ async fn expired_last_attempts_end_in_the_dead_letters(factory: Factory) {
     });
     let mut dead = dead.await;
     dead.sort_by(|a, b| a.id.cmp(&b.id));
-    assert_eq!(dead, letters, "body and attributes are kept for whoever looks into it");
+    assert_eq!(dead, letters, "body and attributes are kept for later inspection");
     for (id, attempts) in attempts {
         assert_eq!(attempts, [1, 2], "{id} was handed out as often as allowed");
     }
@@ -221,7 +221,7 @@ async fn an_expired_receipt_takes_nothing_from_the_next_holder(factory: Factory)
     let [late] = one(&*slow).await;
     let [newer] = one(&*quick).await;
     assert_eq!((newer.attempt, &newer.message.id), (2, &late.message.id), "the other holds the same message now");
-    assert_ne!(newer.receipt, late.receipt, "each delivery has a receipt of its own");
+    assert_ne!(newer.receipt, late.receipt, "each delivery has its own receipt");
     assert_not_held(&*slow, &late, "somebody else holds the message now").await;
     // Had the late ack counted, this would wait for ever.
     ack_in_time(&*quick, "1").await;

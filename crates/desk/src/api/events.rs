@@ -1,4 +1,4 @@
-//! Tells pages that something changed, as server-sent events.
+//! Notifies pages of changes, with server-sent events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::api::Pulse;
 
-/// What happens within this time is told at once, so that traffic floods no page.
+/// Changes within this time become one event, so that traffic does not flood a page.
 const GATHER: Duration = Duration::from_millis(250);
 
 /// So many pages may listen at once: a connection of each stays open for good.
@@ -40,7 +40,12 @@ impl Changes {
 
     /// The counters as they are, then whenever they change.
     pub(crate) fn stream(&self) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, Problem> {
-        let busy = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{MOST_LISTENERS} pages listen already"));
+        let busy = || {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("too many pages are connected: at most {MOST_LISTENERS} may be"),
+            )
+        };
         let listener = Arc::clone(&self.listeners).try_acquire_owned().map_err(|_| busy())?;
         let mut changes = self.counters.subscribe();
         changes.mark_changed();

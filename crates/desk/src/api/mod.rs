@@ -1,8 +1,8 @@
-//! What goes in and out of the desk, as JSON.
+//! Requests and responses of the desk, as JSON.
 //!
 //! - here: the values themselves, which the command line reads too
-//! - `routes`: which path takes and gives which of them; `openapi`: the same as a document
-//! - `events`: tells pages that something changed
+//! - `routes`: which path accepts and returns which of them; `openapi`: the same as a document
+//! - `events`: notifies pages of changes
 //! - `extract`: paths and queries, whose errors are problems
 
 #![expect(missing_docs, reason = "a field whose name says it all has no more to say")]
@@ -36,7 +36,7 @@ pub const MAX_PER_SECOND: f64 = 1000.0;
 /// `GET /api/lab`
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LabStatus {
-    /// Where claims go in.
+    /// The URL of the front door.
     pub front_door: String,
     /// Where traces are read.
     pub trace_source: String,
@@ -143,7 +143,7 @@ pub enum ClaimEvent {
 /// A claim that was sent, and its answer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct SentClaim {
-    /// Its id; absent if no answer told it.
+    /// Its id; absent if there was no answer with one.
     pub claim_id: Option<String>,
     /// The answer's status; absent if there was no answer.
     pub status: Option<u16>,
@@ -378,11 +378,11 @@ pub struct DrillRecord {
 /// What an answer was found to be.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Judgement {
-    /// Whether the answer is correct; absent if that cannot be told yet, and then it does not count.
+    /// Whether the answer is correct; absent if it is too early to tell, and then it does not count.
     pub correct: Option<bool>,
     /// What supports or contradicts it, one sentence each.
     pub evidence: Vec<String>,
-    /// Where the drill stands now.
+    /// The current state of the drill.
     pub drill: DrillStatus,
 }
 
@@ -431,8 +431,7 @@ impl Hint {
     /// A hint by its number, from 1.
     pub(crate) fn of(scenario: &Scenario, number: usize) -> Self {
         let hint = number.checked_sub(1).and_then(|at| scenario.hints.get(at)).cloned();
-        let text =
-            hint.unwrap_or_else(|| "Nothing is broken on purpose here, so there is nothing to hint at.".to_owned());
+        let text = hint.unwrap_or_else(|| "Nothing is broken on purpose, so there are no hints.".to_owned());
         Self { number, of: scenario.hints.len(), text }
     }
 }

@@ -10,7 +10,7 @@ use utoipa::{OpenApi, ToSchema};
 #[openapi(
     info(
         title = "InsureWatch desk",
-        description = "Choose a scenario, send claims, see which traces each was split into, and read what the evidence says of the chain. Beyond loopback it requires a bearer token.",
+        description = "Choose a scenario, send claims, see which traces each was split into, and read what the evidence says about the chain. Beyond loopback it requires a bearer token.",
     ),
     components(schemas(Problem))
 )]
@@ -42,17 +42,20 @@ struct FieldError {
 }
 
 const EVERYWHERE: &[(&str, &str)] = &[
-    ("400", "The path or the query cannot be read, or the body is no JSON."),
+    ("400", "The path or the query cannot be read, or the body is not JSON."),
     ("401", "The bearer token is missing or wrong."),
-    ("403", "A page of another site asked, or the answers are locked."),
-    ("404", "There is no such thing."),
-    ("409", "It does not fit the present state: a drill is on or is not, or the file of active settings is wrong."),
+    ("403", "The request comes from a page of another site, or the answers are locked."),
+    ("404", "Nothing exists under this path or id."),
+    (
+        "409",
+        "The request conflicts with the current state: a drill is on or is not, or the file of active settings has a mistake.",
+    ),
     ("503", "A part of the lab that is needed does not answer."),
 ];
 const WITH_BODY: &[(&str, &str)] = &[
     ("413", "The body is too large."),
-    ("415", "The body is not sent as application/json."),
-    ("422", "The body can be read, but not accepted."),
+    ("415", "The Content-Type is not application/json."),
+    ("422", "The body can be read, but its content is not valid."),
 ];
 
 /// Adds the answers that layers and extractors give.

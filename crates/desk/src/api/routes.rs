@@ -1,4 +1,4 @@
-//! The JSON API. Handlers only say what is asked of whom.
+//! The JSON API. Handlers only map requests to calls of the lab.
 
 use std::sync::Arc;
 
@@ -227,5 +227,5 @@ pub(crate) async fn nothing_here() -> Problem {
 }
 
 pub(crate) async fn wrong_method() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not know the method")
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not allow the method")
 }

@@ -1,6 +1,6 @@
-//! A hidden scenario, the clock, the score, and the file that keeps them.
+//! A hidden scenario, the clock, the score, and the file that stores them.
 //!
-//! The file lies beside the active settings, so that a desk that starts again neither loses a drill nor shows what it
+//! The file is in the folder of the active settings, so that a restarted desk neither loses a drill nor shows what it
 //! hides. While a drill is on, the file of active settings names no scenario.
 
 use std::path::{Path, PathBuf};
@@ -173,7 +173,7 @@ impl Drills {
         let given = self.lock().hidden.as_ref().map_or(0, |hidden| hidden.drill.hints);
         let number = usize::try_from(given).unwrap_or(usize::MAX).saturating_add(1);
         if number >= scenario.hints.len() {
-            let detail = "the last hint is all but the answer: in a drill, reveal it or diagnose instead";
+            let detail = "the last hint would almost give the answer: in a drill, use diagnose or reveal instead";
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
         self.count_hint()?;

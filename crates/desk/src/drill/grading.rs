@@ -14,7 +14,7 @@ pub(crate) const LATEST_SPAN_S: u64 = evidence::collect::LATEST_SPAN.as_secs();
 pub(crate) enum Grade {
     /// It is the cause.
     Right(Vec<String>),
-    /// This speaks against it.
+    /// This contradicts it.
     Wrong(String),
     /// Nobody can tell yet, so it does not count.
     TooEarly,
@@ -31,7 +31,7 @@ fn answer(cause: &Cause) -> Answer {
     Answer::new(cause.place, cause.kind)
 }
 
-/// Whether this is the cause itself, so that no evidence has to be asked.
+/// Whether this is the cause itself, so that no evidence is needed.
 pub(crate) fn names(given: Answer, Spoiler(cause): &Spoiler<&Cause>) -> Option<Grade> {
     given.means(answer(cause)).then(|| Grade::Right(vec![cause.text.clone()]))
 }
@@ -66,7 +66,7 @@ impl DiffersByTime {
     }
 }
 
-/// What fresh evidence says of an answer that is not the cause by name.
+/// What new evidence says about an answer that does not name the cause.
 pub(crate) fn grade(given: Answer, Spoiler(cause): &Spoiler<&Cause>, conclusion: &Conclusion<'_>) -> Grade {
     if let Some(sentence) = conclusion.same_evidence(given, answer(cause)) {
         let same = "The evidence cannot tell your answer from the cause that was set, so it counts.".to_owned();

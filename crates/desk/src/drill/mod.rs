@@ -1,6 +1,6 @@
-//! Drills: a hidden scenario, to be found by its evidence.
+//! Drills: a hidden scenario, which the learner finds by its evidence.
 //!
-//! - `book`: which scenario is hidden, the clock, the score, and the file that keeps them
+//! - `book`: which scenario is hidden, the clock, the score, and the file that stores them
 //! - `grading`: whether an answer is correct, and what contradicts it
 //! - `spoiler`: the type of what a drill hides
 

@@ -1,4 +1,4 @@
-//! Where services may be told to send their spans: a request that somebody else makes.
+//! The endpoints that a setting may name for spans, because a service then sends requests to them.
 
 use axum::http::{StatusCode, Uri};
 use reqwest::Url;
@@ -30,8 +30,8 @@ impl Backends {
         }
         let others: String = self.0.iter().map(|host| format!(", {host}")).collect();
         let detail = format!(
-            "`{value}` is not allowed for {ENDPOINT}: spans may be sent to loopback{others}; who runs this lab can list \
-             other hosts in INSUREWATCH_ALLOWED_BACKENDS"
+            "`{value}` is not allowed for {ENDPOINT}: spans may be sent to loopback{others}; the person who runs \
+             this lab can allow other hosts in INSUREWATCH_ALLOWED_BACKENDS"
         );
         Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))
     }

@@ -1,4 +1,4 @@
-//! How much may be asked: writes and wrong tokens per second, by what they are for and whom they come from.
+//! Limits of writes and of wrong tokens per second, by purpose and by caller.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -25,7 +25,7 @@ const PROVEN_FOR: Duration = Duration::from_secs(3600);
 /// Of so many the writes are counted at once; beyond, those who have not written for longest are forgotten.
 const MOST_WRITERS: usize = 1024;
 
-/// Who writes, and what for: one bucket each, so that nobody empties another's.
+/// Caller and purpose: one bucket each, so that no caller empties another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Writer {
     purpose: Purpose,
@@ -166,7 +166,7 @@ mod tests {
         for other in
             [Writer { purpose: Purpose::LogIn, ..writer }, Writer { from: "192.0.2.1".parse().unwrap(), ..writer }]
         {
-            assert!(writes.take(other, now), "{other:?} has a bucket of its own");
+            assert!(writes.take(other, now), "{other:?} has its own bucket");
         }
         assert!(writes.take(writer, now + Duration::from_secs(1)), "a second later there is room again");
     }

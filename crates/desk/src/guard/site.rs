@@ -1,4 +1,4 @@
-//! Who may ask the desk: programs, and pages that the desk itself served.
+//! Which requests the desk answers: those of programs, and of pages that the desk itself served.
 //!
 //! A web page somewhere can make a browser send requests here: `Origin` and `Sec-Fetch-Site` give it away
 //! ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)). Under which names anything is answered, is decided before
@@ -37,7 +37,7 @@ fn refusal(request: &Request) -> Option<&'static str> {
     let headers = request.headers();
     let site = text(headers, HeaderName::from_static("sec-fetch-site"));
     if request.method().is_safe() {
-        // A link to a page may stand anywhere; what programs read, another site's page need not load.
+        // Any site may link to a page, but need not load what programs read.
         let foreign = site.is_some_and(|site| site == "cross-site") && !is_page(request.uri().path());
         return foreign.then_some("a page of another site may not read this");
     }

@@ -1,4 +1,4 @@
-//! The bearer token that a desk wants which others than this machine can reach.
+//! The bearer token that a desk requires if other machines can reach it.
 //!
 //! Programs send `Authorization: Bearer …` ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)); browsers
 //! cannot, so the login page turns the token into a cookie that scripts cannot read and other sites cannot send.
@@ -22,7 +22,7 @@ const COOKIE: &str = "insurewatch_desk";
 /// So many tokens of a request are compared: a program shows one, and a browser may have one of another desk besides.
 const MOST_SHOWN: usize = 4;
 pub(super) const LOGIN: &str = "/login";
-/// What is told without a token: that the process lives, and how to log in.
+/// The paths that need no token: health, and the login.
 pub(super) const OPEN: [&str; 3] = ["/healthz", LOGIN, "/assets/desk.css"];
 
 /// A secret that must be shown; `Debug` does not show it.
@@ -68,8 +68,8 @@ pub fn check_exposure(listen: SocketAddr, token: Option<&Token>, published_on_lo
     if safe { Ok(()) } else { Err(Exposed(listen)) }
 }
 
-/// The layer: refuses with 401 who does not show the token, and with 429, whatever it shows, who has guessed too often;
-/// pages lead to the login instead.
+/// The layer: answers 401 to requests without the token, or with the login page where a page was requested, and 429 to
+/// every request from an address that has sent too many wrong tokens.
 pub(crate) async fn demand(
     State((token, guesses)): State<(Option<Arc<Token>>, Arc<Guesses>)>,
     request: Request,
@@ -94,7 +94,7 @@ pub(crate) async fn demand(
     if request.method().is_safe() && (path == "/" || path.starts_with("/claims/")) {
         return Redirect::to(LOGIN).into_response();
     }
-    let mut refused = Problem::new(StatusCode::UNAUTHORIZED, "the desk wants its bearer token").into_response();
+    let mut refused = Problem::new(StatusCode::UNAUTHORIZED, "the desk requires its bearer token").into_response();
     refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     refused
 }

@@ -1,4 +1,4 @@
-//! Tells Grafana when settings changed, and never to what: its dashboards draw a line there.
+//! Annotates in Grafana when settings changed, but never to what: its dashboards draw a line there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -58,7 +58,7 @@ impl Annotations {
 
     pub(crate) fn settings_changed(&self, unix_ms: u64) {
         if self.changes.try_send(unix_ms).is_err() {
-            self.counts.miss("too many changes wait for it");
+            self.counts.miss("too many annotations are waiting");
         }
     }
 
@@ -75,7 +75,7 @@ impl Counts {
     fn miss(&self, reason: &str) -> u64 {
         let before = self.dropped.fetch_add(1, Relaxed);
         if before == 0 {
-            tracing::warn!(reason, "Grafana was not told that settings changed");
+            tracing::warn!(reason, "Grafana did not accept the annotation of a change");
         }
         before
     }
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// A Grafana that keeps what it is told, and answers only when it may.
+    /// A Grafana that stores what it receives, and answers only when the test lets it.
     #[derive(Debug)]
     struct Grafana {
         url: Url,

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::drill::Spoiler;
 use crate::guard::backends::Backends;
 
-/// How long services may take to follow a change before somebody is told that one does not.
+/// How long services may take to apply a change before it is reported that one has not.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
 const SETTLE_POLL: Duration = Duration::from_millis(20);
 

@@ -43,7 +43,7 @@ struct Inner {
     failed: AtomicU64,
 }
 
-/// The headers of a caller who has their own context.
+/// The headers of a caller that has a context.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller {
     pub(crate) traceparent: Option<String>,
@@ -88,7 +88,7 @@ impl FrontDoor {
         Traffic { per_second: *rate.borrow(), accepted: accepted.load(Relaxed), failed: failed.load(Relaxed) }
     }
 
-    /// Sends as many claims as asked for; stops when nobody listens any more.
+    /// Sends the requested number of claims; stops when the client has disconnected.
     pub(crate) async fn send(&self, request: &ClaimsRequest, events: &mpsc::Sender<ClaimEvent>) {
         let caller = Caller { traceparent: request.traceparent.clone(), baggage: request.baggage.clone() };
         let mut ticks = request.per_second.map(ticks);

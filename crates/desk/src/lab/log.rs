@@ -1,4 +1,4 @@
-//! The newest claims, and what was seen of each.
+//! The newest claims, and what was observed of each.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,7 +47,7 @@ struct Entry {
 /// Which claim to look at next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// All is said of every claim.
+    /// Every claim is settled.
     None,
     /// Not yet.
     DueAt(Instant),

@@ -1,11 +1,11 @@
-//! What can be asked of the desk, by the API and by the pages alike.
+//! What the desk can do, for the API and for the pages.
 //!
-//! - here: [`Lab`], the only thing that routes and pages know
-//! - `annotations`: tells Grafana when settings changed
+//! - here: [`Lab`], the only type that routes and pages use
+//! - `annotations`: annotates in Grafana when settings changed
 //! - `control`: switches settings and waits until all services have applied them
 //! - `front_door`: sends claims through the front door, singly or as traffic
 //! - `observer`, `log`: looks once at each claim, and remembers the newest
-//! - `reader`: gathers the evidence of a claim: its spans, and what the third party remembers
+//! - `reader`: gathers the evidence of a claim: its spans, and the third party's record
 //! - `check`: sends probes and judges their evidence
 //!
 //! What would give a drill's answer away is a [`Spoiler`] in all of these, and is opened here.
@@ -49,7 +49,7 @@ use reader::{EvidenceReader, Trace};
 
 /// How long a health poll may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// Somebody who asks for a trace waits no longer for spans that may never come.
+/// How long a request for a trace waits for spans that may not arrive.
 const LOOK_PATIENCE: Patience =
     Patience { deadline: Duration::from_secs(3), settle: Duration::from_millis(300), poll: Duration::from_millis(100) };
 /// How far back a claim is searched for, in seconds. Tempo searches through 168 hours at most, and margins are added.
@@ -188,7 +188,7 @@ impl Lab {
     pub(crate) fn answer(&self, id: &str) -> Result<Scenario, Problem> {
         self.unlocked()?;
         let answer = self.drills.open(self.control.find(id)?);
-        answer.cloned().ok_or_else(|| conflict("a drill is on: its answer has to be found"))
+        answer.cloned().ok_or_else(|| conflict("a drill is on, so answers are hidden"))
     }
 
     pub(crate) async fn hint(&self) -> Result<Hint, Problem> {
@@ -244,7 +244,7 @@ impl Lab {
             return Err(conflict("a drill is on already"));
         }
         let id = self.drills.choose(request.scenarios.as_deref())?;
-        // Hidden before it is set, so that nobody can see it in between.
+        // Hidden before it is set, so that it cannot be seen in between.
         self.drills.start(id.clone())?;
         if let Err(problem) = self.control.use_hidden(&id).await {
             self.drills.undo_start()?;
@@ -262,7 +262,7 @@ impl Lab {
         let hidden = self.drills.hidden().ok_or_else(|| conflict("no drill is on"))?;
         let cause = self.control.hidden(hidden)?.map(|scenario| {
             let cause = scenario.fault.as_ref().map(|fault| &fault.cause);
-            cause.ok_or_else(|| conflict("this scenario has no cause that could be found"))
+            cause.ok_or_else(|| conflict("this scenario has no cause to find"))
         });
         let cause = cause.transpose()?;
         let answer = Answer::new(place, answer.kind);
@@ -288,8 +288,8 @@ impl Lab {
             Grade::TooEarly => (
                 None,
                 vec![format!(
-                    "Nobody can tell yet: only when a claim of this drill is {} s old do spans that come late differ from \
-                 spans that do not come. This answer does not count.",
+                    "It is too early to tell: late spans differ from missing spans only when a claim of this drill is {} s \
+                     old. This answer does not count.",
                     grading::LATEST_SPAN_S
                 )],
             ),
@@ -361,11 +361,11 @@ impl Lab {
         let unknown = |what: &str| Problem::new(StatusCode::NOT_FOUND, what.to_owned());
         // Claim ids travel in headers; what cannot, is none, and is no question for the trace store.
         if id.len() > LONGEST_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(unknown("this is no claim id and no trace id"));
+            return Err(unknown("this is neither a claim id nor a trace id"));
         }
         let log = self.observer.log();
         let sent = match id {
-            "last" => Some(log.last().ok_or_else(|| unknown("no claim was sent through this desk yet"))?),
+            "last" => Some(log.last().ok_or_else(|| unknown("no claim has been sent through this desk yet"))?),
             id => log.sent(id),
         };
         let claim_id = match (&sent, id.parse()) {
@@ -380,11 +380,11 @@ impl Lab {
         let since = clock::unix_seconds().saturating_sub(LOOK_BACK_SECONDS);
         let collected = self.reader.collect(&claim_id, since, &patience).await;
         if collected.source_down {
-            tracing::warn!(errors = collected.source_errors.join("; "), "the trace store could not be asked");
+            tracing::warn!(errors = collected.source_errors.join("; "), "the trace store did not answer");
             return Err(Problem::unavailable("the trace store"));
         }
         if collected.evidence.fragments.is_empty() {
-            return Err(unknown("no span of such a claim or trace has arrived"));
+            return Err(unknown("no span of this claim or trace has arrived"));
         }
         let collected = collected.with_traceresponse(sent.and_then(|sent| sent.traceresponse));
         self.observer.note(&claim_id, &collected);

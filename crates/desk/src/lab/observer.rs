@@ -1,4 +1,4 @@
-//! Looks at each claim soon after its answer, again while spans are missing, and notes what it saw.
+//! Reads the spans of each claim soon after its answer, again while spans are missing, and records what it found.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const LONG_PAUSE: Duration = Duration::from_secs(1);
 const AT_ONCE: Patience = Patience { deadline: Duration::ZERO, settle: Duration::ZERO, poll: Duration::from_millis(1) };
 
 /// A handle; all clones share one log. The task behind it starts with the first, takes one look at a time, and ends with
-/// the runtime. A claim enters with [`Observer::sent`] and is looked at until all is said of it.
+/// the runtime. A claim enters with [`Observer::sent`] and is observed until it is settled.
 #[derive(Clone, Debug)]
 pub(crate) struct Observer(Arc<Inner>);
 
@@ -50,7 +50,7 @@ impl Observer {
         self.0.sent.notify_one();
     }
 
-    /// Notes what somebody saw.
+    /// Records what was observed.
     pub(crate) fn note(&self, claim_id: &str, look: &Collected) {
         if self.0.log.note(claim_id, look) {
             self.0.changes.notify(|pulse| pulse.looks += 1);

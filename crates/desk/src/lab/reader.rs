@@ -1,4 +1,4 @@
-//! Gathers the evidence of a claim: its spans, and what the third party remembers of it.
+//! Gathers the evidence of a claim: its spans, and the third party's record of it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use service::Problem;
 use service::url::resource;
 use wire::{TraceHeaders, TraceId};
 
-/// Clients of the trace store and the third party; it remembers nothing, so that every question is asked anew.
+/// Clients of the trace store and the third party; it caches nothing: every look sends new requests.
 #[derive(Clone, Debug)]
 pub(crate) struct EvidenceReader {
     source: TraceSource,
@@ -63,7 +63,7 @@ impl EvidenceReader {
     /// The spans of a trace; none if it is not there.
     pub(crate) async fn spans(&self, trace_id: TraceId) -> Result<Vec<Span>, Problem> {
         let trace = self.source.trace(trace_id).await.map_err(|error| {
-            tracing::warn!(%error, "the trace store could not be asked");
+            tracing::warn!(%error, "the trace store did not answer");
             Problem::unavailable("the trace store")
         })?;
         Ok(trace.map(|trace| trace.spans).unwrap_or_default())

@@ -40,9 +40,10 @@ pub(super) async fn latest(lab: &Lab) -> Markup {
         @match seen {
             None => p { "Send a claim to see what each hop does with its context." },
             Some((id, seen)) => p {
-                @if found.is_some() { "The newest claim" } @else { "No span has arrived of the newest claim" }
-                ", " a href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } }
-                @if seen.is_decided() { "." } @else { ": its spans are still arriving." }
+                "The newest claim, " a href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } }
+                @if found.is_none() { ": no span has arrived yet." }
+                @else if seen.is_decided() { "." }
+                @else { ": its spans are still arriving." }
             },
         }
         (of(lab, found.as_ref()))
@@ -132,7 +133,7 @@ impl HopView<'_> {
 
     fn words(&self) -> String {
         let Self { number, hop, .. } = self;
-        let via = hop.via.map(|via| format!(" by way of {via}")).unwrap_or_default();
+        let via = hop.via.map(|via| format!(" through {via}")).unwrap_or_default();
         format!(
             "Hop {number}, {} to {}{via}: sent {}; received {}; parent {}.",
             hop.from,

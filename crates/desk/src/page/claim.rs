@@ -1,4 +1,4 @@
-//! One claim: its fragments, its hops, and beside it a healthy one.
+//! One claim: its hops, its fragments, and a healthy claim to compare with.
 
 use ::chain::Topology;
 use axum::extract::State;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use service::Problem;
 use wire::TraceId;
 
+use super::glossary::term;
 use super::{Page, beginning, chain, encoded, ledger, part as as_part, waterfall, whole};
 use crate::api::LookQuery;
 use crate::api::extract::{InPath, InQuery};
@@ -56,8 +57,8 @@ pub(super) async fn page(
         div #part-claim data-part=(url) data-on="looks" { (body) }
         @if status == StatusCode::OK {
             section aria-labelledby="diagnosis-title" {
-                h2 #diagnosis-title { "Diagnosis" }
-                form data-post=(format!("/parts/diagnosis/{}", encoded(&id))) data-into="diagnosis-result" data-wait="Looking" { button { "Diagnose this claim" } }
+                h2 #diagnosis-title { "Diagnosis: " (term("the four steps", "the-four-steps")) }
+                form data-post=(format!("/parts/diagnosis/{}", encoded(&id))) data-into="diagnosis-result" data-wait="Looking for spans" { button { "Diagnose this claim" } }
                 div #diagnosis-result.result aria-live="polite" {}
             }
         }
@@ -76,7 +77,7 @@ pub(super) async fn rows(
     InQuery(query): InQuery<RowsQuery>,
 ) -> Page {
     let found = lab.find(&id, LookQuery::AT_ONCE).await?;
-    let trace: TraceId = trace.parse().map_err(|_| not_found("this is no trace id"))?;
+    let trace: TraceId = trace.parse().map_err(|_| not_found("this is not a trace id"))?;
     let fragment = found.evidence.fragments.iter().find(|fragment| fragment.trace_id == trace);
     let fragment = fragment.ok_or_else(|| not_found("the claim has no such trace"))?;
     Ok(as_part(waterfall::rows(&found.evidence, fragment, query.from)))
@@ -86,7 +87,7 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
     let found = match lab.find(id, LookQuery::AT_ONCE).await {
         Ok(found) => found,
         Err(problem) if problem.status == StatusCode::NOT_FOUND && lab.was_sent(id) => {
-            return Ok(html! { p { "No span of it has arrived yet. When one does, it shows here." } });
+            return Ok(html! { p { "No span of this claim has arrived yet. This page shows it when it does." } });
         }
         Err(problem) => return Err(problem),
     };
@@ -100,21 +101,21 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
     };
     let reading = Reading::new(Topology::LAB, &found);
     Ok(html! {
-        section aria-labelledby="hops-title" { h2 #hops-title { "Hops" } (chain::picture(lab, &reading)) }
+        section aria-labelledby="hops-title" { h2 #hops-title { (term("Hops", "hop")) } (chain::picture(lab, &reading)) }
         section aria-labelledby="traces-title" {
-            h2 #traces-title { "Traces" }
+            h2 #traces-title { (term("Traces", "trace")) }
             @if let Some(link) = in_grafana(lab, &found) { p { a href=(link) rel="noreferrer" { "This claim in Grafana" } } }
             @match (&query.with, other) {
                 (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &found)) },
                 (Some(_), Some(Ok(other))) => (pair(lab, id, &found, &other)),
                 (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &found)) },
                 (Some(_), None) => {
-                    p { "No healthy claim has been seen yet: reset to the healthy scenario, send one, and come back." }
+                    p { "No healthy claim has been seen yet. Switch to the healthy scenario, send a claim, and return to this page." }
                     (waterfall::draw(lab, &found))
                 }
             }
         }
-        section aria-labelledby="ledger-title" { h2 #ledger-title { "Headers at each hop" } (ledger::table(&reading)) }
+        section aria-labelledby="ledger-title" { h2 #ledger-title { (term("Ledger", "ledger")) ": headers at each hop" } (ledger::table(&reading)) }
     })
 }
 

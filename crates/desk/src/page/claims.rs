@@ -5,6 +5,7 @@ use axum::response::Html;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::glossary::term;
 use super::{beginning, encoded, part as as_part};
 use crate::api::ClaimRow;
 use crate::api::extract::InQuery;
@@ -32,7 +33,7 @@ pub(super) fn forms(lab: &Lab) -> Markup {
     html! {
         div.row {
             form data-post="/api/claims" data-into="claims-result" data-wait="Sending" { button #send-claim { "Send a claim" } }
-            form.row data-post="/api/traffic" data-into="claims-result" data-say="The rate is set." {
+            form.row data-post="/api/traffic" data-into="claims-result" data-say="The rate was changed." {
                 div {
                     label for="rate" { "Claims per second" }
                     input #rate name="per_second" type="number" min="0" max="1000" step="any" value=(lab.traffic().per_second) data-number required;
@@ -54,7 +55,7 @@ pub(super) fn list(lab: &Lab, all: bool) -> Markup {
     let claims = lab.claims();
     let shown = if all { claims.len() } else { claims.len().min(FIRST) };
     html! {
-        @if claims.is_empty() { p { "No claim was sent yet." } } @else {
+        @if claims.is_empty() { p { "No claim has been sent yet." } } @else {
             div.scroll role="region" aria-label="Newest claims" tabindex="0" {
                 table.claims {
                     thead { tr { th scope="col" { "Claim" } th scope="col" { "Status" } th scope="col" { "Traces" } th scope="col" { "Complete" } th scope="col" { "Services reached" } } }
@@ -98,9 +99,9 @@ pub(super) fn board(lab: &Lab) -> Markup {
             dl.board aria-label=(format!("The last {} minutes", board.window_s / 60)) {
                 div { dt { "Complete claims" } dd { strong { (share) " %" } " of " (board.claims) } }
                 div { dt { "Traces per claim" } dd { @for (traces, claims) in &board.by_traces { span.nowrap { (traces) ": " (claims) "×" } " " } } }
-                div { dt { "Root spans" } dd { @for (service, roots) in &board.roots { span.nowrap { (service) ": " (roots) } " " } } }
+                div { dt { (term("Root spans", "root-span")) } dd { @for (service, roots) in &board.roots { span.nowrap { (service) ": " (roots) } " " } } }
             }
-            p.quiet { "Of the last " (board.window_s / 60) " minutes, settled claims only." }
+            p.quiet { "Settled claims of the last " (board.window_s / 60) " minutes." }
         }
     }
 }

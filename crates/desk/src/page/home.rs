@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 
+use super::glossary::term;
 use super::{chain, claims, lesson, scenarios, whole};
 use crate::api::routes::Shared;
 use crate::lab::Lab;
@@ -14,7 +15,7 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
         h1 { "Why traces break" }
         div.desk {
             section #chain aria-labelledby="chain-title" {
-                h2 #chain-title { "The chain" }
+                h2 #chain-title { "The " (term("chain", "chain")) }
                 div #part-chain data-part="/parts/chain" data-on="looks" { (chain::latest(&lab).await) }
             }
             div.column {
@@ -36,7 +37,7 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
                 div #part-claims data-part="/parts/claims" data-on="claims looks" { (claims::list(&lab, false)) }
             }
             section #scenarios aria-labelledby="scenarios-title" {
-                h2 #scenarios-title { "Scenarios" }
+                h2 #scenarios-title { (term("Scenarios", "scenario")) }
                 p #scenario-result.result aria-live="polite" {}
                 div #part-scenarios.groups data-part="/parts/scenarios" data-on="settings drill" { (scenarios::list(&lab).await) }
             }
@@ -48,7 +49,7 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
 fn settings_form(lab: &Lab) -> Markup {
     let schema = lab.schema();
     html! {
-        form.row data-post="/api/settings/set" data-into="settings-result" data-say="The setting was sent to every service." data-wait="Waiting until all services have applied it" {
+        form.row data-post="/api/settings/set" data-into="settings-result" data-say="All services have applied it." data-wait="Waiting until all services have applied it" {
             div {
                 label for="set-service" { "Service" }
                 select #set-service name="service" {
@@ -69,11 +70,11 @@ fn settings_form(lab: &Lab) -> Markup {
             button.quiet { "Reset to healthy" }
         }
         details #details-schema {
-            summary { "What each service takes" }
+            summary { "All settings of each service" }
             @for service in Service::ALL {
                 h3 { (service) }
                 @let mut settings = schema.settings(*service).peekable();
-                @if settings.peek().is_none() { p { "Nothing." } }
+                @if settings.peek().is_none() { p { "None." } }
                 dl.settings {
                     @for setting in settings {
                         dt { code { (setting.key) } }

@@ -9,6 +9,7 @@ use evidence::{Diagnosis, Outcome};
 use maud::{Markup, html};
 use service::Problem;
 
+use super::glossary::term;
 use super::{Page, beginning, clock, encoded, minutes, part as as_part};
 use crate::api::extract::InPath;
 use crate::api::routes::Shared;
@@ -39,14 +40,14 @@ fn lesson(lab: &Lab, scenario: &ScenarioBrief) -> Markup {
     html! {
         h3 { (scenario.title) " " span.quiet { (scenario.id) } }
         p { (scenario.symptom) }
-        p { "Since it was switched to: " (clock(lab.switched_unix_ms())) }
+        p { "Active for " (clock(lab.switched_unix_ms())) }
         @if !scenario.look.is_empty() {
             details #details-look {
                 summary { "What to look at" }
                 ul { @for look in &scenario.look { li { (look) } } }
             }
         }
-        form data-post="/api/drill" data-into="lab-result" data-say="A drill is on. Find where what happened." data-wait="Hiding a scenario" {
+        form data-post="/api/drill" data-into="lab-result" data-say="A drill is on. Find the place, and what happened there." data-wait="Hiding a scenario" {
             button.quiet { "Start a drill" }
         }
     }
@@ -54,10 +55,10 @@ fn lesson(lab: &Lab, scenario: &ScenarioBrief) -> Markup {
 
 fn drill_on(drill: CurrentDrill) -> Markup {
     html! {
-        h3 { "A drill is on" }
-        p { "One scenario was chosen at random, and settings are hidden. Where did what happen?" }
+        h3 { "A " (term("drill", "drill")) " is on" }
+        p { "A scenario was chosen at random, and the settings are hidden. Find the place, and what happened there." }
         p { "Time: " (clock(drill.started_unix_ms)) ". Wrong answers: " (drill.wrong_answers) ". Hints: " (drill.hints) "." }
-        form.row data-post="/parts/answer" data-into="lab-result" data-wait="Judging, with fresh probes" {
+        form.row data-post="/parts/answer" data-into="lab-result" data-wait="Sending probes and judging your answer" {
             div {
                 label for="drill-place" { "Place" }
                 select #drill-place name="place" required {
@@ -75,10 +76,10 @@ fn drill_on(drill: CurrentDrill) -> Markup {
             button { "Answer" }
         }
         details #details-kinds {
-            summary { "What these mean" }
+            summary { "What the kinds mean" }
             dl { @for kind in Kind::ALL { dt { (kind) } dd { (kind.meaning()) } } }
         }
-        p.note { "Diagnose and reveal end the drill, and so does switching." }
+        p.note { "To diagnose, to reveal the answer or to switch scenarios ends the drill." }
     }
 }
 
@@ -99,7 +100,7 @@ fn record(record: &DrillRecord, last: Option<&EndedDrill>) -> Markup {
     }
 }
 
-/// The buttons stand outside of what is asked for again, so that focus stays.
+/// The buttons are outside of the part that is refreshed, so that they keep the focus.
 pub(super) fn actions() -> Markup {
     html! {
         div.row {
@@ -195,7 +196,7 @@ fn four_steps(diagnosis: &Diagnosis) -> Markup {
         @for finding in diagnosis.findings() {
             p { strong { (place(finding.place)) } @if diagnosis.first.as_ref() == Some(finding) { " (the first)" } ": " (finding.sentence) }
             @if !finding.alternatives.is_empty() {
-                p { "The same evidence would be left by:" }
+                p { "Other causes leave the same evidence:" }
                 ul { @for other in &finding.alternatives { li { (place(other.place)) ": " (other.sentence) } } }
             }
         }

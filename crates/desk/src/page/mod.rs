@@ -1,6 +1,6 @@
-//! The desk for people: pages and parts of pages, rendered here. A part is asked for again when something changed.
+//! The desk's web pages and parts of pages, rendered here. The browser requests a part again when something has changed.
 //!
-//! Every text goes through the templates, which escape it: span names and attributes are foreign.
+//! Templates escape every text, because span names and attributes are foreign.
 
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ use crate::lab::Lab;
 mod chain;
 mod claim;
 mod claims;
+mod glossary;
 mod home;
 mod ledger;
 mod lesson;
@@ -40,6 +41,7 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route("/", get(home::page))
         .route("/login", login)
         .route("/claims/{id}", get(claim::page))
+        .route("/glossary", get(glossary::page))
         .route("/parts/chain", get(chain::part))
         .route("/parts/lab", get(lesson::part))
         .route("/parts/claims", get(claims::part))
@@ -84,6 +86,7 @@ fn whole(title: &str, main: &Markup) -> Html<String> {
                 a href="/#settings" { "Settings" }
                 a href="/#claims" { "Claims" }
                 a href="/#scenarios" { "Scenarios" }
+                a href="/glossary" { "Glossary" }
             }
             p #connection role="status" { "connecting" }
         }
@@ -92,7 +95,7 @@ fn whole(title: &str, main: &Markup) -> Html<String> {
             div #span-detail {}
             form method="dialog" { button { "Close" } }
         }
-        noscript { p.note { "This page needs JavaScript; the command line does not." } }
+        noscript { p.note { "This page needs JavaScript. The command line works without it." } }
     };
     document(title, &script, &body)
 }
@@ -101,7 +104,7 @@ fn part(markup: Markup) -> Html<String> {
     Html(markup.into_string())
 }
 
-/// Without a script: that is told only to who has logged in.
+/// Without a script, which only a logged-in browser gets.
 pub(crate) fn login(refused: bool) -> Html<String> {
     let body = html! {
         main #main {
@@ -110,7 +113,7 @@ pub(crate) fn login(refused: bool) -> Html<String> {
                 label for="token" { "Token of this desk" }
                 input #token name="token" type="password" autocomplete="current-password" required;
                 button { "Log in" }
-                @if refused { p.bad role="alert" { "This is not the token." } }
+                @if refused { p.bad role="alert" { "The token is wrong." } }
             }
         }
     };
@@ -136,7 +139,7 @@ fn document(title: &str, script: &Markup, body: &Markup) -> Html<String> {
     Html(document.into_string())
 }
 
-/// The class that gives a service its colour; its name always stands beside it. [`stylesheet`] has its rule.
+/// The class that gives a service its colour, always shown together with its name. [`stylesheet`] has its rule.
 fn service_class(service: &str) -> String {
     let name = Service::named(service).map_or("other", Service::name);
     format!("s-{name}")

@@ -5,6 +5,7 @@ use axum::response::Html;
 use maud::{Markup, html};
 use scenario::Group;
 
+use super::glossary::term;
 use super::part as as_part;
 use crate::api::routes::Shared;
 use crate::api::{ScenarioBrief, ServiceStatus};
@@ -56,7 +57,7 @@ pub(super) async fn table(lab: &Lab) -> Markup {
     html! {
         p {
             @if status.masked { "Settings are hidden: a drill is on, or the answers are locked. They can still be changed. " }
-            "Generation " (status.generation) "."
+            (term("Generation", "generation")) " " (status.generation) " of the settings."
         }
         div.scroll role="region" aria-label="Settings of each service" tabindex="0" {
             table {

@@ -1,4 +1,4 @@
-//! One span: everything that arrived of it.
+//! One span with everything that was received.
 
 use axum::extract::State;
 use evidence::Span;
@@ -18,8 +18,8 @@ const SHOWN_EVENTS: usize = 20;
 const VALUE_CHARACTERS: usize = 4_000;
 
 pub(super) async fn part(State(lab): Shared, InPath((trace, span)): InPath<(String, String)>) -> Page {
-    let trace: TraceId = trace.parse().map_err(|_| not_found("this is no trace id"))?;
-    let id: SpanId = span.parse().map_err(|_| not_found("this is no span id"))?;
+    let trace: TraceId = trace.parse().map_err(|_| not_found("this is not a trace id"))?;
+    let id: SpanId = span.parse().map_err(|_| not_found("this is not a span id"))?;
     let spans = lab.spans(trace).await?;
     let span = spans.iter().find(|span| span.span_id == id).ok_or_else(|| not_found("the trace has no such span"))?;
     Ok(as_part(detail(span)))

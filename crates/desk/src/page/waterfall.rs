@@ -36,15 +36,15 @@ pub(super) fn draw(lab: &Lab, found: &Collected) -> Markup {
     let count = evidence.fragments.len();
     html! {
         p {
-            (count) @if count == 1 { " trace" } @else { " traces" } " on one clock of " (duration(clock.nanos)) "."
+            (count) @if count == 1 { " trace" } @else { " traces" } ", drawn on one clock of " (duration(clock.nanos)) "."
             @if evidence.malformed > 0 { " " (evidence.malformed) " spans or links had malformed ids and were left out." }
             @if evidence.partial { " The trace store left out spans." }
-            @if let Some(most) = evidence.searched_up_to { " As many traces carry the claim's id as a search finds at most, " (most) ": its own may not be among them." }
+            @if let Some(most) = evidence.searched_up_to { " " (most) " traces carry the claim's id, the most that a search finds: its own may not be among them." }
             @if count > TRACES { " The first " (TRACES) " are drawn; " (count - TRACES) " more are left out." }
         }
         div.fragments {
             @for fragment in evidence.fragments.iter().take(TRACES) { (self::fragment(lab, evidence, fragment)) }
-            // Links are drawn here once it is known where the rows stand.
+            // A script draws links here when the places of the rows are known.
             svg.links aria-hidden="true" {}
         }
     }
@@ -57,8 +57,8 @@ fn fragment(lab: &Lab, evidence: &ClaimEvidence, fragment: &Fragment) -> Markup 
                 "Trace " (trace_id(lab, fragment.trace_id)) " "
                 span.quiet { (fragment.nodes.len()) @if fragment.nodes.len() == 1 { " span: " } @else { " spans: " } (listed(&fragment.services)) }
             }
-            @if fragment.roots().next().is_none() { p.unsure { "It has no root." } }
-            @if !fragment.other_claims.is_empty() { p { "It also holds spans of claim " (listed(&fragment.other_claims)) "." } }
+            @if fragment.roots().next().is_none() { p.unsure { "No root span was received." } }
+            @if !fragment.other_claims.is_empty() { p { "It also has spans of claim " (listed(&fragment.other_claims)) "." } }
             ol.rows { (rows(evidence, fragment, 0)) }
         }
     }

@@ -96,7 +96,7 @@ fn every_departure_is_accounted_for() {
     let cases: [(_, _, Option<&str>, _); 7] = [
         (with(vec![stray]), Outcome::Broken, None, "a root that no hop accounts for"),
         (with(vec![foreign]), Outcome::Broken, None, "the same in a service that is not of the chain"),
-        (with(vec![proxy]), Outcome::Broken, None, "the same in a service that has no place of its own"),
+        (with(vec![proxy]), Outcome::Broken, None, "the same in a service that has no place"),
         (with(vec![third]), Outcome::Broken, None, "no hop accounts for what a third party records"),
         (with(vec![lost]), Outcome::Broken, None, "a receiver of no hop without its parent"),
         (with(vec![ring(0x53, 0x54), ring(0x54, 0x53)]), Outcome::Broken, None, "a cycle"),
@@ -116,7 +116,7 @@ fn every_departure_is_accounted_for() {
 }
 
 #[test]
-fn a_proxy_with_spans_of_its_own_is_healthy() {
+fn a_proxy_that_creates_spans_is_healthy() {
     let seen = span(0x50, Some(CALL_CLAIMS), "gateway", chain::SpanKind::Internal, "route", (1, 2));
     read(evidence([whole_chain(), vec![seen]].concat()), |reading| {
         assert_eq!(reading.conclude().outcome(), Outcome::Healthy, "nothing is lost");

@@ -91,19 +91,19 @@ fn each_rule_says_why() {
             split_at(CLAIMS, none),
             GATEWAY,
             Step::Transit,
-            "traceparent, baggage was sent by way of gateway, and did not arrive.",
+            "traceparent, baggage was sent through gateway, but did not arrive.",
         ),
         (
             chain_with(CALL_CLAIMS, |span| span.header("tracestate", "acme=1")),
             GATEWAY,
             Step::Transit,
-            "tracestate was sent by way of gateway, and did not arrive.",
+            "tracestate was sent through gateway, but did not arrive.",
         ),
         (
             chain_with(CLAIMS, |span| span.header("baggage", "tenant.id=x")),
             GATEWAY,
             Step::Transit,
-            "baggage was sent by way of gateway, and arrived changed.",
+            "baggage was sent through gateway, and arrived changed.",
         ),
         (
             split_at(CLAIMS, |span| span),
@@ -124,7 +124,7 @@ fn each_rule_says_why() {
             "java-claims `notify_claimant` (internal) is a root: the context was lost on the way to it.",
         ),
         (unread, LOOKUP, Step::Extract, "Baggage of 8213 bytes arrived; above 8192 all of it is dropped."),
-        (chain_with(FRONT, caller), "python-api", Step::Extract, "The caller's baggage arrived, and was not read."),
+        (chain_with(FRONT, caller), "python-api", Step::Extract, "The caller's baggage arrived, but was not read."),
     ];
     for (spans, place, step, sentence) in cases {
         let diagnosis = of(spans);
@@ -176,7 +176,11 @@ fn causes_that_look_alike_are_all_named() {
 
     let expected = vec![at(LOOKUP, Step::Use)];
     let last = split_at(POLICY, |span| span);
-    assert_eq!(places(of(last)), (true, Some(Step::Extract), expected), "it calls nobody, so what it speaks is unseen");
+    assert_eq!(
+        places(of(last)),
+        (true, Some(Step::Extract), expected),
+        "it calls no other service, so what it propagates is unseen"
+    );
 }
 
 #[test]

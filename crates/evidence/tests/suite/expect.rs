@@ -74,7 +74,7 @@ fn every_cell_of_the_grammar_can_hold_and_fail() {
 
     let cases: Vec<(Value, ClaimEvidence, bool, &str)> = vec![
         (json!({}), evidence(lab_1()), true, "nothing is asked"),
-        (one(front.clone(), &all), whole(), true, "one whole trace"),
+        (one(front.clone(), &all), whole(), true, "one complete trace"),
         (one(front.clone(), &all), evidence(lab_1()), false, "there are two traces"),
         (two.clone(), evidence(lab_1()), true, "two traces in any order"),
         (two, whole(), false, "there is one trace"),

@@ -48,7 +48,7 @@ fn transit_and_parent_are_judged_by_what_arrived() {
     let unsampled = chain_with(CLAIMS, |span| span.header("traceparent", traceparent(TRACE_A, CALL_CLAIMS, 2)));
     let cases = [
         (stripped, Some(Transit::Lost), Some(Transit::Lost), Nobody, None, "a proxy strips both headers"),
-        (mesh, Some(Transit::Altered), Some(Transit::Intact), Other, Some(true), "a proxy has a span of its own"),
+        (mesh, Some(Transit::Altered), Some(Transit::Intact), Other, Some(true), "a proxy has its own span"),
         (state_dropped, Some(Transit::Altered), Some(Transit::Intact), Sender, Some(true), "tracestate is gone"),
         (baggage_dropped, Some(Transit::Intact), Some(Transit::Lost), Sender, Some(true), "baggage is gone"),
         (silent, Some(Transit::Altered), Some(Transit::Altered), Sender, Some(true), "more arrived than was sent"),

@@ -110,7 +110,7 @@ struct Run {
     answer: String,
 }
 
-/// What a service puts on record of its own span.
+/// What a service records on its span.
 trait Record {
     fn set(&mut self, key: &str, value: &str) -> &mut Self;
     fn record(&mut self, carrier: &str, headers: &Headers) -> &mut Self;
@@ -450,7 +450,7 @@ fn headers_of(headers: &Headers) -> Vec<(&str, &str)> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// B3's two forms are read by whoever knows one.
+/// Who knows one of B3's two forms reads both.
 fn family(name: Name) -> Name {
     if name == B3Multi { B3 } else { name }
 }

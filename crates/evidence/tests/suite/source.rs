@@ -102,7 +102,7 @@ async fn waits_until_late_spans_have_arrived() {
     assert!(error.ends_with("answered 503: starting "), "the first look failed: {error}");
 
     let stub = stub.lock().unwrap();
-    assert!(stub.looks > 24, "nothing is whole before the twenty-fourth look");
+    assert!(stub.looks > 24, "nothing is complete before the twenty-fourth look");
     let query = &stub.queries[0];
     assert_eq!(query["q"], r#"{ span.insurewatch.claim.id = "c-1" }"#, "asked by the claim's id");
     assert_eq!(query["start"], "940", "a minute before the claim");
@@ -121,12 +121,16 @@ async fn whole_evidence_must_settle() {
 }
 
 #[tokio::test]
-async fn what_never_arrives_is_absent_after_the_deadline() {
+async fn what_does_not_arrive_is_absent_after_the_deadline() {
     let spans = at_looks(whole_chain(), |span| if span.span_id == span_id(FRONT) { usize::MAX } else { 1 });
     let (source, _) = serve(Stub { spans, ..Stub::default() }).await;
     let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience(SHORT)).await;
     assert!(!collected.complete && !collected.source_down, "the deadline passed: {collected:?}");
-    assert_eq!(collected.evidence.missing_parents().count(), 2, "the call and the audit name a root that never came");
+    assert_eq!(
+        collected.evidence.missing_parents().count(),
+        2,
+        "the call and the audit name a root that was not received"
+    );
     assert!(u128::from(collected.waited_millis) >= SHORT.as_millis(), "nothing is absent before the deadline");
 }
 
@@ -146,7 +150,7 @@ async fn a_source_that_fails_is_an_error_and_not_absence() {
     let (refusing, _) = serve(Stub { failing_looks: usize::MAX, ..Stub::default() }).await;
     let unbound = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let cases = [
-        (garbage, "not readably", "what is no protobuf cannot be read"),
+        (garbage, "unreadable body", "what is not protobuf cannot be read"),
         (refusing, "503", "the status is shown"),
         (TraceSource::new(format!("http://{unbound}"), client()), "failed", "nobody listens there"),
         (TraceSource::new("no url", client()), "failed", "that is no address"),

@@ -66,11 +66,11 @@ fn evidence_decides() {
     let caller = chain_with(FRONT, |span| called(span.header("traceparent", traceparent(TRACE_A, 0x99, 1))));
     let unsampled = renamed_parent(chain_without(&[FRONT, CALL_CLAIMS]), CLAIMS, CALL_CLAIMS, 0);
     let cases = [
-        (seen(whole_chain()), Healthy, "the chain is whole"),
+        (seen(whole_chain()), Healthy, "the chain is complete"),
         (seen(lab_1()), Broken, "two traces"),
         (seen(mixed), Broken, "another claim is in the trace"),
         (seen(stale), Broken, "half of it is in the trace of another claim"),
-        (seen(thread_pool), Broken, "a lookup in a trace of its own"),
+        (seen(thread_pool), Broken, "a lookup in its own trace"),
         (seen(renamed_parent(whole_chain(), CLAIMS, 0x99, 1)), Broken, "a proxy's span is not exported"),
         (seen(unsampled), Broken, "the sender decided against sampling, the receiver for it"),
         (seen(chain_without(&[FRONT, CALL_CLAIMS])), NotAPropagationBreak, "the spans of python-api were lost"),

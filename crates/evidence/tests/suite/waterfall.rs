@@ -108,7 +108,7 @@ fn ghosts_links_and_errors_are_shown() {
     assert!(linked.contains(link), "a link to a span that is there names it:\n{linked}");
 
     let mixed = drawn(evidence(chain_with(CALL_POLICY, |span| span.with(CLAIM_ID, "c-0"))), &PLAIN);
-    assert!(mixed.contains("also holds spans of claim c-0\n"), "a mixed trace is marked:\n{mixed}");
+    assert!(mixed.contains("also has spans of claim c-0\n"), "a mixed trace is marked:\n{mixed}");
 }
 
 #[test]

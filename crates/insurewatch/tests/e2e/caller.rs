@@ -33,7 +33,7 @@ fn a_callers_trace_and_baggage_are_joined() {
 #[test]
 fn a_restarted_trace_is_linked_to_the_callers_and_its_baggage_stays_outside() {
     let lab = Lab::start();
-    lab.cli(&["scenario", "set", "python-api", "CALLER_CONTEXT=restart"]).ended(0, "every service follows");
+    lab.cli(&["scenario", "set", "python-api", "CALLER_CONTEXT=restart"]).ended(0, "all services apply it");
     let evidence = claim_as_caller(&lab);
     let [trace] = &evidence.fragments[..] else { panic!("one trace: {evidence:#?}") };
     assert_ne!(trace.trace_id.to_string(), TRACE, "it is not the caller's");

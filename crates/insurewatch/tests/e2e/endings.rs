@@ -42,7 +42,7 @@ fn a_killed_service_comes_back_and_no_accepted_claim_is_lost() {
         assert_eq!(response.status(), 200, "{claim_id} was answered with 201");
         assert_eq!(response.json::<Value>().unwrap()["claim_id"], json!(claim_id), "and is the claim asked for");
     }
-    eventually("the chain is whole again", || match lab.check(None) {
+    eventually("the chain is complete again", || match lab.check(None) {
         (0, _, probes) => {
             probes.iter().for_each(|evidence| assert_eq!(shapes(evidence), [one_trace()], "one trace each"));
             Ok(())

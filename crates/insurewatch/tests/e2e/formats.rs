@@ -30,7 +30,7 @@ struct Party {
     together: bool,
 }
 
-/// The headers that a caller brings, each with a trace of its own, and what each of [`PARTIES`] does.
+/// The headers that a caller brings, each with its own trace, and what each of [`PARTIES`] does.
 #[derive(Clone, Debug)]
 struct Case {
     caller: Vec<Format>,

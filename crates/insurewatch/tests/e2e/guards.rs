@@ -38,7 +38,7 @@ fn a_folder_is_one_labs_even_if_its_desk_wants_a_token() {
     let lab = Lab::start_in(&[("INSUREWATCH_DESK_TOKEN", "s3cret".to_owned())], &["--port-base", "0"]);
     // This command does not know the token.
     let answer = lab.cli(&["up", "--port-base", "0"]).ended(2, "two labs would share databases and settings");
-    assert!(answer.stderr.contains("a lab runs in"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("a lab already runs in"), "{}", answer.stderr);
     assert_eq!(lab.file_now().supervisor_pid, lab.file.supervisor_pid, "lab.json still names the first");
 }
 
@@ -75,7 +75,7 @@ fn a_service_that_cannot_go_on_is_reported_with_its_reason() {
     });
     std::fs::remove_dir(&database).unwrap();
     std::fs::rename(&aside, &database).unwrap();
-    eventually("the lab is whole again", || match lab.cli(&["claim", "--json"]) {
+    eventually("the lab works again", || match lab.cli(&["claim", "--json"]) {
         answer if answer.code == 0 => Ok(()),
         answer => Err(format!("{answer:?}")),
     });

@@ -1,4 +1,4 @@
-//! A lab of its own for each test, and waiting with a deadline.
+//! A separate lab for each test, and waiting with a deadline.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -32,7 +32,7 @@ pub(crate) struct Lab {
     data_dir: TempDir,
 }
 
-/// `lab.json`, as far as the tests read it.
+/// `lab.json`: the part that the tests read.
 #[derive(Debug, Deserialize)]
 pub(crate) struct LabFile {
     pub(crate) desk: String,
@@ -71,7 +71,7 @@ pub(crate) fn eventually<T>(reason: &str, look: impl FnMut() -> Result<T, String
     eventually_within(DEADLINE, reason, look)
 }
 
-/// The same with a deadline of its own.
+/// The same with its own deadline.
 pub(crate) fn eventually_within<T>(patience: Duration, reason: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + patience;
     loop {
@@ -103,7 +103,7 @@ pub(crate) fn is_gone(pid: u32) -> bool {
     buried || !probe.success()
 }
 
-/// The binary, without the settings of whoever runs the tests.
+/// The binary, without the settings of the person who runs the tests.
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_insurewatch"));
     for (name, _) in std::env::vars_os() {
@@ -119,7 +119,7 @@ pub(crate) fn run(arguments: &[&str]) -> Answer {
     run_in(&[], arguments)
 }
 
-/// The same with variables of its own.
+/// The same with its own variables.
 pub(crate) fn run_in(environment: &[(&str, String)], arguments: &[&str]) -> Answer {
     let folder = tempfile::tempdir().unwrap();
     let [stdout, stderr] = ["stdout", "stderr"].map(|name| folder.path().join(name));
@@ -210,7 +210,7 @@ impl Lab {
         Self::start_in(&[], options)
     }
 
-    /// A lab whose process has variables of its own.
+    /// A lab whose process has its own variables.
     pub(crate) fn start_in(environment: &[(&str, String)], options: &[&str]) -> Self {
         // Between the choice of a free port and its use anybody's connection may take it.
         let taken = |output: &String| output.contains("Address already in use");
@@ -269,12 +269,12 @@ impl Lab {
         self.client.post(url).json(body).send().unwrap().error_for_status().unwrap()
     }
 
-    /// Replaces all settings at once, as an author does who edits the file; every service follows when it returns.
+    /// Replaces all settings at once, as an author does who edits the file; every service has applied it when it returns.
     pub(crate) fn replace_settings(&self, settings: Settings) {
         let before: Status = self.get("api/settings");
         let generation = before.generation + 1;
         Active { generation, scenario: None, settings }.write(&self.data_dir().join("active.toml")).unwrap();
-        eventually("every service follows the file", || match self.get::<Status>("api/settings") {
+        eventually("every service applies the file", || match self.get::<Status>("api/settings") {
             now if now.settled && now.generation == generation => Ok(()),
             now => Err(format!("{now:?}")),
         });
@@ -297,9 +297,9 @@ impl Lab {
         self.whole(&claim_id);
     }
 
-    /// Waits until the evidence of a claim is whole.
+    /// Waits until the evidence of a claim is complete.
     pub(crate) fn whole(&self, claim_id: &str) -> ClaimEvidence {
-        eventually(&format!("claim {claim_id} is whole in the trace store"), || {
+        eventually(&format!("claim {claim_id} is complete in the trace store"), || {
             let report = self.try_look(&format!("{claim_id}?wait_ms=5000"))?;
             if report.collected.complete {
                 Ok(report.collected.evidence)

@@ -15,7 +15,7 @@ fn hints_come_one_after_the_other_and_begin_anew_with_another_scenario() {
     let none = next();
     assert_eq!((none.number, none.of), (0, 0), "there is nothing to hint at: {none:?}");
     for id in [LESSON, OTHER, LESSON] {
-        lab.cli(&["scenario", "use", id]).ended(0, "every service follows");
+        lab.cli(&["scenario", "use", id]).ended(0, "all services apply it");
         let answer: Value = lab.get(&format!("api/scenarios/{id}/answer"));
         let hints: Vec<_> = answer["hints"].as_array().unwrap().iter().map(|hint| hint.as_str().unwrap()).collect();
         assert!(hints.len() >= 2, "{id}: hints come in tiers");
@@ -35,7 +35,7 @@ fn the_answer_is_revealed() {
     let lab = Lab::start();
     let text = lab.cli(&["reveal"]).ended(0, "there is an answer").stdout;
     assert!(text.contains("Nothing is broken on purpose."), "{text}");
-    lab.cli(&["scenario", "use", LESSON]).ended(0, "every service follows");
+    lab.cli(&["scenario", "use", LESSON]).ended(0, "all services apply it");
     let revealed: Value = lab.cli(&["reveal", "--json"]).ended(0, "there is an answer").json();
     assert_eq!(revealed, lab.get::<Value>(&format!("api/scenarios/{LESSON}/answer")), "it is the whole answer");
     let text = lab.cli(&["reveal"]).ended(0, "for people as for programs").stdout;
@@ -47,13 +47,13 @@ fn the_answer_is_revealed() {
 #[test]
 fn a_leader_can_lock_the_answers() {
     let lab = Lab::start_in(&[("INSUREWATCH_LOCK_REVEAL", "true".to_owned())], &["--port-base", "0"]);
-    lab.cli(&["scenario", "use", LESSON]).ended(0, "every service follows");
+    lab.cli(&["scenario", "use", LESSON]).ended(0, "all services apply it");
     for arguments in [&["reveal"][..], &["scenario", "show", LESSON, "--answer"], &["diagnose"]] {
         let answer = lab.cli(arguments).ended(2, "it is refused");
         assert!(answer.stderr.contains("the answers are locked"), "{arguments:?}: {}", answer.stderr);
         assert_eq!(answer.stdout, "", "{arguments:?}: nothing of the answer is shown");
     }
-    let status = lab.cli(&["scenario", "status"]).ended(0, "all services follow").stdout;
+    let status = lab.cli(&["scenario", "status"]).ended(0, "all services have applied it").stdout;
     assert!(status.contains(LESSON) && !status.contains("OTEL_PROPAGATORS"), "settings are hidden: {status}");
     lab.cli(&["hint"]).ended(0, "hints are no answers");
 }

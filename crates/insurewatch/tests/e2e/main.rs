@@ -1,6 +1,6 @@
 //! The binary from outside: real processes, real sockets, and the traces that become of real claims.
 //!
-//! - `lab`: starts a lab of its own for each test, runs the command line against it, and ends it
+//! - `lab`: starts a separate lab for each test, runs the command line against it, and ends it
 //! - `scenarios`: every file of `scenarios/`, broken, diagnosed and healed
 //! - `agreement`: list, picture, check, diagnose and grading say the same of a claim
 //! - `silence`: no telemetry gives the answer away

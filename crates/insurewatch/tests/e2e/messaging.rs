@@ -19,7 +19,7 @@ const DEATHS: [&str; 6] =
     ["java-claims", "claims-worker", "java-claims", "java-claims", "claims-worker", "java-claims"];
 
 #[test]
-fn every_accepted_claim_is_checked_whoever_dies() {
+fn every_accepted_claim_is_checked_whatever_process_dies() {
     let lab = Lab::start();
     let done = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
@@ -121,7 +121,7 @@ fn the_third_party_is_sent_the_trace_but_no_baggage() {
     ];
     for (setting, baggage, why) in cases {
         if let Some(setting) = setting {
-            lab.cli(&["scenario", "set", "claims-worker", setting]).ended(0, "every service follows");
+            lab.cli(&["scenario", "set", "claims-worker", setting]).ended(0, "all services apply it");
         }
         let claim_id = lab.claim().claim_id.unwrap();
         let evidence = lab.whole(&claim_id);

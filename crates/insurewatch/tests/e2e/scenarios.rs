@@ -16,7 +16,7 @@ use crate::agreement::{assert_answers_weighed, assert_checked_alike, assert_diag
 use crate::lab::{Lab, eventually, mismatches, one_trace, shapes};
 use crate::silence::Telling;
 
-/// Each has a lab of its own, in which it mostly waits.
+/// Each has its own lab, in which it mostly waits.
 const WORKERS: usize = 4;
 
 /// What the healthy chain shows.
@@ -66,13 +66,13 @@ fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> R
     let Fault { cause, fixes, broken, logs, .. } =
         fault.as_ref().unwrap_or_else(|| panic!("{id} is not healthy, so it has a fault"));
     let healed = healed.as_ref().unwrap_or(&healthy.expectation);
-    assert!(control || !fixes.is_empty(), "{id} is a fault, so there is a way to mend it");
+    assert!(control || !fixes.is_empty(), "{id} is a fault, so there is a way to fix it");
 
     for evidence in &healthy.probes {
         assert!(!mismatches(broken, evidence).is_empty(), "{id}: a healthy chain shows the fault too");
     }
 
-    lab.cli(&["scenario", "use", id]).ended(0, "every service follows");
+    lab.cli(&["scenario", "use", id]).ended(0, "all services apply it");
     let (code, report, probes) = lab.check(Some(id));
     assert_eq!(code, i32::from(!control), "{id}: a fault ends check with 1, a control with 0: {report:#?}");
     for evidence in &probes {
@@ -100,7 +100,7 @@ fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> R
     for Fix { text, settings } in fixes {
         lab.cli(&["scenario", "use", id]).ended(0, "each fix is complete by itself, so it starts from the fault");
         for (service, key, value) in settings.iter() {
-            lab.cli(&["scenario", "set", service.name(), &format!("{key}={value}")]).ended(0, "every service follows");
+            lab.cli(&["scenario", "set", service.name(), &format!("{key}={value}")]).ended(0, "all services apply it");
         }
         let (code, report, probes) = lab.check(Some(id));
         assert_eq!(code, 0, "{id}, fixed by `{text}`: {report:#?}");
@@ -143,7 +143,7 @@ impl Healthy {
         let answer: Scenario = lab.get(&format!("api/scenarios/{HEALTHY}/answer"));
         assert!(answer.fault.is_none(), "nothing is wrong with the healthy chain");
         let expectation = answer.healed.expect("the healthy scenario says what healthy is");
-        lab.cli(&["scenario", "use", HEALTHY]).ended(0, "every service follows");
+        lab.cli(&["scenario", "use", HEALTHY]).ended(0, "all services apply it");
         let (code, report, probes) = lab.check(Some(HEALTHY));
         assert_eq!(code, 0, "the healthy chain is healthy: {report:#?}");
         assert_checked_alike(lab, &report, &expectation, HEALTHY);

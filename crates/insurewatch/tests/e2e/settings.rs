@@ -9,7 +9,7 @@ use crate::lab::{Lab, eventually, free_port, one_trace, run, shapes};
 const LESSON: &str = "lab-1-b3-vs-w3c";
 
 #[test]
-fn services_keep_their_last_good_settings_until_the_file_is_mended() {
+fn services_keep_their_last_good_settings_until_the_file_is_fixed() {
     let lab = Lab::start();
     let path = lab.data_dir().join("active.toml");
     let good = std::fs::read_to_string(&path).unwrap();
@@ -28,14 +28,14 @@ fn services_keep_their_last_good_settings_until_the_file_is_mended() {
             false => Err(format!("{:#?}", lab.services)),
         }
     });
-    let answer = lab.cli(&["scenario", "status"]).ended(2, "the file that holds cannot be read");
+    let answer = lab.cli(&["scenario", "status"]).ended(2, "the active file cannot be read");
     assert!(answer.stderr.contains(refusal), "file, line and what is allowed: {}", answer.stderr);
     let evidence = lab.whole(&lab.claim().claim_id.unwrap());
-    assert_eq!(shapes(&evidence), [one_trace()], "the last good settings hold");
+    assert_eq!(shapes(&evidence), [one_trace()], "the last good settings stay active");
 
-    let mended = good.replace(&format!("generation = {}", status.generation), &format!("generation = {generation}"));
-    std::fs::write(&path, mended).unwrap();
-    eventually("every service follows the mended file", || {
+    let fixed = good.replace(&format!("generation = {}", status.generation), &format!("generation = {generation}"));
+    std::fs::write(&path, fixed).unwrap();
+    eventually("every service applies the fixed file", || {
         let answer = lab.cli(&["scenario", "status", "--json"]);
         let settled = answer.code == 0 && answer.json::<Status>().generation == generation;
         if settled { Ok(()) } else { Err(format!("{answer:#?}")) }
@@ -54,7 +54,7 @@ fn services_keep_their_last_good_settings_until_the_file_is_mended() {
 fn a_second_lab_in_the_same_folder_is_refused_and_the_first_goes_on() {
     let lab = Lab::start();
     let answer = lab.cli(&["up", "--port-base", "0"]).ended(2, "two labs would share databases and settings");
-    let expected = format!("already, its desk is {}; another one needs another --data-dir", lab.file.desk);
+    let expected = format!(", its desk is {}; another one needs another --data-dir", lab.file.desk);
     assert!(answer.stderr.contains(&expected), "{}", answer.stderr);
     assert_eq!(lab.file_now().supervisor_pid, lab.file.supervisor_pid, "lab.json still names the first");
     let evidence = lab.whole(&lab.claim().claim_id.unwrap());
@@ -101,7 +101,7 @@ fn a_mistake_is_told_with_what_would_be_right() {
             &["`B3` is not allowed for OTEL_PROPAGATORS", "tracecontext, baggage, b3, b3multi, jaeger, xray"],
         ),
         (&["scenario", "set", "python-api", "OTEL_PROPAGATORS"], 2, &["must be KEY=VALUE"]),
-        (&["trace", "CLM-00000000000000000000000000000000"], 1, &["no span of such a claim or trace has arrived"]),
+        (&["trace", "CLM-00000000000000000000000000000000"], 1, &["no span of this claim or trace has arrived"]),
     ];
     for (arguments, code, words) in cases {
         let answer = lab.cli(arguments).ended(code, &format!("{arguments:?}"));
@@ -115,7 +115,7 @@ fn a_mistake_is_told_with_what_would_be_right() {
     let status: Status = lab.cli(&["scenario", "status", "--json"]).ended(0, "nothing was changed").json();
     assert!(status.settings.is_empty(), "a refused change changes nothing: {status:?}");
     let evidence = lab.whole(&lab.claim().claim_id.unwrap());
-    assert_eq!(shapes(&evidence), [one_trace()], "and the chain is whole");
+    assert_eq!(shapes(&evidence), [one_trace()], "and the chain is complete");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! No telemetry gives the answer away: spans, the services' logs, the front door's answers, `/healthz`.
 //!
-//! The desk's own API and the file of active settings are not telemetry: they are for whoever wants to know.
+//! The desk's own API and the file of active settings are not telemetry: they are for anyone who wants to know.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ const SOURCE: [&str; 7] = ["::", ".rs", "src/", "python_api", "java_claims", "cl
 const PLACES: [&str; 9] =
     ["code.", "thread", "busy_ns", "idle_ns", "target", "filename", "line_number", "module_path", "file"];
 
-/// The words that would tell which scenario holds.
+/// The words that would reveal the active scenario.
 #[derive(Debug)]
 pub(crate) struct Telling(BTreeSet<String>);
 

@@ -12,7 +12,7 @@ use crate::lab::{Lab, one_trace, shapes};
 const LESSON: &str = "lab-1-b3-vs-w3c";
 
 #[test]
-fn lab_1_is_broken_diagnosed_and_mended_twice_while_claims_stream() {
+fn lab_1_is_broken_diagnosed_and_fixed_twice_while_claims_stream() {
     let lab = Lab::start();
     let walked = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -38,11 +38,11 @@ fn walk(lab: &Lab) {
     let w3c = [("python-api", "OTEL_PROPAGATORS=tracecontext,baggage")];
     let both =
         [("java-claims", "OTEL_PROPAGATORS=tracecontext,baggage,b3"), ("python-api", "OTEL_PROPAGATORS=b3,baggage")];
-    for (fix, why) in [(&w3c[..], "the sender speaks W3C"), (&both, "the receiver reads B3 too")] {
-        lab.cli(&["scenario", "use", LESSON]).ended(0, "every service follows");
+    for (fix, why) in [(&w3c[..], "the sender propagates W3C"), (&both, "the receiver reads B3 too")] {
+        lab.cli(&["scenario", "use", LESSON]).ended(0, "all services apply it");
         sees_two_traces(lab);
         for (service, setting) in fix {
-            lab.cli(&["scenario", "set", service, setting]).ended(0, "every service follows");
+            lab.cli(&["scenario", "set", service, setting]).ended(0, "all services apply it");
         }
         let (code, report, probes) = lab.check(None);
         assert_eq!((code, report.verdict.outcome), (0, Outcome::Healthy), "{why}: {report:#?}");

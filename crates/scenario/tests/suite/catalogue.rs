@@ -52,11 +52,11 @@ fn healthy_demands_the_whole_chain() {
     let healthy = catalogue.healthy();
     let traced = Service::ALL.iter().copied().filter(|service| service.has_sdk()).collect::<Vec<_>>();
     let services: Vec<_> = healthy.fragments.iter().map(|fragment| fragment.services.clone()).collect();
-    assert_eq!(services, [traced], "one fragment holds every service that makes spans");
+    assert_eq!(services, [traced], "one fragment has every service that creates spans");
     let hops: Vec<_> = healthy.hops.iter().map(|cells| (*cells.hop, cells.parent)).collect();
     let parent = |hop: &Hop| hop.to.has_sdk().then_some(ParentUsed::Sender);
     let demanded: Vec<_> = Topology::LAB.hops.iter().map(|hop| (*hop, parent(hop))).collect();
-    assert_eq!(hops, demanded, "every hop whose receiver makes spans keeps its parent");
+    assert_eq!(hops, demanded, "every hop whose receiver creates spans keeps its parent");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn lab_1_is_a_b3_sender_before_a_w3c_receiver() {
     assert_eq!(fault.cause.kind, Kind::Fails(Step::Extract), "the header arrives and is not read");
     assert_eq!(fault.broken.hops[0].received, Some(vec![Format::B3]), "what arrives is B3");
     let whole = |healed: &Expectation| (healed.fragments.clone(), healed.missing_parents.clone());
-    assert_eq!(whole(catalogue.healed(lab)), whole(catalogue.healthy()), "mended means one whole trace");
+    assert_eq!(whole(catalogue.healed(lab)), whole(catalogue.healthy()), "fixed means one complete trace");
 
     let set: Vec<_> = fault.fixes.iter().map(|fix| lab.fixed(fix)).collect();
     let propagators = |service| set.iter().map(|set| set.get(service, "OTEL_PROPAGATORS")).collect::<Vec<_>>();

@@ -3,8 +3,12 @@
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
+mod glossary;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod words;

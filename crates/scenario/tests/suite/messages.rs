@@ -80,10 +80,10 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         r#""healthy""#,
         &[
             "1:1: missing key `healed`",
-            "8:2: `settings` has no place in the group `healthy`",
-            "11:2: `cause` has no place in the group `healthy`",
-            "16:3: `fixes` has no place in the group `healthy`",
-            "20:2: `broken` has no place in the group `healthy`",
+            "8:2: `settings` is not allowed in the group `healthy`",
+            "11:2: `cause` is not allowed in the group `healthy`",
+            "16:3: `fixes` is not allowed in the group `healthy`",
+            "20:2: `broken` is not allowed in the group `healthy`",
         ],
     ),
     (r#"look = ["here"]"#, "look = []", &["5:8: `look` must not be empty"]),
@@ -181,7 +181,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
     (
         r#"services = ["java-claims"]"#,
         "services = []",
-        &["25:12: `fragments.services`: a fragment holds at least one service"],
+        &["25:12: `fragments.services`: a fragment has at least one service"],
     ),
     (
         r#"services = ["java-claims"]"#,
@@ -217,7 +217,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
             "29:1: `hops`: unknown key `send`; allowed: hop, sent, received, transit, parent, sampled, invalid, contains; did you mean `sent`?",
         ],
     ),
-    ("[broken]\nmissing_parents = []", "[healed]\n", &["20:1: `healed` asks for nothing, so it would always hold"]),
+    ("[broken]\nmissing_parents = []", "[healed]\n", &["20:1: `healed` requires nothing, so it would always be met"]),
 ];
 
 #[test]
@@ -235,7 +235,7 @@ fn a_control_may_do_without_fixes() {
     let fixes = "[[fixes]]\ntext = \"A fix\"\nsettings.python-api.OTEL_PROPAGATORS = \"tracecontext\"\n";
     let text = GOOD.replacen(fixes, "", 1);
     let control = text.replacen("kind = \"extract\"", "kind = \"late\"", 1);
-    let scenario = Scenario::parse("x", Path::new("x.toml"), &control, &schema()).expect("nothing is to be mended");
+    let scenario = Scenario::parse("x", Path::new("x.toml"), &control, &schema()).expect("nothing needs a fix");
     assert!(scenario.is_control(), "its kind says so");
     let lines: Vec<_> = refusal(&text).lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 1, "what is no control needs a fix: {lines:?}");

@@ -47,7 +47,7 @@ async fn the_watch_keeps_the_last_good_settings() {
     // It may be looked at while it is empty, too.
     let placed = |seen: &Seen| seen.problem.as_ref().is_some_and(|it| it.to_string().contains("active.toml:3:12: "));
     let bad = seen(&mut watch, "the half-written file, and where it breaks off", placed).await;
-    assert_eq!(*bad.active, active(1, "good"), "the last good settings hold");
+    assert_eq!(*bad.active, active(1, "good"), "the last good settings stay active");
 
     fs::write(&path, "generation = 2\n[settings.python-api]\nNOTE = \"half\"").unwrap();
     let whole = seen(&mut watch, "the rest of the file", |seen| seen.active.generation == 2).await;
@@ -55,7 +55,7 @@ async fn the_watch_keeps_the_last_good_settings() {
 
     fs::remove_file(&path).unwrap();
     let vanished = seen(&mut watch, "that the file vanished", |seen| seen.problem.is_some()).await;
-    assert_eq!(vanished.active.generation, 2, "the last good settings hold");
+    assert_eq!(vanished.active.generation, 2, "the last good settings stay active");
     let problem = vanished.problem.unwrap();
     assert!(matches!(*problem, FileError::Unreadable { .. }), "it is not the text that is wrong: {problem}");
 
@@ -74,7 +74,7 @@ async fn a_file_that_is_wrong_from_the_start_sets_nothing() {
     assert!(seen.problem.is_some(), "the refusal is told");
 }
 
-/// As a bind mount of Docker Desktop or a ConfigMap: the file's folder is told of nothing.
+/// As a bind mount of Docker Desktop or a ConfigMap: the file's folder gets no event.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_change_that_nothing_reports_is_seen_too() {
@@ -101,7 +101,7 @@ async fn a_folder_may_come_later_and_go() {
         assert_eq!(there.problem, None, "the file is good");
         fs::remove_dir_all(&folder).unwrap();
         let gone = seen(&mut watch, "that the folder is gone", |seen| seen.problem.is_some()).await;
-        assert_eq!(gone.active.generation, generation, "the last good settings hold");
+        assert_eq!(gone.active.generation, generation, "the last good settings stay active");
     }
 }
 
@@ -119,7 +119,7 @@ fn a_reader_never_sees_half_a_file() {
         let mut newest = 0;
         loop {
             let last_look = writer.is_finished();
-            let read = Active::load(&path, &schema).expect("every version is whole");
+            let read = Active::load(&path, &schema).expect("every version is complete");
             assert!(read.generation >= newest, "{} came after {newest}", read.generation);
             assert_eq!(read, active(read.generation, &note(read.generation)), "no version is mixed");
             newest = read.generation;

@@ -31,7 +31,7 @@ struct Arrived {
 /// What `cx`'s active span would send; `None` without a valid one.
 ///
 /// The random flag is passed on if the caller had set it, and set on traces that began here (our SDK makes ids at
-/// random); [§ 3.2.2.5.2] forbids setting it on somebody else's trace.
+/// random); [§ 3.2.2.5.2] forbids setting it on another party's trace.
 ///
 /// [§ 3.2.2.5.2]: https://www.w3.org/TR/trace-context-2/#random-trace-id-flag
 #[must_use]

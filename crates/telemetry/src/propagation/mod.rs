@@ -31,11 +31,11 @@ pub struct Names(Vec<Format>);
 /// A list of propagators that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NamesError {
-    /// A name that nobody registered.
+    /// A name that is not registered.
     #[error("unknown propagator `{0}`")]
     Unknown(String),
     /// `none` beside other names.
-    #[error("`none` must stand alone")]
+    #[error("`none` cannot be combined with others")]
     NoneBesideOthers,
     /// Nothing between two commas, or nothing at all.
     #[error("an empty name")]
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_the_random_flag_only_on_traces_of_its_own() {
+    fn sets_the_random_flag_only_on_its_own_traces() {
         let carrier = HashMap::from([("b3".to_owned(), format!("{TRACE}-{SPAN}-1"))]);
         let cx = propagator("tracecontext,b3").extract(&carrier);
         assert_eq!(sent("tracecontext", &cx).get("traceparent"), Some(&format!("00-{TRACE}-{SPAN}-01")));

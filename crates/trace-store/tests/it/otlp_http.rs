@@ -112,7 +112,7 @@ async fn all_of_a_span_is_kept_as_it_came() {
         serde_json::from_value(json_request()).expect("the request is OTLP/JSON");
     assert_eq!(read, expected, "resource, scope, events, links, flags and trace state among them");
     let span = spans(&read)[0];
-    assert_eq!(span.name, "<img src=x onerror=alert(1)>", "markup is data, whoever shows it must escape it");
+    assert_eq!(span.name, "<img src=x onerror=alert(1)>", "markup is data; a page that shows it must escape it");
     assert_eq!((span.flags, span.links[0].flags, span.trace_state.as_str()), (257, 1, "vendor=1"), "not defaults");
     assert_eq!(read.resource_spans[0].scope_spans[0].scope.as_ref().unwrap().version, "1", "not a default");
     assert_eq!(

@@ -113,7 +113,7 @@ proptest! {
         };
         let held = ids("{}");
         let expected = (1_u64..).zip(&sent).filter(|(id, (trace, sent_key, (value, _), _))| {
-            // A small store has evicted spans, maybe not the trace, which came anew.
+            // A small store has evicted spans, maybe not the trace, which arrived again.
             let name = format!("span {id}");
             *sent_key == key && equal(value, &asked) && held.contains(trace) && ids(&format!("{{ name = `{name}` }}")).contains(trace)
         });

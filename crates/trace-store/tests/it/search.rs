@@ -28,7 +28,7 @@ fn ids(answer: &Answer) -> Vec<String> {
     traces.iter().map(|trace| trace["traceID"].as_str().unwrap().to_owned()).collect()
 }
 
-/// a: a whole trace over two services. b: a fragment without its root, with an error. c: a lone root.
+/// a: a complete trace over two services. b: a fragment without its root, with an error. c: a lone root.
 fn store() -> Store {
     let store = Store::new(MAX_BYTES);
     let mut root = span(0xa, 1, 0);
@@ -254,7 +254,7 @@ async fn the_length_of_an_answer_is_bounded() {
     let query = ("q", "{ resource.large != \"x\" }");
     let answer = search(&store, &[query, ("spss", "20")]).await;
     assert_eq!(answer.status, 400, "20 times a mebibyte, twice, with each character escaped");
-    assert!(answer.text().contains("longer than 8388608 bytes: ask for less by limit or spss"), "{}", answer.text());
+    assert!(answer.text().contains("longer than 8388608 bytes: request less with limit or spss"), "{}", answer.text());
     assert_eq!(search(&store, &[query, ("spss", "1")]).await.status, 200, "less can be had");
     assert_eq!(search(&store, &[("q", "{}"), ("spss", "20")]).await.status, 200, "so can all spans without it");
 }

@@ -1,4 +1,4 @@
-//! W3C [Baggage](https://www.w3.org/TR/baggage/), as it stands on a record. A service reads its own with its SDK, whose
+//! W3C [Baggage](https://www.w3.org/TR/baggage/), as it is recorded on spans. A service reads its own with its SDK, whose
 //! limits are part of a lesson.
 
 use std::collections::BTreeMap;

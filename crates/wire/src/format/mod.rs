@@ -34,7 +34,7 @@ pub type Written = Vec<(&'static str, String)>;
 pub struct Identity {
     /// A receiver of a format reads every format of its family, the first of the table first.
     pub(crate) family: Format,
-    /// What a receiver makes of a context that leaves the decision to sample to it.
+    /// How a receiver reads a context that leaves the sampling decision to it.
     pub(crate) undecided: bool,
     /// Reads headers of which at least one is there.
     pub(crate) read: fn(&dyn Carrier) -> Result<Context, Rejection>,
@@ -55,7 +55,7 @@ pub enum Carries {
 /// Rows of `Format = "name" (kind module), [headers];`. The kinds are those of [`Carries`]; only identity needs a module.
 macro_rules! formats {
     ($($(#[$doc:meta])+ $format:ident = $name:literal ($kind:ident $($module:ident)?), [$($header:literal),+];)+) => {
-        /// A wire format, told by the names of its headers.
+        /// A wire format, recognised by the names of its headers.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Format {
             $($(#[$doc])+ #[serde(rename = $name)] $format,)+
@@ -102,7 +102,7 @@ macro_rules! carries {
     };
 }
 
-/// A name of `OTEL_PROPAGATORS` and a comma; the state of vendors has no name of its own there.
+/// A name of `OTEL_PROPAGATORS` and a comma; `tracestate` has no separate name there.
 macro_rules! listed {
     (vendor_state $name:literal) => {
         ""
@@ -115,7 +115,7 @@ macro_rules! listed {
 formats! {
     /// W3C Trace Context.
     TraceContext = "tracecontext" (identity tracecontext), ["traceparent"];
-    /// Its companion, told apart because it can be lost alone.
+    /// Its companion, a separate row because it can be lost alone.
     TraceState = "tracestate" (vendor_state), ["tracestate"];
     /// W3C Baggage.
     Baggage = "baggage" (baggage), ["baggage"];
@@ -138,7 +138,7 @@ pub fn trace_headers() -> impl Iterator<Item = &'static str> {
 // === impl Format ===
 
 impl Format {
-    /// The format that a header belongs to, told by its lower-case name.
+    /// The format that a header belongs to, by its lower-case name.
     #[must_use]
     pub fn of(header: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|format| format.headers().contains(&header))
@@ -238,9 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_names_every_propagator() {
-        let readme = include_str!("../../../../README.md");
-        let row = readme.lines().find(|line| line.starts_with("| `OTEL_PROPAGATORS` |")).unwrap();
+    fn the_documentation_names_every_propagator() {
+        let page = include_str!("../../../../docs/settings.md");
+        let row = page.lines().find(|line| line.starts_with("| `OTEL_PROPAGATORS` |")).unwrap();
         let missing: Vec<_> = Format::propagators().filter(|format| !row.contains(&format!("`{format}`"))).collect();
         assert_eq!(missing, [], "{row}");
     }

@@ -51,7 +51,7 @@ export async function refresh(part) {
     const html = await response.text();
     if (response.ok && sent.get(part) !== html) replace(part, html);
   } catch {
-    // The connection's own sign says it.
+    // The connection's status shows it.
   }
   const pause = Math.max(PAUSE_MS, PAUSE_SHARE * (performance.now() - began));
   await new Promise((done) => setTimeout(done, pause));
