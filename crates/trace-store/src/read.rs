@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
+use crate::changes::MAX_WAITING;
 use crate::receive::FREE_BYTES;
 use crate::store::Store;
 
@@ -26,6 +27,8 @@ pub(crate) struct Readers {
     pub(crate) store: Store,
     turns: Arc<Semaphore>,
     sending: Arc<Semaphore>,
+    /// Places for questions that wait for a change, and read nothing meanwhile.
+    pub(crate) waiting: Arc<Semaphore>,
     max_time: Duration,
 }
 
@@ -70,6 +73,7 @@ impl Readers {
             store,
             turns: Arc::new(Semaphore::new(MAX_READS)),
             sending: Arc::new(Semaphore::new(MAX_SENDING_BYTES)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
             max_time: MAX_READ_TIME,
         }
     }
