@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chain::Topology;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use wire::TraceId;
 
 use crate::claim::{ClaimEvidence, Collected};
 use crate::reading::Reading;
-use crate::source::{MAX_TRACES, SourceError, TraceSource};
+use crate::source::{Changed, Follower, MAX_TRACES, SourceError, TraceSource};
 
 /// Of the traces of one claim, no more is read: a healthy one has some 20 KB.
 const MAX_CLAIM_BYTES: usize = 16 << 20;
@@ -38,7 +38,8 @@ impl Default for Patience {
     }
 }
 
-/// Looks until the evidence of a claim is complete and has settled, or until the deadline.
+/// Looks until the evidence of a claim is complete and has settled, or until the deadline: whenever spans of it arrive, or at
+/// intervals if the source does not report changes.
 ///
 /// The last look starts at the deadline, so the wait may be longer by the time that the source takes for it.
 /// `since_unix_seconds` is any time before the claim was sent. Errors of the source are kept, not returned: it may come
@@ -52,12 +53,15 @@ pub async fn collect(
 ) -> Collected {
     let start = Instant::now();
     let deadline = start + patience.deadline;
+    let mut follower = Some(source.follow());
     let mut found = BTreeSet::new();
     let mut changed = start;
     let mut collected =
         Collected { evidence: ClaimEvidence::from_spans(claim_id, []), source_down: true, ..Collected::default() };
     loop {
         let look = Instant::now();
+        // What failed, or was found and is not there, is asked for again.
+        let mut next_look = look;
         match look_once(source, claim_id, since_unix_seconds, &mut found).await {
             Ok((evidence, all_found)) => {
                 if evidence != collected.evidence {
@@ -65,8 +69,12 @@ pub async fn collect(
                     changed = look;
                 }
                 collected.source_down = false;
-                let settled = look.duration_since(changed) >= patience.settle;
-                collected.complete = all_found && settled && Reading::new(topology, &collected).is_complete();
+                let is_whole = all_found && Reading::new(topology, &collected).is_complete();
+                let settled = changed + patience.settle;
+                collected.complete = is_whole && look >= settled;
+                if all_found {
+                    next_look = if is_whole { settled } else { deadline };
+                }
             }
             Err(error) => {
                 collected.source_down = true;
@@ -82,6 +90,30 @@ pub async fn collect(
             return collected;
         }
         sleep_until(deadline.min(look + patience.poll)).await;
+        if let Some(following) = &mut follower
+            && wait_for_change(following, claim_id, deadline.min(next_look), patience.poll).await.is_err()
+        {
+            follower = None;
+        }
+    }
+}
+
+/// Returns once spans of a claim may have come in, or at `end`.
+async fn wait_for_change(
+    follower: &mut Follower,
+    claim_id: &str,
+    end: Instant,
+    pause: Duration,
+) -> Result<(), SourceError> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        match follower.next(left).await? {
+            Changed::Claims(claims) if !claims.contains(claim_id) => sleep(left.min(pause)).await,
+            _ => return Ok(()),
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub use expectation::Expectation;
 pub use ledger::{HopRow, Side, SideState};
 pub use picture::{Mark, Picture};
 pub use reading::Reading;
-pub use source::{SourceError, TraceSource};
+pub use source::{Changed, Follower, SourceError, TraceSource};
 pub use span::Span;
 pub use table::ledger as render_ledger;
 pub use verdict::{Verdict, judge};

@@ -1,4 +1,5 @@
-//! Where spans come from: Grafana Tempo's query API, which the embedded store answers as well.
+//! Where spans come from: Grafana Tempo's query API, which the embedded store answers as well; that one also tells what
+//! changed.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -8,6 +9,7 @@ use prost::Message;
 use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wire::TraceId;
 
@@ -24,6 +26,8 @@ const LONGEST_SEARCH_SECONDS: u64 = 168 * 3600;
 pub(crate) const MAX_TRACES: usize = 200;
 /// Tempo keeps no trace above 5 MB, the built-in store none above 16 MiB.
 const MAX_BODY_BYTES: usize = 32 << 20;
+/// How long one question waits for a change.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How much of an answer an error shows.
 const SHOWN_CHARS: usize = 300;
 
@@ -45,6 +49,23 @@ pub struct Trace {
     pub partial: bool,
     /// How long the answer was, in bytes.
     pub bytes: usize,
+}
+
+/// Follows the changes of a source, for one reader.
+#[derive(Debug)]
+pub struct Follower {
+    source: TraceSource,
+    /// Up to where changes are known, as the source told.
+    at: Option<String>,
+}
+
+/// What changed since a [`Follower`] asked last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Traces with spans of these claims got more spans, and no others.
+    Claims(BTreeSet<String>),
+    /// Any claim may have: it was the first question, or the source does not know.
+    Any,
 }
 
 /// A question that the source did not answer.
@@ -94,6 +115,13 @@ struct FoundTrace {
     trace_id: TraceId,
 }
 
+#[derive(Deserialize)]
+struct ChangesAnswer {
+    at: String,
+    complete: bool,
+    values: BTreeSet<String>,
+}
+
 struct Answer {
     asked: String,
     status: StatusCode,
@@ -133,8 +161,7 @@ impl TraceSource {
 
         let request = self.client.get(format!("{}/api/search", self.base_url)).query(&parameters);
         let answer = self.ask(request).await?.success()?;
-        let found: SearchAnswer =
-            serde_json::from_slice(&answer.body).map_err(|error| answer.unreadable(error.to_string()))?;
+        let found: SearchAnswer = answer.json()?;
         Ok(found.traces.into_iter().map(|trace| trace.trace_id).collect())
     }
 
@@ -157,6 +184,11 @@ impl TraceSource {
         Ok(Some(trace).filter(|_| !is_empty))
     }
 
+    #[must_use]
+    pub fn follow(&self) -> Follower {
+        Follower { source: self.clone(), at: None }
+    }
+
     async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Answer, SourceError> {
         let request = request.timeout(REQUEST_TIMEOUT).build().map_err(|error| failed(&self.base_url, &error))?;
         let asked = request.url().to_string();
@@ -172,9 +204,34 @@ impl TraceSource {
     }
 }
 
+// === impl Follower ===
+
+impl Follower {
+    /// Waits for a change, two seconds at most; the first answer comes at once. What changes between two questions is in
+    /// the answer to the second.
+    ///
+    /// # Errors
+    /// When the source tells no changes, as Tempo, which answers 404; or cannot be reached, refuses or answers something
+    /// unreadable.
+    pub async fn next(&mut self, wait: Duration) -> Result<Changed, SourceError> {
+        let wait = wait.min(LONGEST_WAIT).as_millis().to_string();
+        let mut parameters = vec![("tag", CLAIM_ID.to_owned()), ("wait", wait)];
+        // After an error the next question is a first one.
+        parameters.extend(self.at.take().map(|at| ("after", at)));
+        let request = self.source.client.get(format!("{}/api/changes", self.source.base_url)).query(&parameters);
+        let answer: ChangesAnswer = self.source.ask(request).await?.success()?.json()?;
+        self.at = Some(answer.at);
+        Ok(if answer.complete { Changed::Claims(answer.values) } else { Changed::Any })
+    }
+}
+
 // === impl Answer ===
 
 impl Answer {
+    fn json<T: DeserializeOwned>(&self) -> Result<T, SourceError> {
+        serde_json::from_slice(&self.body).map_err(|error| self.unreadable(error.to_string()))
+    }
+
     fn success(self) -> Result<Self, SourceError> {
         if self.status.is_success() {
             return Ok(self);

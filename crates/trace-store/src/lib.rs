@@ -2,12 +2,13 @@
 //!
 //! - [`Store`]: traces in memory, bounded by bytes, with [`Counters`] of all that came, went and was rejected
 //! - [`grpc_router`] and [`otlp_http_app`]: OTLP in, over gRPC and over HTTP
-//! - [`query_app`]: traces by id and search out, as Tempo answers
+//! - [`query_app`]: traces by id and search out, as Tempo answers; and what changed, for those who would ask again and again
 //!
 //! Who runs it brings the listeners. It writes nothing to disk, knows one tenant, takes no metrics and no logs, and of TraceQL it understands one spanset
 //! of equalities. One client reads from it and from a real Tempo.
 
 mod budget;
+mod changes;
 mod index;
 mod json;
 mod otlp;

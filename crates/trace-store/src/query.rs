@@ -18,6 +18,7 @@ use prost::Message as _;
 use serde::Deserialize;
 
 use crate::budget::MAX_SEARCH_ANSWER_BYTES;
+use crate::changes;
 use crate::index::{Scalar, Term};
 use crate::json::{self, Json};
 use crate::read::{Answer, Deadline, ReadError, Readers};
@@ -52,6 +53,10 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 ///   and attributes of spans and resources equal it. Each tag may match another span of the trace.
 ///   At most 32 conditions or tags, and 4 MiB of answer.
 /// - `GET /api/echo` and `GET /ready`: for probes. `GET /status`: the [`Counters`] as JSON, which Tempo does not have.
+/// - `GET /api/changes`, which Tempo does not have either: in traces that got spans after `after`, every value that spans
+///   have as attribute `tag`, in text. `{"at": …, "complete": …, "values": […]}`: `at` is the next `after`; if not
+///   `complete`, anything may have changed: it was the first question, the store has restarted since, or there was more
+///   than it remembers. With `wait` (milliseconds, 4,000 at most) the answer waits for a change.
 ///
 /// Lookups and searches run on threads that may block, two at a time, and for three seconds at most: beyond that the
 /// answer is 503.
@@ -60,6 +65,7 @@ pub fn query_app(store: Store) -> Router {
         .route("/api/traces/{id}", get(trace_v1))
         .route("/api/v2/traces/{id}", get(trace_v2))
         .route("/api/search", get(search))
+        .route("/api/changes", get(changes::changes))
         .route("/api/echo", get("echo"))
         .route("/ready", get("ready"))
         .route("/status", get(status))

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use crate::budget::{MAX_READS, Room, SENDING, Taken};
+use crate::changes::MAX_WAITING;
 use crate::store::Store;
 
 /// How long a read may take, the wait for its turn included: less than the five seconds after which the desk gives up.
@@ -22,6 +23,8 @@ pub(crate) struct Readers {
     pub(crate) store: Store,
     turns: Arc<Semaphore>,
     sending: Room,
+    /// Places for requests that wait for a change, and read nothing meanwhile.
+    pub(crate) waiting: Arc<Semaphore>,
     max_time: Duration,
 }
 
@@ -64,7 +67,13 @@ pub(crate) enum ReadError {
 
 impl Readers {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, turns: Arc::new(Semaphore::new(MAX_READS)), sending: Room::new(SENDING), max_time: MAX_READ_TIME }
+        Self {
+            store,
+            turns: Arc::new(Semaphore::new(MAX_READS)),
+            sending: Room::new(SENDING),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            max_time: MAX_READ_TIME,
+        }
     }
 
     /// Runs `read` on a thread that may block, as soon as it is its turn, which ends when there is room for the answer. An

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::rc::Rc;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +13,10 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 use prost::encoding::{self, WireType};
 use serde::Serialize;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use crate::budget::{self, RECEIVING, Room};
+use crate::changes::{Changes, Position};
 use crate::index::{Fingerprint, Fingerprints, Index, Scalar, Term};
 use crate::size::{self, BATCH_OVERHEAD_BYTES};
 use crate::traceql::for_each_term;
@@ -50,6 +52,8 @@ pub struct Store {
     decoding: Arc<Semaphore>,
     receiving: Room,
     held: Arc<Mutex<Held>>,
+    /// Where the changes stand.
+    position: watch::Sender<Position>,
 }
 
 /// What a store has seen and what it holds.
@@ -138,6 +142,7 @@ struct Held {
     /// How many arrived before the first of `arrivals`.
     first_arrival: u64,
     index: Index,
+    changes: Changes,
     counters: Counters,
 }
 
@@ -175,12 +180,15 @@ impl Store {
     pub fn with_limits(limits: Limits) -> Self {
         let max_trace_bytes = limits.max_trace_bytes.min(limits.max_bytes);
         let limits = Limits { max_trace_bytes, ..limits };
+        // Each of these hashes by another secret.
+        let epoch = std::hash::RandomState::new().build_hasher().finish();
         Self {
             limits,
             fingerprints: Fingerprints::default(),
             decoding: Arc::new(Semaphore::new(1)),
             receiving: Room::new(RECEIVING),
             held: Arc::default(),
+            position: watch::Sender::new(Position { epoch, count: 0 }),
         }
     }
 
@@ -209,7 +217,23 @@ impl Store {
         held.evict_beyond(self.limits.max_bytes);
         held.counters.spans_received += received;
         held.counters.spans_rejected.add(rejected);
+        let count = held.changes.count();
+        self.position.send_if_modified(|position| std::mem::replace(&mut position.count, count) != count);
         rejected
+    }
+
+    /// Waits until something changed after this position.
+    pub(crate) async fn changed(&self, after: Position) {
+        // The sender lives as long as this store.
+        let _ = self.position.subscribe().wait_for(|position| *position != after).await;
+    }
+
+    /// Where the changes stand, and which traces changed after `after`; `None` if nobody knows.
+    pub(crate) fn changes_since(&self, after: Option<Position>) -> (Position, Option<HashSet<TraceId>>) {
+        let held = self.lock();
+        let position = *self.position.borrow();
+        let after = after.filter(|after| after.epoch == position.epoch);
+        (position, after.and_then(|after| held.changes.since(after.count)))
     }
 
     /// What was seen so far and what is held now.
@@ -333,6 +357,7 @@ impl Held {
             }
             self.counters.spans_held += batch.spans.len() as u64;
             self.counters.bytes_held += bytes as u64;
+            self.changes.push(id);
             trace.bytes += bytes;
             trace.batches.push(Arc::new(batch));
         } else if trace.batches.is_empty() {

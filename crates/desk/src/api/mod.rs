@@ -251,7 +251,7 @@ pub struct ClaimRow {
 }
 
 /// What was seen of a claim.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Seen {
     /// How many traces it was split into.
     pub traces: usize,

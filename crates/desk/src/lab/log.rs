@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chain::Topology;
-use evidence::{Collected, Outcome, Patience, Reading};
+use evidence::{Changed, Collected, Outcome, Patience, Reading};
 use tokio::time::Instant;
 
 use crate::api::{ClaimRow, Scoreboard, Seen, SentClaim};
@@ -28,6 +28,8 @@ pub(crate) struct ClaimLog(Mutex<Inner>);
 struct Inner {
     /// Oldest first.
     entries: VecDeque<Entry>,
+    /// Whether we are told which claims changed; otherwise any may have.
+    is_told: bool,
     /// It outlives its row: something to compare with must not be lost to traffic.
     last_whole: Option<String>,
 }
@@ -39,7 +41,10 @@ struct Entry {
     answered: Instant,
     /// When what was seen changed last.
     changed: Instant,
-    was_looked_at: bool,
+    /// Whether what the last look saw was complete; what it saw is in the row.
+    last_look: Option<bool>,
+    /// Whether spans may have come in since the last look began.
+    is_outdated: bool,
     /// When to look next; `None` once all is said.
     due: Option<Instant>,
 }
@@ -67,25 +72,64 @@ impl ClaimLog {
     }
 
     /// Notes a look, and says whether there was anything new.
-    pub(crate) fn note(&self, claim_id: &str, look: &Collected) -> bool {
+    pub(crate) fn note(&self, claim_id: &str, look: &Collected, now: Instant) -> bool {
         let seen = Seen::of(look);
         let mut log = self.lock();
         if seen.whole {
             log.last_whole = Some(claim_id.to_owned());
         }
         let entry = log.entries.iter_mut().rev().find(|entry| entry.is(claim_id));
-        entry.is_some_and(|entry| entry.note(seen, look.complete, Instant::now()))
+        entry.is_some_and(|entry| entry.note(seen, look.complete, now))
+    }
+
+    /// Whether we are told from now on which claims change; otherwise any may have.
+    pub(crate) fn set_told(&self, is_told: bool) {
+        self.lock().is_told = is_told;
+    }
+
+    pub(crate) fn outdate(&self, changed: &Changed) {
+        for entry in &mut self.lock().entries {
+            entry.is_outdated |= match (changed, &entry.row.claim.claim_id) {
+                (Changed::Claims(claims), Some(id)) => claims.contains(id),
+                (Changed::Claims(_), None) => false,
+                (Changed::Any, _) => true,
+            };
+        }
+    }
+
+    /// Whether more is to be said of a claim.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.lock().entries.iter().any(|entry| entry.due.is_some())
+    }
+
+    /// Notes for each claim that is due, and of which no span came in, that a look would see the same. Says whether there
+    /// is anything new to show.
+    pub(crate) fn note_unchanged(&self, now: Instant) -> bool {
+        let mut log = self.lock();
+        let is_told = log.is_told;
+        let unchanged = |entry: &&mut Entry| is_told && !entry.is_outdated && entry.due.is_some_and(|due| due <= now);
+        let mut is_new = false;
+        for entry in log.entries.iter_mut().filter(unchanged) {
+            if let Some(is_complete) = entry.last_look {
+                is_new |= entry.note(entry.row.seen.clone().unwrap_or_default(), is_complete, now);
+            }
+        }
+        is_new
     }
 
     /// Who was begun is finished first; then the newest: under more traffic than can be looked at, old claims are
     /// forgotten before they are seen, and all is said of some rather than a little of each.
     pub(crate) fn next(&self, now: Instant) -> Next {
-        let log = self.lock();
-        let waiting = || log.entries.iter().rev().filter_map(|entry| Some((entry, entry.due?)));
-        let due = || waiting().filter(|(_, due)| *due <= now).map(|(entry, _)| entry);
-        match due().find(|entry| entry.was_looked_at).or_else(|| due().next()) {
-            Some(entry) => Next::Due(Box::new(entry.row.clone())),
-            None => waiting().map(|(_, due)| due).min().map_or(Next::None, Next::DueAt),
+        let mut log = self.lock();
+        let is_due = |entry: &Entry| entry.due.is_some_and(|due| due <= now);
+        let begun = log.entries.iter().rposition(|entry| is_due(entry) && entry.last_look.is_some());
+        let due = begun.or_else(|| log.entries.iter().rposition(is_due));
+        match due.and_then(|index| log.entries.get_mut(index)) {
+            Some(entry) => {
+                entry.is_outdated = false;
+                Next::Due(Box::new(entry.row.clone()))
+            }
+            None => log.entries.iter().filter_map(|entry| entry.due).min().map_or(Next::None, Next::DueAt),
         }
     }
 
@@ -156,7 +200,7 @@ impl Inner {
 impl Entry {
     fn new(row: ClaimRow, answered: Instant) -> Self {
         let due = row.claim.claim_id.is_some().then(|| answered + FIRST_LOOK);
-        Self { row, answered, changed: answered, was_looked_at: false, due }
+        Self { row, answered, changed: answered, last_look: None, is_outdated: true, due }
     }
 
     fn is(&self, claim_id: &str) -> bool {
@@ -175,7 +219,7 @@ impl Entry {
         seen.settled = is_stable || age >= deadline || before.as_ref().is_some_and(|before| before.settled);
         let wait = if is_complete { settle } else { age.mul_f64(BACKOFF).max(LEAST_WAIT) };
         self.due = (!seen.settled).then(|| (now + wait).min(self.answered + deadline));
-        self.was_looked_at = true;
+        self.last_look = Some(is_complete);
         self.row.seen = (seen.traces > 0 || seen.settled).then_some(seen);
         self.row.seen != before
     }
@@ -273,7 +317,47 @@ mod tests {
         };
         assert!(matches!(log.next(Instant::now()), Next::DueAt(_)), "no claim is old enough");
         assert_eq!(next(FIRST_LOOK), "CLM-3", "the newest first");
-        log.note("CLM-1", &Collected::default());
+        log.note("CLM-1", &Collected::default(), Instant::now());
         assert_eq!(next(FIRST_LOOK + LEAST_WAIT * 2), "CLM-1", "unless one was begun");
+    }
+    /// How often a claim without spans is looked at until all is said of it; `tell` is called every 100 ms of its age.
+    fn looks(log: &ClaimLog, tell: impl Fn(&ClaimLog, u64)) -> usize {
+        log.push(SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() });
+        let start = Instant::now();
+        let mut looks = 0;
+        for age_millis in (0..).step_by(100) {
+            let now = start + Duration::from_millis(age_millis);
+            tell(log, age_millis);
+            log.note_unchanged(now);
+            match log.next(now) {
+                Next::None => break,
+                Next::DueAt(_) => {}
+                Next::Due(_) => {
+                    looks += 1;
+                    log.note("CLM-1", &Collected::default(), now);
+                }
+            }
+        }
+        assert!(log.row_of("CLM-1").unwrap().seen.unwrap().settled, "all is said after {looks} looks");
+        looks
+    }
+
+    #[test]
+    fn a_claim_is_looked_at_once_per_change() {
+        let one = |id: &str| Changed::Claims([id.to_owned()].into());
+        let told = ClaimLog::default();
+        told.set_told(true);
+        assert_eq!(looks(&told, |_, _| ()), 1, "nothing changed");
+        assert_eq!(looks(&told, |log, _| log.outdate(&one("CLM-2"))), 1, "nothing of it changed");
+        let three = looks(&told, |log, age_millis| match age_millis {
+            1_000 => log.outdate(&one("CLM-1")),
+            3_000 => log.outdate(&Changed::Any),
+            5_000 | 5_100 => log.outdate(&one("CLM-1")),
+            _ => {}
+        });
+        assert_eq!(three, 4, "once at first, once for each change, and once for two at a time");
+        let always = looks(&told, |log, _| log.outdate(&Changed::Any));
+        assert!((5..=12).contains(&always), "however often it changes, {always} times");
+        assert_eq!(looks(&ClaimLog::default(), |_, _| ()), always, "the same where changes are not told");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use chain::Topology;
-use evidence::{ClaimEvidence, Collected, Patience, Span, TraceSource};
+use evidence::{ClaimEvidence, Collected, Follower, Patience, Span, TraceSource};
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use service::Problem;
@@ -39,6 +39,11 @@ struct Record {
 impl EvidenceReader {
     pub(crate) fn new(trace_source: &Url, client: Client, fraud_partner: Option<Url>) -> Self {
         Self { source: TraceSource::new(trace_source.as_str(), client.clone()), client, fraud_partner }
+    }
+
+    /// Tells which claims change.
+    pub(crate) fn follow(&self) -> Follower {
+        self.source.follow()
     }
 
     /// Waits for a claim's spans, with patience, and asks for the third party's record.

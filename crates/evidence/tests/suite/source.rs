@@ -25,6 +25,8 @@ struct Stub {
     /// Traces that a search finds and nobody can fetch.
     announced: Vec<TraceId>,
     garbage: bool,
+    /// How often changes of the claim are told before there are none; `None` for a source that tells none, as Tempo.
+    changes: Option<usize>,
 }
 
 type Shared = Arc<Mutex<Stub>>;
@@ -62,11 +64,25 @@ async fn by_id(State(stub): State<Shared>, Path(id): Path<String>) -> Result<Vec
     Ok(TraceByIdResponse { trace: to_otlp(&spans) }.encode_to_vec())
 }
 
+async fn changes(
+    State(stub): State<Shared>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Json<Value>, StatusCode> {
+    assert_eq!(query["tag"], "insurewatch.claim.id", "claims are followed");
+    let left = stub.lock().unwrap().changes.as_mut().map(|left| std::mem::replace(left, left.saturating_sub(1)));
+    if left.ok_or(StatusCode::NOT_FOUND)? == 0 {
+        tokio::time::sleep(Duration::from_millis(query["wait"].parse().unwrap())).await;
+        return Ok(Json(json!({"at": "1", "complete": true, "values": ["another"]})));
+    }
+    Ok(Json(json!({"at": "1", "complete": query.contains_key("after"), "values": [CLAIM, "another"]})))
+}
+
 async fn serve(stub: Stub) -> (TraceSource, Shared) {
     let stub = Arc::new(Mutex::new(stub));
     let app = Router::new()
         .route("/api/search", get(search))
         .route("/api/v2/traces/{id}", get(by_id))
+        .route("/api/changes", get(changes))
         .with_state(Arc::clone(&stub));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -107,6 +123,17 @@ async fn waits_until_late_spans_have_arrived() {
     assert_eq!(query["q"], r#"{ span.insurewatch.claim.id = "c-1" }"#, "asked by the claim's id");
     assert_eq!(query["start"], "940", "a minute before the claim");
     assert!(query["end"].parse::<u64>().unwrap() > 1_000, "a little in the future");
+}
+
+#[tokio::test]
+async fn a_source_that_tells_changes_is_asked_once_per_change() {
+    let spans: Vec<_> = (1..).zip(lab_1().into_iter().rev()).collect();
+    let (source, stub) = serve(Stub { spans, changes: Some(11), ..Stub::default() }).await;
+    let collected = collect(&source, chain::Topology::LAB, CLAIM, 1_000, &patience(LONG)).await;
+    assert!(collected.complete, "every change was looked at: {collected:?}");
+    assert_eq!(collected.evidence.spans().count(), 12, "one span at first, and one with each change");
+    let looks = stub.lock().unwrap().looks;
+    assert_eq!(looks, 13, "and once more when it had settled");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
     reason = "a test may fail where it stands; clippy.toml grants this to #[test] functions, not to their helpers"
 )]
 
+mod changes;
 mod otlp_grpc;
 mod otlp_http;
 mod properties;
