@@ -3,10 +3,11 @@
 
 use chain::{Kind, Place, Topology};
 use desk::api::{CheckReport, ClaimRow, Judgement};
-use evidence::{Answer, Diagnosis, Expectation, Outcome, Reading, Weight};
+use evidence::{Answer, Collected, Diagnosis, Expectation, Outcome, Reading, Weight};
 use scenario::file::Cause;
 use serde_json::json;
 
+use crate::answer_key::Judged;
 use crate::lab::Lab;
 
 /// Every claim of a check is in the list and in its picture what the verdict says.
@@ -60,21 +61,23 @@ fn is_whole(lab: &Lab, claim_id: &str) -> bool {
 
 /// Every answer that could be given, weighed against the spans of one claim of a scenario: the cause is accepted, whatever
 /// is accepted cannot be told from it, and whatever is refused is refused by an observation, or is true of a later break.
-pub(crate) fn assert_answers_weighed(lab: &Lab, id: &str, cause: &Cause, claim_id: &str) {
-    let collected = lab.look(claim_id).collected;
-    let reading = Reading::new(Topology::LAB, &collected);
+pub(crate) fn assert_answers_weighed(id: &str, cause: &Cause, collected: &Collected) -> Vec<(Answer, Judged)> {
+    let reading = Reading::new(Topology::LAB, collected);
     let conclusion = reading.conclude();
     let truth = Answer::new(cause.place, cause.kind);
     let hops = Topology::LAB.hops.iter().map(Place::Hop);
     let places = hops.chain(Topology::LAB.services().map(Place::Service));
-    for answer in places.flat_map(|place| Kind::ALL.map(|kind| Answer::new(place, kind))) {
+    let timed = |answer: Answer| {
+        [answer.kind, truth.kind].iter().all(|it| matches!(it, Kind::Late | Kind::NotExported))
+            && Answer::new(answer.place, truth.kind).means(truth)
+    };
+    let weighed = places.flat_map(|place| Kind::ALL.map(|kind| Answer::new(place, kind))).map(|answer| {
         let accepted = answer.means(truth) || conclusion.same_evidence(answer, truth).is_some();
         let name = format!("{id} | {} | {}", answer.place, answer.kind);
-        match conclusion.weigh(answer) {
+        let weight = conclusion.weigh(answer);
+        match &weight {
             _ if answer == truth => assert!(accepted, "{name}: the cause itself"),
-            // Only time tells these two apart.
-            _ if accepted
-                || [answer.kind, truth.kind].iter().all(|it| matches!(it, Kind::Late | Kind::NotExported)) => {}
+            _ if accepted || timed(answer) => {}
             Weight::First => panic!("{name}: refused, though the spans show just this: {conclusion:#?}"),
             Weight::Later => {}
             Weight::Against(sentence) | Weight::Open(sentence) => {
@@ -83,7 +86,14 @@ pub(crate) fn assert_answers_weighed(lab: &Lab, id: &str, cause: &Cause, claim_i
                 assert!(!named || answer.kind == truth.kind, "{name}: a reply does not name what happened: {sentence}");
             }
         }
-    }
+        let judged = match (accepted, timed(answer)) {
+            (true, _) => Judged::Accepted,
+            (false, true) => Judged::ByTime,
+            (false, false) => Judged::Refused(weight.reply()),
+        };
+        (answer, judged)
+    });
+    weighed.collect()
 }
 
 /// The cause is right, and so are the service that does its step and what diagnose found first; a bystander is wrong.

@@ -22,6 +22,8 @@
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
+mod answer_key;
+#[cfg(test)]
 mod caller;
 #[cfg(test)]
 mod door;

@@ -2,22 +2,26 @@
 //! it, and a healthy chain does not show it. A new scenario needs nothing here.
 
 use std::sync::Mutex;
-use std::thread;
+use std::{env, thread};
 
 use chain::{Place, Step, Topology};
 use desk::api::{HEALTHY, ScenarioBrief};
 use evidence::CellStatus;
 use evidence::diagnose::HopDiagnosis;
-use evidence::{ClaimEvidence, Diagnosis, Expectation, Finding, Mismatch};
+use evidence::{ClaimEvidence, Collected, Diagnosis, Expectation, Finding, Mismatch};
 use scenario::Scenario;
 use scenario::file::{Cause, Fault, Fix, LogLine};
 
 use crate::agreement::{assert_answers_weighed, assert_checked_alike, assert_diagnosed_alike, assert_graded_alike};
+use crate::answer_key::AnswerKey;
 use crate::lab::{Lab, eventually, mismatches, one_trace, shapes};
-use crate::silence::Telling;
+use crate::silence::{Telling, assert_plain};
 
 /// Each has its own lab, in which it mostly waits.
 const WORKERS: usize = 4;
+/// `OTLP-URL TEMPO-URL`: a Collector and a Tempo to run against instead of the embedded store; see
+/// `tests/interop/real_observations.py`.
+const BACKEND: &str = "INSUREWATCH_TEST_BACKEND";
 
 /// What the healthy chain shows.
 struct Healthy {
@@ -32,6 +36,7 @@ fn every_scenario_is_seen_broken_and_healed() {
     let answers = answers(&Lab::start());
     assert!(answers.iter().any(|answer| answer.id == HEALTHY), "the catalogue says what healthy is");
     let telling = Telling::of(&answers);
+    let key = AnswerKey::default();
     let lessons: Vec<_> = answers.into_iter().filter(|answer| answer.id != HEALTHY).collect();
     let lessons = Mutex::new(lessons.into_iter());
     let next = || lessons.lock().unwrap().next();
@@ -39,10 +44,10 @@ fn every_scenario_is_seen_broken_and_healed() {
     thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
-                let lab = Lab::start();
+                let lab = start();
                 let healthy = Healthy::see(&lab);
                 while let Some(lesson) = next() {
-                    let said = prove(&lab, lesson, &healthy, &telling);
+                    let said = prove(&lab, &lesson, &healthy, &telling, &key);
                     wrong.lock().unwrap().extend(said.err());
                 }
                 telling.assert_untold(&lab);
@@ -51,6 +56,15 @@ fn every_scenario_is_seen_broken_and_healed() {
     });
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "diagnose must find every cause: {wrong:#?}");
+    key.assert_kept();
+}
+
+fn start() -> Lab {
+    let backend = env::var(BACKEND).unwrap_or_default();
+    match backend.split_once(' ') {
+        Some((otlp, tempo)) => Lab::start_with(&["--port-base", "0", "--otlp-endpoint", otlp, "--tempo", tempo]),
+        None => Lab::start(),
+    }
 }
 
 /// Every scenario with its answer.
@@ -60,8 +74,8 @@ pub(crate) fn answers(lab: &Lab) -> Vec<Scenario> {
 }
 
 /// Proves all of one scenario; what `diagnose` gets wrong is returned, so that one run tells it of every scenario.
-fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> Result<(), String> {
-    let Scenario { id, fault, healed, .. } = &lesson;
+fn prove(lab: &Lab, lesson: &Scenario, healthy: &Healthy, telling: &Telling, key: &AnswerKey) -> Result<(), String> {
+    let Scenario { id, fault, healed, .. } = lesson;
     let (id, control) = (id.as_str(), lesson.is_control());
     let Fault { cause, fixes, broken, logs, .. } =
         fault.as_ref().unwrap_or_else(|| panic!("{id} is not healthy, so it has a fault"));
@@ -87,10 +101,15 @@ fn prove(lab: &Lab, lesson: Scenario, healthy: &Healthy, telling: &Telling) -> R
     }
     telling.assert_untold_at_the_door(lab, id);
     assert_checked_alike(lab, &report, healed, &format!("{id}, broken"));
-    // Of what was not sampled there is nothing to look at.
-    for claim in report.verdict.claims.iter().filter(|claim| !claim.traces.is_empty()) {
-        assert_answers_weighed(lab, id, cause, &claim.claim_id);
-    }
+    let judged = probes.iter().map(|evidence| {
+        // Of what was not sampled there is nothing to look at.
+        let collected = match evidence.fragments.is_empty() {
+            true => Collected { evidence: evidence.clone(), ..Collected::default() },
+            false => lab.look(&evidence.claim_id).collected,
+        };
+        assert_answers_weighed(id, cause, &collected)
+    });
+    key.add(lesson, judged.last().expect("probes were sent"));
     let answer = lab.cli(&["diagnose", "--json"]);
     let diagnosis: Diagnosis = answer.json();
     assert_diagnosed_alike(lab, &diagnosis, id);
@@ -159,7 +178,9 @@ impl Healthy {
             let fine = matches!(cell.status, CellStatus::Ok | CellStatus::NotApplicable);
             assert!(fine, "every step of a healthy claim is known to succeed: {cell:?}");
         }
-        let logs = Topology::LAB.services().map(|service| lab.log(service.name())).collect();
+        let logs: String = Topology::LAB.services().map(|service| lab.log(service.name())).collect();
+        assert!(logs.contains("claim accepted"), "the front door logs each claim");
+        assert_plain(&logs);
         Self { expectation, probes, logs }
     }
 }

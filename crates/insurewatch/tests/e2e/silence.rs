@@ -119,6 +119,34 @@ fn assert_no_place(key: &str, text: &str) {
     assert!(!PLACES.iter().any(|word| key.starts_with(word)), "`{key}` can give the answer away: {text}");
 }
 
+/// No line of a log shows a value as Rust's `Debug` does, with the name of its type: `Approved { payout_cents: 95000 }`.
+pub(crate) fn assert_plain(logs: &str) {
+    let shown: Vec<_> = logs.lines().filter(|line| shows_debug(line)).collect();
+    assert!(shown.is_empty(), "for people, not for Rust: {shown:#?}");
+}
+
+fn shows_debug(text: &str) -> bool {
+    let is_type = |before: &str| {
+        let word = before.rsplit(|char: char| !char.is_ascii_alphanumeric()).next().unwrap_or_default();
+        word.starts_with(|char: char| char.is_ascii_uppercase())
+            && word.contains(|char: char| char.is_ascii_lowercase())
+    };
+    [" {", "(", "["].iter().any(|opening| text.match_indices(opening).any(|(at, _)| is_type(&text[..at])))
+}
+
+#[test]
+fn debug_output_is_found() {
+    let table = [
+        (r#"{"decision":"Approved { payout_cents: 95000 }"}"#, true, "a struct"),
+        (r#"{"error":"Some(3)"}"#, true, "a tuple"),
+        (r#"{"decision":"approved, payout 95000 cents","level":"INFO"}"#, false, "a sentence"),
+        (r#"{"message":"POST (retried) {a}"}"#, false, "what is no type's name"),
+    ];
+    for (line, found, why) in table {
+        assert_eq!(shows_debug(line), found, "{why}: {line}");
+    }
+}
+
 #[test]
 fn what_would_tell_is_found() {
     let telling = Telling(["thread-pool", "fault", "link-batch"].map(str::to_owned).into());
