@@ -213,7 +213,7 @@ async fn a_claim_among_more_traces_than_a_search_finds_cannot_be_told() {
     let verdict = evidence::judge(chain::Topology::LAB, std::slice::from_ref(&collected), None);
     assert_eq!(verdict.outcome, evidence::Outcome::CannotTell, "{verdict:#?}");
     assert!(verdict.sentence.contains("200 traces or more carry the id of claim c-1"), "{}", verdict.sentence);
-    let why = "as many as a search finds at most: its own may not be among them";
+    let why = "the most that a search finds: its own may not be among them";
     assert!(verdict.evidence.iter().any(|fact| fact.contains(why)), "it says why: {:?}", verdict.evidence);
     assert!(verdict.evidence.len() < 60, "and does not list them all: {}", verdict.evidence.len());
 }

@@ -91,7 +91,7 @@ fn prose(page: &str) -> String {
     let headings =
         page.split_inclusive('\n').map(|line| if line.starts_with('#') { blank(line) } else { line.to_owned() });
     page = headings.collect();
-    for (open, close) in [("[", ")"), ("`", "`"), ("<", ">"), ("*", "*")] {
+    for (open, close) in [("`", "`"), ("[", ")"), ("<", ">"), ("*", "*")] {
         let mut at = 0;
         while let Some(start) = page[at..].find(open).map(|found| at + found) {
             let Some(end) = page[start + 1..].find(close).map(|found| start + 1 + found + close.len()) else { break };
@@ -164,8 +164,8 @@ fn every_link_of_the_desk_into_the_glossary_has_its_term() {
     let mut checked = 0;
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
         let text = fs::read_to_string(&entry).unwrap();
-        for part in text.split("/glossary#").skip(1) {
-            let anchor = part.split('"').next().unwrap();
+        for part in text.split("term(\"").skip(1) {
+            let anchor = part.split('"').nth(2).unwrap();
             assert!(known.contains(anchor), "{}: `{anchor}` is no heading of the glossary", entry.display());
             checked += 1;
         }

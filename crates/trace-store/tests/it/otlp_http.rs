@@ -137,10 +137,10 @@ async fn what_cannot_be_read_is_refused_with_a_reason() {
         (JSON, "identity", br#"{"resource_spans":[]}"#.to_vec(), 400, "unknown field `resource_spans`"),
         (JSON, "identity", br#"{"resourceSpans":[],"spans":[]}"#.to_vec(), 400, "unknown field `spans`"),
         (JSON, "identity", nested.into(), 400, "`scope_spans`: keys must be in lowerCamelCase"),
-        (JSON, "identity", b"[]".to_vec(), 400, "no ExportTraceServiceRequest in OTLP/JSON"),
+        (JSON, "identity", b"[]".to_vec(), 400, "not an ExportTraceServiceRequest in OTLP/JSON"),
         (JSON, "identity", b"{".to_vec(), 400, "EOF"),
         (JSON, "identity", b"".to_vec(), 400, "EOF"),
-        (PROTOBUF, "identity", b"\xff\xff\xff".to_vec(), 400, "no ExportTraceServiceRequest in protobuf"),
+        (PROTOBUF, "identity", b"\xff\xff\xff".to_vec(), 400, "not an ExportTraceServiceRequest in protobuf"),
         (PROTOBUF, "gzip", valid.clone(), 400, "cannot be read"),
         (PROTOBUF, "gzip", truncated, 400, "cannot be read"),
         (PROTOBUF, "br", valid.clone(), 415, "Content-Encoding"),
@@ -198,7 +198,7 @@ async fn other_signals_are_not_found_on_purpose() {
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
         let status = RpcStatus::decode(answer.body).unwrap();
         assert_eq!(status.code, 12, "{path}: UNIMPLEMENTED");
-        assert!(status.message.contains("traces only"), "{path}: {}", status.message);
+        assert!(status.message.contains("only traces"), "{path}: {}", status.message);
         let answer = post_to(path, &store, JSON, "identity", "{}").await;
         assert_eq!(answer.json()["code"], 12, "{path}: as JSON when asked in JSON");
     }

@@ -116,7 +116,7 @@ async fn json_is_no_longer_than_what_the_trace_takes() {
     for path in ["/api/traces/abc", "/api/v2/traces/abc"] {
         let answer = get(&store, path, JSON).await;
         assert_eq!(answer.status, 400, "{path}: 2 MiB become 12");
-        assert!(answer.text().contains("ask for `Accept: application/protobuf`"), "{}", answer.text());
+        assert!(answer.text().contains("request it with `Accept: application/protobuf`"), "{}", answer.text());
         assert_eq!(get(&store, path, PROTOBUF).await.status, 200, "{path}: protobuf has them as they came");
     }
 }
