@@ -101,15 +101,16 @@ fn prove(lab: &Lab, lesson: &Scenario, healthy: &Healthy, telling: &Telling, key
     }
     telling.assert_untold_at_the_door(lab, id);
     assert_checked_alike(lab, &report, healed, &format!("{id}, broken"));
-    let judged = probes.iter().map(|evidence| {
+    let weigh = |evidence: &ClaimEvidence| {
         // Of what was not sampled there is nothing to look at.
         let collected = match evidence.fragments.is_empty() {
             true => Collected { evidence: evidence.clone(), ..Collected::default() },
             false => lab.look(&evidence.claim_id).collected,
         };
         assert_answers_weighed(id, cause, &collected)
-    });
-    key.add(lesson, judged.last().expect("probes were sent"));
+    };
+    let mut judged: Vec<_> = probes.iter().map(weigh).collect();
+    key.add(lesson, judged.pop().expect("probes were sent"));
     let answer = lab.cli(&["diagnose", "--json"]);
     let diagnosis: Diagnosis = answer.json();
     assert_diagnosed_alike(lab, &diagnosis, id);

@@ -131,7 +131,7 @@ fn shows_debug(text: &str) -> bool {
         word.starts_with(|char: char| char.is_ascii_uppercase())
             && word.contains(|char: char| char.is_ascii_lowercase())
     };
-    [" {", "(", "["].iter().any(|opening| text.match_indices(opening).any(|(at, _)| is_type(&text[..at])))
+    [" {", "(", "["].iter().any(|opening| text.split(opening).rev().skip(1).any(is_type))
 }
 
 #[test]
