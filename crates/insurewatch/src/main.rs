@@ -14,8 +14,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Serve};
+use crate::program::Program;
 
 mod cli;
 mod commands;
@@ -34,7 +36,7 @@ pub(crate) const EXIT_BAD_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli) {
+    match runtime(&cli.command).and_then(|runtime| runtime.block_on(run(cli))) {
         Ok(code) => code,
         Err(error) => {
             anstream::eprintln!("insurewatch: {error:#}");
@@ -43,7 +45,16 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
+/// A service of the chain has little to do between its waits: to hand that from thread to thread costs more than it gains.
+/// The trace store and the desk have long work beside short one.
+fn runtime(command: &Command) -> anyhow::Result<Runtime> {
+    let mut builder = match command {
+        Command::Serve(Serve { service: Program::Service(_), .. }) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    Ok(builder.enable_all().build()?)
+}
+
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Up(options) => up::up(&cli.lab.data_dir, options).await,
