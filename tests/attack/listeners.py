@@ -144,11 +144,11 @@ def slow_body():
 def without_window():
     """HTTP/2 without a window, asking each port for something: how long it is kept, though it answers pings."""
     with lab() as running:
-        found = urls(running)
-        peers = {name: Peer(url, window=0) for name, url in found.items() if name != "OTLP over gRPC"}
-        for peer in peers.values():
-            # Even a 404 has a body.
-            peer.request(1, "GET", "/nothing-here")
+        # What has a body: without one nothing waits for a window.
+        paths = {"OTLP over HTTP": "/v1/metrics", "Tempo's API": "/ready", "trace-store": "/ready"}
+        peers = {name: Peer(url, window=0) for name, url in urls(running).items() if name != "OTLP over gRPC"}
+        for name, peer in peers.items():
+            peer.request(1, "GET", paths.get(name, "/healthz"))
         began = time.monotonic()
         while any(peer.is_open for peer in peers.values()) and time.monotonic() - began < 90:
             for peer in peers.values():

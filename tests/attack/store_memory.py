@@ -23,7 +23,7 @@ from lab import lab, resident_kib, row
 
 LIMIT_MIB = {"trace-store": 2 * 64 + 64, "desk": 256}
 MESSAGES = 4 << 20
-KEPT_LINKS = 60_000
+KEPT_LINKS = 30_000
 SENDERS = 40
 MANY_SENDERS = 380
 STREAMS = 150
@@ -104,7 +104,7 @@ def empty_spans(it):
 
 
 def kept_links(it):
-    """100 requests, each with a span of 60,000 links, all within bounds"""
+    """100 requests, each with a span of 30,000 links, all within bounds"""
     return statuses(post(it.file, request(span(trace, bytes([13 << 3 | 2, 0]) * KEPT_LINKS))) for trace in range(1, 101))
 
 
