@@ -17,7 +17,7 @@ const _: () = assert!(
 );
 
 /// Code, threads, and what the allocator keeps.
-const PROCESS_BYTES: usize = 12 * MIB;
+const PROCESS_BYTES: usize = 11 * MIB;
 
 /// The largest request taken, in bytes after decompression: twice what the Collector takes unless told otherwise.
 pub const MAX_REQUEST_BYTES: usize = 8 * MIB;
@@ -29,18 +29,18 @@ const DECODING_BYTES: usize = 2 * MAX_REQUEST_BYTES + MAX_DECODED_BYTES;
 /// Of each body and each answer so much is small: it has room of its own, which nothing large can take.
 pub(crate) const SMALL_BYTES: usize = 32 * KIB;
 /// The bodies of all requests.
-pub(crate) const RECEIVING: Shares = Shares { small: 2 * MIB, large: 16 * MIB };
+pub(crate) const RECEIVING: Shares = Shares { small: 2 * MIB, large: 9 * MIB };
 const RECEIVING_BYTES: usize = RECEIVING.small + RECEIVING.large;
 /// All answers that are being made or that clients have not taken yet.
-pub(crate) const SENDING: Shares = Shares { small: 2 * MIB, large: 8 * MIB };
+pub(crate) const SENDING: Shares = Shares { small: 2 * MIB, large: 16 * MIB };
 const SENDING_BYTES: usize = SENDING.small + SENDING.large;
 
 /// How many reads run at once; the others wait.
-pub(crate) const MAX_READS: usize = 2;
+pub(crate) const MAX_READS: usize = 1;
 /// The longest answer of a search, which gets room once it is made.
-pub(crate) const MAX_SEARCH_ANSWER_BYTES: usize = 4 * MIB;
+pub(crate) const MAX_SEARCH_ANSWER_BYTES: usize = 8 * MIB;
 /// The bound of one trace unless told otherwise. A read may look at one that is evicted meanwhile.
-pub(crate) const MAX_TRACE_BYTES: usize = 8 * MIB;
+pub(crate) const MAX_TRACE_BYTES: usize = 16 * MIB;
 const READING_BYTES: usize = MAX_READS * (MAX_SEARCH_ANSWER_BYTES + MAX_TRACE_BYTES);
 
 /// How many connections whoever runs the listeners should allow, over all of them,
@@ -63,6 +63,7 @@ pub(crate) struct Shares {
 /// What is left of the two shares; clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
+    shares: Shares,
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
 }
@@ -79,7 +80,7 @@ pub(crate) struct Taken {
 impl Room {
     pub(crate) fn new(shares: Shares) -> Self {
         let share = |bytes| Arc::new(Semaphore::new(bytes));
-        Self { small: share(shares.small), large: share(shares.large) }
+        Self { shares, small: share(shares.small), large: share(shares.large) }
     }
 
     /// Waits until `bytes` more are free for something that is `length` bytes long with them. What could never be had is cut
@@ -87,7 +88,7 @@ impl Room {
     pub(crate) async fn take(&self, taken: &mut Taken, length: usize, bytes: usize) {
         let (share, most, permit) = match length <= SMALL_BYTES {
             true => (&self.small, SMALL_BYTES, &mut taken.small),
-            false => (&self.large, SENDING.large.min(RECEIVING.large), &mut taken.large),
+            false => (&self.large, self.shares.large, &mut taken.large),
         };
         let bytes = u32::try_from(bytes.min(most)).unwrap_or(u32::MAX);
         // The semaphores are never closed.

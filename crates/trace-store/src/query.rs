@@ -51,14 +51,14 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 ///   overlap), `limit` (at most 10,000), `spss` (at most 100). Newest trace first, always JSON. As in Tempo, trace ids are without leading zeros, and a
 ///   tag compares with text only: `name`, `service.name`, `root.name` and `root.service.name` contain it, `status.code`
 ///   and attributes of spans and resources equal it. Each tag may match another span of the trace.
-///   At most 32 conditions or tags, and 4 MiB of answer.
+///   At most 32 conditions or tags, and 8 MiB of answer.
 /// - `GET /api/echo` and `GET /ready`: for probes. `GET /status`: the [`Counters`] as JSON, which Tempo does not have.
 /// - `GET /api/changes`, which Tempo does not have either: in traces that got spans after `after`, every value that spans
 ///   have as attribute `tag`, in text. `{"at": …, "complete": …, "values": […]}`: `at` is the next `after`; if not
 ///   `complete`, anything may have changed: it was the first question, the store has restarted since, or there was more
 ///   than it remembers. With `wait` (milliseconds, 4,000 at most) the answer waits for a change.
 ///
-/// Lookups and searches run on threads that may block, two at a time, and for three seconds at most: beyond that the
+/// Lookups and searches run on a thread that may block, one at a time, and for three seconds at most: beyond that the
 /// answer is 503.
 pub fn query_app(store: Store) -> Router {
     Router::new()

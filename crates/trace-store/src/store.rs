@@ -159,7 +159,7 @@ struct Trace {
 // === impl Limits ===
 
 impl Limits {
-    /// The default bound of one trace, in bytes: room for 5,000 spans of a kilobyte each.
+    /// The default bound of one trace, in bytes: room for 10,000 spans of a kilobyte each.
     ///
     /// A Tempo of default configuration takes 5 MB, without any charge for overhead
     /// (<https://grafana.com/docs/tempo/latest/configuration/#overrides>, `max_bytes_per_trace`).

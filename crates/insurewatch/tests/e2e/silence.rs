@@ -131,7 +131,8 @@ fn shows_debug(text: &str) -> bool {
         word.starts_with(|char: char| char.is_ascii_uppercase())
             && word.contains(|char: char| char.is_ascii_lowercase())
     };
-    [" {", "(", "["].iter().any(|opening| text.split(opening).rev().skip(1).any(is_type))
+    // What follows the last opening precedes none.
+    [" {", "(", "["].iter().any(|opening| text.rsplit(opening).skip(1).any(is_type))
 }
 
 #[test]

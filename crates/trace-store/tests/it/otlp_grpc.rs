@@ -119,7 +119,7 @@ async fn a_message_that_is_large_decoded_is_resource_exhausted() {
         let answer = ask(grpc_router(store.clone()), request).await;
         assert_eq!(answer.headers["grpc-status"], "8", "{small:?}: RESOURCE_EXHAUSTED");
         let reason = answer.headers["grpc-message"].to_str().unwrap();
-        assert!(reason.contains("41943040"), "{small:?} tells what is allowed: {reason}");
+        assert!(reason.contains("33554432"), "{small:?} tells what is allowed: {reason}");
         assert_eq!(store.counters().spans_received, 0, "{small:?}: nothing of it was decoded");
     }
 }

@@ -150,9 +150,9 @@ async fn what_cannot_be_read_is_refused_with_a_reason() {
         (PROTOBUF, "gzip", gzip(&vec![0; MAX_REQUEST_BYTES + 1]), 413, "larger than 8388608 bytes"),
         (JSON, "deflate", zlib(&vec![b' '; MAX_REQUEST_BYTES + 1]), 413, "larger than 8388608 bytes"),
         // Eight of each once took the store to gigabytes.
-        (PROTOBUF, "gzip", gzip(&small_messages(Small::Links)), 413, "more than 41943040: send fewer spans"),
-        (PROTOBUF, "gzip", gzip(&small_messages(Small::Spans)), 413, "more than 41943040: send fewer spans"),
-        (JSON, "gzip", gzip(&small_messages(Small::JsonSpans)), 413, "more than 41943040: send fewer spans"),
+        (PROTOBUF, "gzip", gzip(&small_messages(Small::Links)), 413, "more than 33554432: send fewer spans"),
+        (PROTOBUF, "gzip", gzip(&small_messages(Small::Spans)), 413, "more than 33554432: send fewer spans"),
+        (JSON, "gzip", gzip(&small_messages(Small::JsonSpans)), 413, "more than 33554432: send fewer spans"),
     ] {
         let store = Store::new(MAX_BYTES);
         let answer = post(&store, content_type, encoding, body).await;

@@ -110,7 +110,7 @@ pub(crate) enum Small {
 
 /// A request of eight mebibytes of such messages, all empty: four million of them, or of two in JSON.
 pub(crate) fn small_messages(small: Small) -> Vec<u8> {
-    const BYTES: usize = 8 << 20;
+    const BYTES: usize = 4 << 20;
     let within = |tag: u32, content: Vec<u8>| {
         let mut message = Vec::new();
         prost::encoding::bytes::encode(tag, &content, &mut message);
