@@ -21,4 +21,4 @@ mod traceql;
 pub use crate::otlp::{MAX_REQUEST_BYTES, grpc_router, otlp_http_app};
 pub use crate::query::query_app;
 pub use crate::size::{ATTRIBUTE_OVERHEAD_BYTES, BATCH_OVERHEAD_BYTES, SPAN_OVERHEAD_BYTES};
-pub use crate::store::{Counters, Limits, Rejected, Store};
+pub use crate::store::{Counters, Limits, NotKept, Rejected, Store};
