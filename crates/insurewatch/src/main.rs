@@ -5,6 +5,7 @@
 //! - `folder`: the folder of a running lab: whose it is, its logs
 //! - `serve`, `process`: one program, in a process of its own; `program`: which there are
 //! - `services`: the services of the chain: what each can be set to, what it must be told, how it starts
+//! - `seat`: a service of somebody else in a seat of the chain; `contract`: what it must answer, and be told
 //! - `commands`, `drill`: thin clients of the desk; `lab_file`: how they find it
 //! - `echo`: an endpoint for the conformance tests of W3C Trace Context
 //! - `schema`: what may be set, gathered from the crates that know it
@@ -19,12 +20,14 @@ use crate::cli::{Cli, Command};
 
 mod cli;
 mod commands;
+mod contract;
 mod drill;
 mod echo;
 mod folder;
 mod lab_file;
 mod process;
 mod program;
+mod seat;
 mod serve;
 mod services;
 mod up;
@@ -56,6 +59,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Drill(command) => drill::drill(&cli.lab, command).await,
         Command::Hint(json) => commands::hint(&cli.lab, json).await,
         Command::Reveal(json) => commands::reveal(&cli.lab, json).await,
+        Command::Seat(options) => contract::print(&cli.lab, &options),
         Command::Healthcheck(options) => commands::healthcheck(options).await,
     }
 }
