@@ -28,8 +28,8 @@ const CAPTURED_EVERY: Duration = Duration::from_millis(500);
 /// Where there is a gap still after this long, it is looked beside it, this often, for spans that carry no id at all.
 const BESIDE_AFTER: Duration = Duration::from_millis(1500);
 const BESIDE_EVERY: Duration = Duration::from_secs(1);
-/// How far clocks of one machine, and the times that SDKs put down, may differ.
-const SLACK_NANOS: u64 = 2_000_000;
+/// How far clocks of one machine, and the times that SDKs put down, may differ: as a rule, and at most. Node's, for one, drifts.
+const SLACK_NANOS: [u64; 2] = [2_000_000, 20_000_000];
 /// How long a call may take whose receiver is known; longer than any timeout of the chain.
 const LONGEST_CALL_NANOS: u64 = 30_000_000_000;
 /// So many traces are looked at for one gap: where there are more, time and target tell nothing.
@@ -201,26 +201,33 @@ async fn look_beside(
         if ids.len() > MAX_BESIDE {
             continue;
         }
-        let mut fitting = Vec::new();
+        let mut candidates = Vec::new();
         for id in ids {
             let spans = source.trace(id).await?.map(|trace| trace.spans).unwrap_or_default();
             if spans.iter().any(|span| span.claim_id().is_some() || span.records_everything()) {
                 continue;
             }
-            let fits = |span: &&Span| match kind {
-                SpanKind::Server => is_receiver(span, hop) && lies_within(span, known),
-                _ => span.service == service.name() && fits_receiver(span, hop, "") && lies_within(known, span),
-            };
-            fitting.extend(spans.iter().filter(fits).map(|span| span.trace_id));
+            candidates.extend(spans.into_iter().filter(|span| match kind {
+                SpanKind::Server => is_receiver(span, hop),
+                _ => span.kind == kind && span.service == service.name() && fits_receiver(span, hop, ""),
+            }));
         }
-        if let [only] = fitting.as_slice() {
+        let fitting = |slack: u64| {
+            let fits = |span: &&Span| match kind {
+                SpanKind::Server => lies_within(span, known, slack),
+                _ => lies_within(known, span, slack),
+            };
+            candidates.iter().filter(fits).map(|span| span.trace_id).collect::<Vec<_>>()
+        };
+        // Only where none fits closely, clocks may be to blame.
+        if let Some([only]) = SLACK_NANOS.map(fitting).iter().find(|fitting| !fitting.is_empty()).map(Vec::as_slice) {
             beside.insert(*only);
         }
     }
     Ok(beside)
 }
 
-fn lies_within(inner: &Span, outer: &Span) -> bool {
-    inner.start_unix_nano.saturating_add(SLACK_NANOS) >= outer.start_unix_nano
-        && inner.end_unix_nano <= outer.end_unix_nano.saturating_add(SLACK_NANOS)
+fn lies_within(inner: &Span, outer: &Span, slack: u64) -> bool {
+    inner.start_unix_nano.saturating_add(slack) >= outer.start_unix_nano
+        && inner.end_unix_nano <= outer.end_unix_nano.saturating_add(slack)
 }
