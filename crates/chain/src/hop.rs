@@ -76,12 +76,6 @@ impl CarrierKind {
 // === impl Hop ===
 
 impl Hop {
-    /// Whether a receiving span of this service and name is the receiver of this hop.
-    #[must_use]
-    pub fn is_received_by(&self, service: &str, span: &str) -> bool {
-        (self.to.name(), self.receiver_span) == (service, span)
-    }
-
     /// The service that does a step on this hop; `None` if nothing is between sender and receiver.
     #[must_use]
     pub const fn done_by(&self, step: Step) -> Option<Service> {

@@ -5,6 +5,7 @@
 //! - [`topology`]: hops and late spans together, the value against which evidence is read
 //! - [`place`]: where something can go wrong: at a hop or inside a service
 //! - [`route`]: how the framework that a service stands in for writes routes
+//! - [`sdk`]: what the SDKs of other languages must be told to put on record
 //! - [`vocabulary`]: span kinds, the four steps and what else an answer may name, transit, parent
 //! - [`spelling`]: "did you mean …?" for every name that a person writes
 //!
@@ -14,6 +15,7 @@
 pub mod hop;
 pub mod place;
 pub mod route;
+pub mod sdk;
 pub mod service;
 pub mod spelling;
 pub mod topology;
@@ -22,6 +24,7 @@ pub mod vocabulary;
 pub use hop::{CarrierKind, Hop};
 pub use place::{Place, UnknownPlace};
 pub use route::RouteSyntax;
+pub use sdk::Language;
 pub use service::{Service, UnknownService};
 pub use topology::{InsideSpan, Topology};
 pub use vocabulary::{Kind, ParentUsed, SpanKind, Step, Transit, UnknownKind};

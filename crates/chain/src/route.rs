@@ -32,11 +32,28 @@ pub fn fits(path: &str, route: &str) -> bool {
     loop {
         match (path.next(), route.next()) {
             (None, None) => return true,
-            (Some(part), Some(pattern)) if pattern.starts_with([':', '{', '<']) && !part.is_empty() => {}
+            (Some(part), Some(pattern)) if is_parameter(pattern) && !part.is_empty() => {}
             (Some(part), Some(pattern)) if part == pattern => {}
             _ => return false,
         }
     }
+}
+
+/// Whether two routes are the same but for how they write their parameters: `/policies/:id` and `/policies/{policyId}`.
+#[must_use]
+pub fn same_shape(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('/'), other.split('/'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return true,
+            (Some(one), Some(other)) if one == other || (is_parameter(one) && is_parameter(other)) => {}
+            _ => return false,
+        }
+    }
+}
+
+fn is_parameter(part: &str) -> bool {
+    part.starts_with([':', '{', '<'])
 }
 
 #[cfg(test)]
@@ -49,6 +66,16 @@ mod tests {
             let route = syntax.write("/claims/{id}/fraud-check");
             assert!(fits("/claims/c-1/fraud-check", &route), "{route}");
             assert!(!fits("/claims/c-1", &route), "{route} is longer");
+        }
+    }
+
+    #[test]
+    fn routes_are_told_by_their_shape() {
+        for same in ["/policies/{id}", "/policies/<policy_id>", "/policies/:policyId"] {
+            assert!(same_shape(same, "/policies/:id"), "{same}");
+        }
+        for other in ["/policies", "/policies/:id/x", "/claims/:id", "/policies/id", ""] {
+            assert!(!same_shape(other, "/policies/:id"), "{other}");
         }
     }
 

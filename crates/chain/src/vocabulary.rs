@@ -12,6 +12,17 @@ pub const RECORDING_SCOPE: &str = "insurewatch-telemetry";
 /// The span attribute by which application code marks every receiver and root span of a claim.
 pub const CLAIM_ID: &str = "insurewatch.claim.id";
 
+/// The header in which application code sends a claim's id, and the attributes in which SDKs put it on record where they are
+/// told to capture it: on a span that received or sent it, or answered with it. Some write `_` for `-`.
+pub const CLAIM_ID_HEADER: &str = "x-claim-id";
+/// See [`CLAIM_ID_HEADER`].
+pub const CAPTURED_CLAIM_IDS: [&str; 4] = [
+    "http.request.header.x-claim-id",
+    "http.request.header.x_claim_id",
+    "http.response.header.x-claim-id",
+    "http.response.header.x_claim_id",
+];
+
 /// Whose claim it is: what the application reads from baggage wherever a claim goes, and records on the receiving span.
 pub const TENANT: &str = "tenant.id";
 

@@ -47,6 +47,8 @@ pub use drill::DrillError;
 pub struct Config {
     /// Where each service of the chain answers.
     pub services: Vec<(Service, Url)>,
+    /// The services among them that somebody else's fill, and where those are asked for their health.
+    pub seats: Vec<(Service, HealthAt)>,
     /// Tempo, or what answers like it.
     pub trace_source: Url,
     /// The file of active settings; drills are kept beside it.
@@ -69,6 +71,16 @@ pub struct Config {
     pub grafana_api: Option<Url>,
     /// Claims per second that are sent from the start; 0 for none.
     pub traffic_per_second: f64,
+}
+
+/// Where it is asked how a service is that knows nothing of the lab. What such a service itself says of settings never
+/// counts: it may echo a generation that it does not follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthAt {
+    /// At its keeper, which answers for it as the lab's own services do.
+    Keeper(Url),
+    /// At itself, by the status alone: its settings cannot be switched.
+    Plainly(Url),
 }
 
 /// The desk cannot start.

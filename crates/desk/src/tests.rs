@@ -38,6 +38,7 @@ async fn stand(edit: impl FnOnce(&mut Config)) -> Stand {
     let url: Url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(axum::serve(listener, Router::new().route("/{service}/healthz", healthz)).into_future());
     let mut config = Config {
+        seats: Vec::new(),
         services: Service::ALL.iter().map(|service| (*service, url.join(&format!("{service}/")).unwrap())).collect(),
         trace_source: url,
         active,

@@ -44,7 +44,7 @@ pub enum Cause {
     /// What left names no span of this call.
     OtherSpanInjected { hop: &'static Hop, formats: Vec<Format> },
     /// The sender could read baggage and sent none.
-    BaggageNotSent { hop: &'static Hop },
+    BaggageNotSent { hop: &'static Hop, on_record: bool },
 
     /// Headers were sent and did not arrive.
     HeadersLost { hop: &'static Hop, names: Vec<String> },
@@ -127,7 +127,7 @@ impl Cause {
             | Self::MessageWithoutAttributes { hop }
             | Self::ProducerWithoutInjection { hop }
             | Self::OtherSpanInjected { hop, .. }
-            | Self::BaggageNotSent { hop }
+            | Self::BaggageNotSent { hop, .. }
             | Self::HeadersLost { hop, .. }
             | Self::TraceReplaced { hop, .. }
             | Self::SpanReplaced { hop, .. }
@@ -224,6 +224,7 @@ impl Cause {
             }
             Self::NotExtracted { hop, .. } => vec![Self::ExtractedNotUsed { hop }],
             Self::BaggageNotExtracted { hop } => vec![Self::BaggageNotLookedAt { hop }],
+            Self::BaggageNotSent { hop, on_record: false } => vec![Self::LostInTransit { hop }],
             Self::NothingSent { .. }
             | Self::ProducerWithoutInjection { .. }
             | Self::OutboxWithoutAttributes { .. }
@@ -437,7 +438,7 @@ fn baggage_lost(reading: &Reading<'_>, row: &HopRow) -> Option<Cause> {
             (false, false) => Cause::BaggageNotExtracted { hop },
         });
     }
-    sent_tenant.map(|_| Cause::BaggageNotSent { hop })
+    Some(Cause::BaggageNotSent { hop, on_record: sent_tenant.is_some() })
 }
 
 /// All four steps succeed, too well.

@@ -46,6 +46,9 @@ pub struct Fragment {
     pub services: Vec<String>,
     /// The ids of other claims that its spans carry.
     pub other_claims: Vec<String>,
+    /// Whether nothing in it names the claim: it was found by time and target, at a gap of the claim.
+    #[serde(default)]
+    pub inferred: bool,
 }
 
 /// A span and its place in the tree.
@@ -58,6 +61,22 @@ pub struct Node {
     pub depth: usize,
     /// How it hangs in the tree.
     pub place: Position,
+    /// Whether it is known to belong to the claim, and by what.
+    #[serde(default)]
+    pub belongs: Belongs,
+}
+
+/// Whether a span belongs to the claim, and by what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Belongs {
+    /// It carries another claim's id, or is of the lab's own, which carry theirs where they have one.
+    #[default]
+    No,
+    /// It carries the claim's id.
+    ByItsId,
+    /// It carries none, as spans of real services do, and the spans above or below it are the claim's.
+    ByItsPlace,
 }
 
 /// How a span hangs in its trace.
@@ -172,9 +191,18 @@ impl ClaimEvidence {
         self.traceresponse.as_deref()?.parse().ok().map(|parent: TraceParent| parent.into())
     }
 
-    /// The receiving spans of a service that carry this claim's id.
+    /// The receiving spans of a service that belong to this claim.
     pub(crate) fn receivers<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Span> {
-        self.spans().filter(move |span| span.service == service && span.receives() && self.owns(span))
+        let nodes = self.fragments.iter().flat_map(|fragment| &fragment.nodes);
+        let ours = nodes.filter(|node| node.belongs != Belongs::No).map(|node| &node.span);
+        ours.filter(move |span| span.service == service && span.receives())
+    }
+
+    /// By what a span belongs to this claim.
+    pub(crate) fn belongs(&self, span: &Span) -> Belongs {
+        let mut nodes = self.fragments.iter().flat_map(|fragment| &fragment.nodes);
+        let node = nodes.find(|node| (node.span.trace_id, node.span.span_id) == (span.trace_id, span.span_id));
+        node.map(|node| node.belongs).unwrap_or_default()
     }
 }
 
@@ -187,7 +215,9 @@ impl Fragment {
         services.sort_by_key(|name| Service::ALL.iter().position(|it| it.name() == name).unwrap_or(usize::MAX));
         let other_claims: BTreeSet<_> =
             spans.iter().filter_map(Span::claim_id).filter(|id| *id != claim_id).map(str::to_owned).collect();
-        Self { trace_id, nodes: in_tree_order(spans), services, other_claims: other_claims.into_iter().collect() }
+        let mut nodes = in_tree_order(spans);
+        mark_belonging(&mut nodes, claim_id, other_claims.is_empty());
+        Self { trace_id, nodes, services, other_claims: other_claims.into_iter().collect(), inferred: false }
     }
 
     /// Its spans in tree order.
@@ -224,6 +254,43 @@ pub fn listed<T: AsRef<str>>(items: &[T]) -> String {
     }
 }
 
+/// Marks the spans that belong to the claim, given a tree in order: a span without an id belongs where the nearest span above
+/// it does that carries one, else where all below it do that carry one; and if none does, the trace is the claim's, which
+/// was brought because some span of it is.
+fn mark_belonging(nodes: &mut [Node], claim_id: &str, alone: bool) {
+    // Of each span: whose the nearest span with an id is, at it or above it.
+    let mut above = BTreeMap::<SpanId, bool>::new();
+    for node in &*nodes {
+        let own = node.span.claim_id().map(|id| id == claim_id);
+        let parent = node.span.parent_span_id.filter(|_| node.place == Position::Child);
+        if let Some(ours) = own.or_else(|| above.get(&parent?).copied()) {
+            above.insert(node.span.span_id, ours);
+        }
+    }
+    // Whether all below it that carry an id carry this one.
+    let mut below = BTreeMap::<SpanId, bool>::new();
+    for node in nodes.iter().rev() {
+        let own = node.span.claim_id().map(|id| id == claim_id);
+        if let (Some(ours), Some(parent)) =
+            (own.or_else(|| below.get(&node.span.span_id).copied()), node.span.parent_span_id)
+        {
+            below.entry(parent).and_modify(|all| *all &= ours).or_insert(ours);
+        }
+    }
+    for node in nodes {
+        let id = node.span.span_id;
+        node.belongs = match node.span.claim_id() {
+            Some(own) if own == claim_id => Belongs::ByItsId,
+            Some(_) => Belongs::No,
+            None if claim_id.is_empty() || node.span.records_everything() => Belongs::No,
+            None => match above.get(&id).or_else(|| below.get(&id)).copied().unwrap_or(alone) {
+                true => Belongs::ByItsPlace,
+                false => Belongs::No,
+            },
+        };
+    }
+}
+
 /// Puts spans in tree order. A span id that comes twice is kept once; a cycle is entered at its earliest span.
 fn in_tree_order(mut spans: Vec<Span>) -> Vec<Node> {
     spans.sort_by(|a, b| {
@@ -253,7 +320,7 @@ fn in_tree_order(mut spans: Vec<Span>) -> Vec<Node> {
         let mut stack = vec![top];
         while let Some((id, depth, place)) = stack.pop() {
             let Some(span) = waiting.remove(&id) else { continue };
-            nodes.push(Node { span, depth, place });
+            nodes.push(Node { span, depth, place, belongs: Belongs::No });
             let below = children.remove(&id).unwrap_or_default();
             stack.extend(below.into_iter().rev().map(|child| (child, depth + 1, Position::Child)));
         }

@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chain::Topology;
+use chain::vocabulary::CAPTURED_CLAIM_IDS;
+use chain::{CarrierKind, SpanKind, Topology};
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until};
 use wire::TraceId;
 
 use crate::claim::{ClaimEvidence, Collected};
+use crate::ledger::{fits_receiver, is_receiver};
 use crate::reading::Reading;
 use crate::source::{Changed, Follower, MAX_TRACES, SourceError, TraceSource};
+use crate::span::{CLAIM_ID, Span};
 
 /// Of the traces of one claim, no more is read: a healthy one has some 20 KB.
 const MAX_CLAIM_BYTES: usize = 16 << 20;
@@ -17,6 +21,28 @@ const MAX_CLAIM_BYTES: usize = 16 << 20;
 /// What was not received of a claim of this age is taken for not coming: longer than the slowest exporter of the lab waits
 /// (a minute), and short enough to wait for.
 pub const LATEST_SPAN: Duration = Duration::from_secs(70);
+
+/// Where an id may be found only by a header that an SDK was told to capture, it is looked for this often: the lab's own spans
+/// carry it otherwise, and most are there before the first time.
+const CAPTURED_EVERY: Duration = Duration::from_millis(500);
+/// Where there is a gap still after this long, it is looked beside it, this often, for spans that carry no id at all.
+const BESIDE_AFTER: Duration = Duration::from_millis(1500);
+const BESIDE_EVERY: Duration = Duration::from_secs(1);
+/// How far clocks of one machine, and the times that SDKs put down, may differ: as a rule, and at most. Node's, for one, drifts.
+const SLACK_NANOS: [u64; 2] = [2_000_000, 20_000_000];
+/// How long a call may take whose receiver is known; longer than any timeout of the chain.
+const LONGEST_CALL_NANOS: u64 = 30_000_000_000;
+/// So many traces are looked at for one gap: where there are more, time and target tell nothing.
+const MAX_BESIDE: usize = 20;
+
+/// The traces that were found so far.
+#[derive(Debug, Default)]
+struct Found {
+    /// Those with a span that carries the claim's id.
+    named: BTreeSet<TraceId>,
+    /// Those in which nothing does.
+    beside: BTreeSet<TraceId>,
+}
 
 /// How long to wait for evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +80,8 @@ pub async fn collect(
     let start = Instant::now();
     let deadline = start + patience.deadline;
     let mut follower = Some(source.follow());
-    let mut found = BTreeSet::new();
+    let mut found = Found::default();
+    let (mut looked_captured, mut looked_beside) = (start, start);
     let mut changed = start;
     let mut collected =
         Collected { evidence: ClaimEvidence::from_spans(claim_id, []), source_down: true, ..Collected::default() };
@@ -62,18 +89,28 @@ pub async fn collect(
         let look = Instant::now();
         // What failed, or was found and is not there, is asked for again.
         let mut next_look = look;
-        match look_once(source, claim_id, since_unix_seconds, &mut found).await {
+        let captured = look.duration_since(looked_captured) >= CAPTURED_EVERY || look >= deadline;
+        if captured {
+            looked_captured = look;
+        }
+        match look_once(source, claim_id, since_unix_seconds, captured, &mut found).await {
             Ok((evidence, all_found)) => {
                 if evidence != collected.evidence {
                     collected.evidence = evidence;
                     changed = look;
                 }
                 collected.source_down = false;
-                let is_whole = all_found && Reading::new(topology, &collected).is_complete();
+                let whole = Reading::new(topology, &collected).is_complete();
                 let settled = changed + patience.settle;
-                collected.complete = is_whole && look >= settled;
+                collected.complete = all_found && whole && look >= settled;
+                if !whole && start.elapsed() >= BESIDE_AFTER && looked_beside.elapsed() >= BESIDE_EVERY {
+                    looked_beside = look;
+                    // What the source does not answer here, it is asked again.
+                    found.beside.extend(look_beside(source, topology, &collected).await.unwrap_or_default());
+                }
                 if all_found {
-                    next_look = if is_whole { settled } else { deadline };
+                    // Spans that do not carry the claim's id as ours do are not reported as a change of the claim.
+                    next_look = if whole { settled } else { look + CAPTURED_EVERY };
                 }
             }
             Err(error) => {
@@ -129,15 +166,22 @@ async fn look_once(
     source: &TraceSource,
     claim_id: &str,
     since_unix_seconds: u64,
-    found: &mut BTreeSet<TraceId>,
+    captured: bool,
+    found: &mut Found,
 ) -> Result<(ClaimEvidence, bool), SourceError> {
-    let now = source.traces_of_claim(claim_id, since_unix_seconds).await?;
-    let searched_up_to = (now.len() >= MAX_TRACES).then_some(MAX_TRACES);
-    found.extend(now);
+    let keys = [CLAIM_ID].into_iter().chain(CAPTURED_CLAIM_IDS.into_iter().filter(|_| captured));
+    let searches = keys.map(|key| source.traces_of_claim(key, claim_id, since_unix_seconds));
+    let mut searched_up_to = None;
+    for now in join_all(searches).await {
+        let now = now?;
+        searched_up_to = searched_up_to.or((now.len() >= MAX_TRACES).then_some(MAX_TRACES));
+        found.named.extend(now);
+    }
+    found.beside.retain(|id| !found.named.contains(id));
     let (mut spans, mut malformed, mut partial, mut all_found) = (Vec::new(), 0, false, true);
     let mut bytes = 0;
     // Once more than any claim has been found, no later look finds more that is of use.
-    for id in found.iter().take(MAX_TRACES) {
+    for id in found.named.iter().chain(&found.beside).take(MAX_TRACES) {
         if bytes >= MAX_CLAIM_BYTES {
             partial = true;
             break;
@@ -152,7 +196,70 @@ async fn look_once(
             None => all_found = false,
         }
     }
-    let searched_up_to = searched_up_to.or((found.len() > MAX_TRACES).then_some(MAX_TRACES));
-    let evidence = ClaimEvidence { malformed, partial, searched_up_to, ..ClaimEvidence::from_spans(claim_id, spans) };
+    let searched_up_to = searched_up_to.or((found.named.len() > MAX_TRACES).then_some(MAX_TRACES));
+    let mut evidence =
+        ClaimEvidence { malformed, partial, searched_up_to, ..ClaimEvidence::from_spans(claim_id, spans) };
+    for fragment in &mut evidence.fragments {
+        fragment.inferred = found.beside.contains(&fragment.trace_id);
+    }
     Ok((evidence, all_found))
+}
+
+/// The traces that close a gap of the claim by time and target: of a call whose receiver was not found, those in which the one
+/// span is that such a request was received in meanwhile; and of a receiver whose call was not found, the other way round.
+/// Where several would do, none is taken.
+async fn look_beside(
+    source: &TraceSource,
+    topology: &'static Topology,
+    collected: &Collected,
+) -> Result<BTreeSet<TraceId>, SourceError> {
+    let reading = Reading::new(topology, collected);
+    let mut beside = BTreeSet::new();
+    for row in reading.inner_rows().filter(|row| row.hop.carrier == CarrierKind::Http) {
+        let hop = row.hop;
+        let gap = match (reading.sender(row), reading.receiver(row)) {
+            (Some(call), None) => Some((hop.to, SpanKind::Server, call.start_unix_nano, call.end_unix_nano, call)),
+            (None, Some(span)) => {
+                let earliest = span.start_unix_nano.saturating_sub(LONGEST_CALL_NANOS);
+                Some((hop.from, SpanKind::Client, earliest, span.start_unix_nano, span))
+            }
+            _ => None,
+        };
+        let Some((service, kind, from, to, known)) = gap.filter(|(service, ..)| !reading.is_ours(*service)) else {
+            continue;
+        };
+        let times = (Duration::from_nanos(from), Duration::from_nanos(to));
+        let ids = source.traces_of_service(service.name(), kind, times).await?;
+        if ids.len() > MAX_BESIDE {
+            continue;
+        }
+        let mut candidates = Vec::new();
+        for id in ids {
+            let spans = source.trace(id).await?.map(|trace| trace.spans).unwrap_or_default();
+            if spans.iter().any(|span| span.claim_id().is_some() || span.records_everything()) {
+                continue;
+            }
+            candidates.extend(spans.into_iter().filter(|span| match kind {
+                SpanKind::Server => is_receiver(span, hop),
+                _ => span.kind == kind && span.service == service.name() && fits_receiver(span, hop, ""),
+            }));
+        }
+        let fitting = |slack: u64| {
+            let fits = |span: &&Span| match kind {
+                SpanKind::Server => lies_within(span, known, slack),
+                _ => lies_within(known, span, slack),
+            };
+            candidates.iter().filter(fits).map(|span| span.trace_id).collect::<Vec<_>>()
+        };
+        // Only where none fits closely, clocks may be to blame.
+        if let Some([only]) = SLACK_NANOS.map(fitting).iter().find(|fitting| !fitting.is_empty()).map(Vec::as_slice) {
+            beside.insert(*only);
+        }
+    }
+    Ok(beside)
+}
+
+fn lies_within(inner: &Span, outer: &Span, slack: u64) -> bool {
+    inner.start_unix_nano.saturating_add(slack) >= outer.start_unix_nano
+        && inner.end_unix_nano <= outer.end_unix_nano.saturating_add(slack)
 }

@@ -11,6 +11,7 @@ use crate::cause::{self, Cause, names_parent, sender_names_lost_parent};
 use crate::claim::Fragment;
 use crate::expect::{Part, holds};
 use crate::expectation::Expectation;
+use crate::ledger::is_receiver;
 use crate::reading::{NotReceived, Reading};
 use crate::span::Span;
 use wire::SpanId;
@@ -314,8 +315,7 @@ fn account(reading: &Reading<'_>, causes: &mut Vec<Cause>) {
     let ours = |span: &&Span| span.claim_id().is_none_or(|_| reading.evidence().owns(span));
     let lost = reading.evidence().missing_parents().filter(|span| !excused(span));
     for span in lost.chain(reading.stray_roots()).filter(|span| !at_hop(span)).filter(ours) {
-        let again =
-            reading.inner_rows().find(|row| row.hop.is_received_by(&span.service, &span.name) && span.receives());
+        let again = reading.inner_rows().find(|row| is_receiver(span, row.hop));
         let place = match again {
             Some(row) => Some(Place::Hop(row.hop)),
             // What receives is never lost inside a service.

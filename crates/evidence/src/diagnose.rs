@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cause::Cause;
 use crate::cell::{CellReason, CellStatus};
 use crate::conclusion::{Conclusion, Outcome, Unknown};
-use crate::ledger::{HopRow, SideState};
+use crate::ledger::{FoundBy, HopRow, SideState};
 use crate::prose;
 use crate::reading::NotReceived;
 use wire::TraceHeaders;
@@ -208,8 +208,12 @@ impl Conclusion<'_> {
         let late = self.unknown().iter().filter(told);
         let unseen =
             hops.iter().filter_map(HopDiagnosis::unknown).chain(inside.iter().filter_map(InsideDiagnosis::unknown));
-        let undecided: Vec<_> = unseen.chain(late.flat_map(prose::unknown)).collect();
-        let first = self.first().map(Finding::from);
+        let notes = self.reading.rows().iter().filter_map(prose::found_by);
+        let mut undecided: Vec<_> = unseen.chain(late.flat_map(prose::unknown)).chain(notes).collect();
+        if self.outcome() != Outcome::Healthy {
+            undecided.extend(self.advice());
+        }
+        let first = self.first().map(|cause| self.finding(cause));
         let sentence = match &first {
             Some(Finding { place: Some(place), step: Some(step), sentence, .. }) => {
                 format!("The first break is at {place}, step {step}: {sentence}")
@@ -233,6 +237,32 @@ impl Conclusion<'_> {
         }
     }
 
+    /// The finding of a cause. What was found by time and target alone can be another claim's.
+    fn finding(&self, cause: &Cause) -> Finding {
+        let guessed =
+            |row: &HopRow| cause.place() == Some(Place::Hop(row.hop)) && row.found_by == Some(FoundBy::TimeAndTarget);
+        let inferred = cause.is_inferred() || self.reading.rows().iter().any(guessed);
+        Finding { inferred, ..Finding::from(cause) }
+    }
+
+    /// How the SDKs of services would put on record what is missing there, each once.
+    fn advice(&self) -> Vec<String> {
+        let mut advice = Vec::new();
+        for row in self.reading.inner_rows() {
+            let ends =
+                [(&row.sent, self.reading.sender(row), true), (&row.received, self.reading.receiver(row), false)];
+            for (side, span, sent) in ends {
+                let silent = span.filter(|_| side.state == SideState::NotOnRecord);
+                let Some((span, language)) = silent.and_then(|span| Some((span, span.language()?))) else { continue };
+                let sentence = prose::advice(span, language, sent);
+                if !advice.contains(&sentence) {
+                    advice.push(sentence);
+                }
+            }
+        }
+        advice
+    }
+
     fn at_hop(&self, row: &HopRow) -> HopDiagnosis {
         let cell = |step: Step| {
             let headers = if step == Step::Inject { &row.sent.headers } else { &row.received.headers };
@@ -244,7 +274,7 @@ impl Conclusion<'_> {
             survived: cell(Step::Transit),
             extracted: cell(Step::Extract),
             used: cell(Step::Use),
-            finding: self.cause_at(Place::Hop(row.hop)).map(Finding::from),
+            finding: self.cause_at(Place::Hop(row.hop)).map(|cause| self.finding(cause)),
         }
     }
 

@@ -6,7 +6,7 @@ use chain::vocabulary::RECORDING_SCOPE;
 use chain::{CarrierKind, Hop, ParentUsed, Service, Transit, route};
 use serde::{Deserialize, Serialize};
 
-use crate::claim::ClaimEvidence;
+use crate::claim::{Belongs, ClaimEvidence};
 use crate::headers::recorded;
 use crate::span::Span;
 use wire::{BaggageMember, Context, Format, SpanId, TraceHeaders, TraceId};
@@ -27,10 +27,26 @@ pub struct HopRow {
     pub baggage_transit: Option<Transit>,
     /// Whom the receiver's span names as its parent; `None` if it was not received.
     pub parent: Option<ParentUsed>,
+    /// How the receiver's span was found; `None` if it was not received.
+    #[serde(default)]
+    pub found_by: Option<FoundBy>,
     /// Whether the receiver's span, or one of its service above it, links to the sender's.
     pub linked: bool,
     /// The sampled bit of what arrived; `None` if nothing readable is on record.
     pub sampled: Option<bool>,
+}
+
+/// How a span was found to be the claim's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FoundBy {
+    /// It carries the claim's id.
+    ItsClaimId,
+    /// It carries none, and stands above or below spans of the claim.
+    ItsPlace,
+    /// Nothing in its trace names the claim, but it received such a request while the sender waited for the answer to one,
+    /// and no other span did.
+    TimeAndTarget,
 }
 
 /// One end of a hop.
@@ -80,7 +96,7 @@ impl HopRow {
     pub(crate) fn new(evidence: &ClaimEvidence, hop: &'static Hop) -> Self {
         let receiver = evidence
             .receivers(hop.to.name())
-            .filter(|span| hop.is_received_by(&span.service, &span.name))
+            .filter(|span| is_receiver(span, hop))
             .min_by_key(|span| span.start_unix_nano);
         let call = find_sender(evidence, hop, receiver);
         let parent_sender = receiver.and_then(|span| calling_parent(evidence, hop, span, call.is_some()));
@@ -106,6 +122,7 @@ impl HopRow {
                 (Some(_), Some(_)) => ParentUsed::Sender,
                 (Some(_), None) => ParentUsed::Other,
             }),
+            found_by: receiver.map(|span| found_by(evidence, span)),
             linked: receiver.zip(sender).is_some_and(|(receiver, sender)| links(evidence, receiver, sender)),
             sampled: received.headers.sampled(),
             sent,
@@ -209,6 +226,15 @@ impl Span {
     }
 }
 
+fn found_by(evidence: &ClaimEvidence, span: &Span) -> FoundBy {
+    let fragment = evidence.fragments.iter().find(|fragment| fragment.trace_id == span.trace_id);
+    match evidence.belongs(span) {
+        Belongs::ByItsId => FoundBy::ItsClaimId,
+        _ if fragment.is_some_and(|fragment| fragment.inferred) => FoundBy::TimeAndTarget,
+        Belongs::ByItsPlace | Belongs::No => FoundBy::ItsPlace,
+    }
+}
+
 fn links(evidence: &ClaimEvidence, receiver: &Span, sender: &Span) -> bool {
     let own = evidence.lineage(receiver).take_while(|span| span.service == receiver.service);
     own.flat_map(|span| &span.links).any(|link| (link.trace_id, link.span_id) == (sender.trace_id, sender.span_id))
@@ -269,37 +295,33 @@ fn find_sender<'a>(evidence: &'a ClaimEvidence, hop: &Hop, receiver: Option<&Spa
     nearest.map(|(call, _)| call)
 }
 
+/// Whether a span is the receiver that the hop is named for: by its name, or, whatever frameworks call it, by the method and
+/// the shape of its route, or without one by its path.
+pub(crate) fn is_receiver(span: &Span, hop: &Hop) -> bool {
+    if span.service != hop.to.name() || span.kind != hop.carrier.receiver_kind() {
+        return false;
+    }
+    if span.name == hop.receiver_span {
+        return true;
+    }
+    let Some((method, route)) = hop.receiver_span.split_once(' ').filter(|_| hop.carrier == CarrierKind::Http) else {
+        return false;
+    };
+    let there = match span.text("http.route") {
+        Some(own) => route::same_shape(own, route),
+        None => span.path().is_some_and(|path| route::fits(path, route)),
+    };
+    span.method() == Some(method) && there
+}
+
 /// Whether a sending span's request is the one that the hop's receiver is named for, as in `GET /policies/:id`, or its
 /// message is this claim's and went to the hop's queue: messages have the claim's id.
-fn fits_receiver(span: &Span, hop: &Hop, claim_id: &str) -> bool {
-    let text = |key: &str| span.attributes.get(key).and_then(serde_json::Value::as_str);
+pub(crate) fn fits_receiver(span: &Span, hop: &Hop, claim_id: &str) -> bool {
     if let CarrierKind::Queue { destination, .. } = hop.carrier {
-        let there = text("messaging.destination.name").is_none_or(|name| name == destination);
-        let ours = text("messaging.message.id").or(span.claim_id()) == Some(claim_id);
+        let there = span.text("messaging.destination.name").is_none_or(|name| name == destination);
+        let ours = span.text("messaging.message.id").or(span.claim_id()) == Some(claim_id);
         return span.kind == hop.carrier.sender_kind() && there && ours;
     }
     let Some((method, route)) = hop.receiver_span.split_once(' ') else { return false };
-    // The second of each is what the conventions called it before they were stable.
-    let full = text("url.full").or_else(|| text("http.url"));
-    let path = text("url.path").or_else(|| text("http.target")).or(full).map(path_of);
-    let asked = text("http.request.method").or_else(|| text("http.method"));
-    asked == Some(method) && path.is_some_and(|path| route::fits(path, route))
-}
-
-fn path_of(url: &str) -> &str {
-    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = after_scheme.find('/').and_then(|at| after_scheme.get(at..)).unwrap_or("/");
-    path.split(['?', '#']).next().unwrap_or(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_path_of_a_url_is_found() {
-        for (url, path) in [("http://h:1/a/b?q#f", "/a/b"), ("http://h", "/"), ("/a", "/a"), ("", "/")] {
-            assert_eq!(path_of(url), path, "{url}");
-        }
-    }
+    span.method() == Some(method) && span.path().is_some_and(|path| route::fits(path, route))
 }

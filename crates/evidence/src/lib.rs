@@ -40,7 +40,7 @@ pub use conclusion::{Conclusion, NotABreak, Outcome, Unknown};
 pub use diagnose::{Diagnosis, Finding};
 pub use expect::{Mismatch, holds};
 pub use expectation::Expectation;
-pub use ledger::{HopRow, Side, SideState};
+pub use ledger::{FoundBy, HopRow, Side, SideState};
 pub use picture::{Mark, Picture};
 pub use reading::Reading;
 pub use source::{Changed, Follower, SourceError, TraceSource};

@@ -1,6 +1,8 @@
 //! Every sentence about a claim, in one place: what the other modules decide, this one says.
 
-use chain::{Hop, ParentUsed, Place};
+use chain::sdk::Capture;
+use chain::vocabulary::{CAPTURED_CLAIM_IDS, CLAIM_ID_HEADER};
+use chain::{Hop, Language, ParentUsed, Place};
 
 use crate::answer::{Answer, Objection};
 use crate::cause::{Cause, MAX_BAGGAGE_BYTES};
@@ -8,8 +10,9 @@ use crate::cell::CellReason;
 use crate::claim::{Collected, MAX_LISTED, listed};
 use crate::conclusion::{Conclusion, NotABreak, Outcome, Unknown};
 use crate::headers::format_names;
-use crate::ledger::{HopRow, Side, SideState};
+use crate::ledger::{FoundBy, HopRow, Side, SideState};
 use crate::reading::{NotReceived, Reading, TENANT};
+use crate::span::Span;
 use wire::{Context, Format};
 
 /// What went wrong.
@@ -36,7 +39,13 @@ pub fn cause(cause: &Cause) -> String {
         Cause::OtherSpanInjected { hop, formats } => {
             format!("{} left {}, but names no span of this call.", format_names(formats), hop.from)
         }
-        Cause::BaggageNotSent { hop } => {
+        Cause::BaggageNotSent { hop, on_record: false } => {
+            format!(
+                "{} could read `{TENANT}`, and no baggage with it arrived; what was sent is not on record.",
+                hop.from
+            )
+        }
+        Cause::BaggageNotSent { hop, on_record: true } => {
             format!("{} could read `{TENANT}`, but sent no baggage with it; the trace context passed.", hop.from)
         }
         Cause::HeadersLost { hop, names } => format!("{} was sent{}, but did not arrive.", names.join(", "), via(hop)),
@@ -295,7 +304,7 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
 fn broken_at(reading: &Reading<'_>, cause: &Cause) -> String {
     let joined = |hop: &Hop| reading.row(hop).is_some_and(HopRow::is_joined);
     match (cause, cause.place()) {
-        (Cause::BaggageNotSent { hop }, _) => format!("baggage was not sent on, first at {hop}"),
+        (Cause::BaggageNotSent { hop, .. }, _) => format!("baggage was not sent on, first at {hop}"),
         (
             Cause::BaggageTooLong { hop, .. } | Cause::NoBaggagePropagator { hop } | Cause::BaggageNotExtracted { hop },
             _,
@@ -426,6 +435,42 @@ pub fn side(side: &Side) -> String {
         SideState::Recorded => format_names(&side.formats),
         SideState::NotOnRecord => "not on record".to_owned(),
         SideState::NoSpan => "no span received".to_owned(),
+    }
+}
+
+/// How the receiver of a hop was found, if not by the claim's id.
+pub(crate) fn found_by(row: &HopRow) -> Option<String> {
+    let how = match row.found_by? {
+        FoundBy::ItsClaimId => return None,
+        FoundBy::ItsPlace => "was found by its place in the trace",
+        FoundBy::TimeAndTarget => {
+            "was inferred from time and target: no other request to this route was received while its sender waited"
+        }
+    };
+    Some(format!("{}: the span of {} carries no claim id and {how}.", row.hop, row.hop.to))
+}
+
+/// How an SDK is told to put on record the headers that a span does not show.
+pub(crate) fn advice(span: &Span, language: Language, sent: bool) -> String {
+    let service = &span.service;
+    let what = if sent { "sends" } else { "receives" };
+    // Where another header of the same request was captured, this is no matter of what the SDK was told.
+    let captures = CAPTURED_CLAIM_IDS.iter().any(|key| span.attributes.contains_key(*key));
+    match language.row().capture {
+        Capture::Variables { .. } if sent && captures => {
+            format!(
+                "What {service} sends is not on record, though its SDK captures headers: {}.",
+                language.row().by_code
+            )
+        }
+        Capture::Variables { server_request, client_request, .. } => {
+            let variable = if sent { client_request } else { server_request };
+            let headers: Vec<_> = wire::trace_headers().chain([CLAIM_ID_HEADER]).collect();
+            format!("{service} puts what it {what} on record with {variable}={}.", headers.join(","))
+        }
+        Capture::Code(code) => {
+            format!("{service} puts what it {what} on record with {code}; no variable of its SDK does.")
+        }
     }
 }
 

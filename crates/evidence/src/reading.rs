@@ -181,6 +181,11 @@ impl<'a> Reading<'a> {
         own.peek().is_none() || own.any(Span::records_everything)
     }
 
+    /// Whether spans of a service were received that are the lab's own: then none of it are found otherwise than by their id.
+    pub(crate) fn is_ours(&self, service: Service) -> bool {
+        self.evidence().spans().any(|span| span.service == service.name() && span.records_everything())
+    }
+
     fn has_late(&self, late: &InsideSpan) -> bool {
         let is = |span: &Span| span.service == late.service.name() && span.name == late.name;
         self.evidence().spans().any(|span| is(span) && self.evidence().owns(span))
@@ -201,8 +206,9 @@ impl<'a> Reading<'a> {
     /// tells nothing by its silence.
     pub(crate) fn tenant_lost(&self, row: &HopRow) -> Option<&'a Span> {
         let (sender, receiver) = (self.sender(row)?, self.receiver(row)?);
-        let known = self.evidence().lineage(sender).take_while(|span| span.service == sender.service).any(read_tenant);
-        let formats = &row.sent.formats;
+        let could_read = |span: &Span| read_tenant(span) || was_sent_tenant(span);
+        let known = self.evidence().lineage(sender).take_while(|span| span.service == sender.service).any(could_read);
+        let formats = if row.sent.formats.is_empty() { &row.received.formats } else { &row.sent.formats };
         let identity_alone = |format: &Format| format.is_identity() && *format != Format::TraceContext;
         let has_place = formats.is_empty() || !formats.iter().all(identity_alone);
         let lost = row.is_joined() && known && has_place && !read_tenant(receiver);
@@ -279,6 +285,11 @@ impl<'a> Reading<'a> {
 
 fn read_tenant(span: &Span) -> bool {
     span.attributes.contains_key(TENANT)
+}
+
+/// A service of somebody else does not say what it read: what it received is all that is known.
+fn was_sent_tenant(span: &Span) -> bool {
+    !span.records_everything() && span.receives() && recorded(&span.attributes).baggage().contains_key(TENANT)
 }
 
 fn is_secret(key: &str) -> bool {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use wire::TraceId;
 
 use crate::otlp::TraceByIdResponse;
-use crate::span::{CLAIM_ID, Decoded, Span};
+use crate::span::{CLAIM_ID, Decoded, Span, SpanKind};
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,7 +138,7 @@ impl TraceSource {
         Self { base_url: base_url.into().trim_end_matches('/').to_owned(), client }
     }
 
-    /// The traces that hold a span with this claim's id, 200 at most: the newest, if the source sorts.
+    /// The traces that hold a span with this claim's id in the attribute `key`, 200 at most: the newest, if the source sorts.
     ///
     /// `since_unix_seconds` is any time before the claim was sent, by less than a week; the search starts a minute before
     /// it and ends, as Tempo wants it, no later than a week after that.
@@ -147,17 +147,33 @@ impl TraceSource {
     /// When the source cannot be reached in five seconds, refuses or answers something unreadable.
     pub async fn traces_of_claim(
         &self,
+        key: &str,
         claim_id: &str,
         since_unix_seconds: u64,
     ) -> Result<BTreeSet<TraceId>, SourceError> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         // TraceQL reads strings as Go does, and whatever JSON escapes, Go reads alike.
-        let query = format!("{{ span.{CLAIM_ID} = {} }}", Value::from(claim_id));
+        let query = format!("{{ span.{key} = {} }}", Value::from(claim_id));
         let start = since_unix_seconds.saturating_sub(SEARCH_MARGIN_SECONDS);
         let end = now.max(since_unix_seconds).saturating_add(SEARCH_MARGIN_SECONDS);
+        self.search(&query, start, end).await
+    }
+
+    /// The traces with a span of this service and kind that began between two times, which are widened to whole seconds.
+    pub(crate) async fn traces_of_service(
+        &self,
+        service: &str,
+        kind: SpanKind,
+        (from, to): (Duration, Duration),
+    ) -> Result<BTreeSet<TraceId>, SourceError> {
+        let query = format!("{{ resource.service.name = {} && kind = {} }}", Value::from(service), kind.name());
+        self.search(&query, from.as_secs().saturating_sub(1), to.as_secs().saturating_add(2)).await
+    }
+
+    async fn search(&self, query: &str, start: u64, end: u64) -> Result<BTreeSet<TraceId>, SourceError> {
         let end = end.min(start.saturating_add(LONGEST_SEARCH_SECONDS)).to_string();
         let (start, limit) = (start.to_string(), MAX_TRACES.to_string());
-        let parameters = [("q", query.as_str()), ("start", &start), ("end", &end), ("limit", &limit)];
+        let parameters = [("q", query), ("start", &start), ("end", &end), ("limit", &limit)];
 
         let request = self.client.get(format!("{}/api/search", self.base_url)).query(&parameters);
         let answer = self.ask(request).await?.success()?;

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wire::{SpanId, TraceId};
 
+use chain::Language;
+use chain::vocabulary::CAPTURED_CLAIM_IDS;
+
 use crate::otlp::{self, Any, AnyValue, KeyValue, TracesData};
 
 pub use chain::vocabulary::CLAIM_ID;
@@ -96,10 +99,37 @@ pub struct Decoded {
 // === impl Span ===
 
 impl Span {
-    /// The claim that this span says it belongs to.
+    /// The claim that this span says it belongs to: by the application's attribute, or by a captured header.
     #[must_use]
     pub fn claim_id(&self) -> Option<&str> {
-        self.attributes.get(CLAIM_ID)?.as_str()
+        let captured = || CAPTURED_CLAIM_IDS.iter().find_map(|key| self.text(key)).filter(|id| !id.is_empty());
+        self.attributes.get(CLAIM_ID).and_then(Value::as_str).or_else(captured)
+    }
+
+    /// An attribute that is a text, or a list that begins with one, as captured headers are.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        match self.attributes.get(key)? {
+            Value::Array(values) => values.first()?.as_str(),
+            value => value.as_str(),
+        }
+    }
+
+    /// The method of an HTTP request; the second name is what it was called before the conventions were stable.
+    pub(crate) fn method(&self) -> Option<&str> {
+        self.text("http.request.method").or_else(|| self.text("http.method"))
+    }
+
+    /// The path of an HTTP request.
+    pub(crate) fn path(&self) -> Option<&str> {
+        let full = self.text("url.full").or_else(|| self.text("http.url"));
+        let path = self.text("url.path").or_else(|| self.text("http.target")).or(full);
+        path.map(path_of)
+    }
+
+    /// The language of its SDK, if it says one that is known.
+    #[must_use]
+    pub fn language(&self) -> Option<Language> {
+        Language::of_attribute(self.resource.get("telemetry.sdk.language")?.as_str()?)
     }
 
     /// Nanoseconds from start to end; zero if the clock went backwards.
@@ -227,6 +257,13 @@ impl Link {
     }
 }
 
+/// The path of a URL, or of a target that begins with one.
+fn path_of(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = after_scheme.find('/').and_then(|at| after_scheme.get(at..)).unwrap_or("/");
+    path.split(['?', '#']).next().unwrap_or(path)
+}
+
 fn attributes(pairs: Vec<KeyValue>) -> Attributes {
     pairs.into_iter().map(|pair| (pair.key, json(pair.value))).collect()
 }
@@ -285,6 +322,13 @@ mod tests {
         assert_eq!((decoded.spans.len(), decoded.malformed), (1, 1), "a link to nowhere is left out, its span is kept");
         assert_eq!(decoded.spans[0].service, "java-claims", "the service is the resource's name");
         assert_eq!(decoded.spans[0].kind, SpanKind::Server, "kind 2 is a server span");
+    }
+
+    #[test]
+    fn the_path_of_a_url_is_found() {
+        for (url, path) in [("http://h:1/a/b?q#f", "/a/b"), ("http://h", "/"), ("/a", "/a"), ("", "/")] {
+            assert_eq!(path_of(url), path, "{url}");
+        }
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use chain::Kind;
-use clap::{Args, Parser, Subcommand};
+use chain::{Kind, Language, Service};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::lab_file::LabName;
 use crate::program::Program;
+use crate::seat::{HealthPath, Seat};
 
 /// A lab where distributed traces break, and you learn why
 #[derive(Debug, Parser)]
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     Hint(Json),
     /// Show the complete answer of the active scenario
     Reveal(Json),
+    /// Print the environment and the HTTP contract that your own service needs to fill a seat of the chain
+    Seat(SeatOptions),
     /// Request a service's /healthz; exit code 0 if the service is healthy
     #[command(hide = true)]
     Healthcheck(Healthcheck),
@@ -88,6 +91,12 @@ pub(crate) struct Up {
     /// Name of the lab, on every span as deployment.environment.name; distinguishes labs that share a backend
     #[arg(long, value_name = "NAME")]
     pub(crate) lab_name: Option<LabName>,
+    /// A service of yours instead of the lab's: its URL, or a command that starts it on $PORT; may be given more than once
+    #[arg(long = "seat", value_name = "SERVICE=URL|COMMAND")]
+    pub(crate) seats: Vec<Seat>,
+    /// Where a service of yours answers 200 once it runs; by default at /healthz
+    #[arg(long = "seat-health", value_name = "SERVICE=PATH")]
+    pub(crate) seat_health: Vec<HealthPath>,
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +115,12 @@ pub(crate) struct Serve {
     /// Stop when standard input ends, as it does when the supervisor dies
     #[arg(long, hide = true)]
     pub(crate) supervised: bool,
+    /// Keep this command in the seat of the service instead
+    #[arg(long, hide = true, requires = "seat_health")]
+    pub(crate) seat_command: Option<String>,
+    /// Where the command answers for its health
+    #[arg(long, hide = true)]
+    pub(crate) seat_health: Option<reqwest::Url>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -224,6 +239,30 @@ pub(crate) enum Drill {
     },
     /// Show the time and the score
     Status(Json),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SeatOptions {
+    /// The seat, such as java-claims
+    pub(crate) service: Service,
+    /// The language of your service: python, node, java, go, dotnet or rust
+    #[arg(long)]
+    pub(crate) language: Option<Language>,
+    /// How to write the environment
+    #[arg(long, value_enum, default_value_t = Format::Shell)]
+    pub(crate) format: Format,
+    /// Print the HTTP contract of the seat as OpenAPI instead
+    #[arg(long, conflicts_with_all = ["language", "format"])]
+    pub(crate) openapi: bool,
+}
+
+/// How an environment is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for a POSIX shell
+    Shell,
+    /// A fragment of compose.yaml
+    Compose,
 }
 
 #[derive(Debug, Args)]

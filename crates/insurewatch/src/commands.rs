@@ -370,11 +370,17 @@ struct ServiceLine {
 impl ServiceLine {
     fn of(service: &desk::api::ServiceStatus, newest: u64) -> Self {
         match (service.generation, &service.refused) {
-            (None, _) => Self { style: BAD, text: "does not answer".to_owned() },
+            _ if service.starting => Self { style: UNSURE, text: "is being started".to_owned() },
+            (None, None) => Self { style: BAD, text: "does not answer".to_owned() },
+            (None, Some(refused)) => Self { style: BAD, text: refused.clone() },
             (Some(_), Some(refused)) => Self { style: BAD, text: format!("rejects the settings: {refused}") },
             (Some(generation), None) if generation < newest => {
                 Self { style: UNSURE, text: format!("has not applied it: still at generation {generation}") }
             }
+            (Some(_), None) if !service.not_applied.is_empty() => Self {
+                style: UNSURE,
+                text: format!("not applied, since it is a service of yours: {}", service.not_applied.join(", ")),
+            },
             (Some(_), None) => Self { style: DIM, text: "applied".to_owned() },
         }
     }

@@ -5,6 +5,7 @@
 //! - `folder`: the folder of a running lab: whose it is, its logs
 //! - `serve`, `process`: one program, in its own process; `program`: which there are
 //! - `services`: the services of the chain: the settings of each, what it needs, how it starts
+//! - `seat`: your own service in a seat of the chain; `contract`: its HTTP contract and its environment
 //! - `commands`, `drill`: thin clients of the desk; `lab_file`: how they find it
 //! - `echo`: an endpoint for the conformance tests of W3C Trace Context
 //! - `schema`: what may be set, gathered from the crates that know it
@@ -21,12 +22,14 @@ use crate::program::Program;
 
 mod cli;
 mod commands;
+mod contract;
 mod drill;
 mod echo;
 mod folder;
 mod lab_file;
 mod process;
 mod program;
+mod seat;
 mod serve;
 mod services;
 mod up;
@@ -67,6 +70,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Drill(command) => drill::drill(&cli.lab, command).await,
         Command::Hint(json) => commands::hint(&cli.lab, json).await,
         Command::Reveal(json) => commands::reveal(&cli.lab, json).await,
+        Command::Seat(options) => contract::print(&cli.lab, &options),
         Command::Healthcheck(options) => commands::healthcheck(options).await,
     }
 }

@@ -154,7 +154,7 @@ fn environment(service: Service, active: &Active) -> impl Environment + use<> {
 }
 
 /// The settings of the file that `INSUREWATCH_SETTINGS` names; without it nothing is ever set.
-fn watch_settings(schema: Schema) -> Watch {
+pub(crate) fn watch_settings(schema: Schema) -> Watch {
     match std::env::var_os("INSUREWATCH_SETTINGS") {
         Some(path) => active::watch(path.into(), Arc::new(schema)),
         None => {

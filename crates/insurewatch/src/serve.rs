@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use chain::Service;
+use desk::HealthAt;
 use desk::guard::backends::Backends;
 use reqwest::Url;
 use scenario::{Catalogue, Scenario};
@@ -18,8 +19,8 @@ use crate::cli::Serve;
 use crate::lab_file::desk_token;
 use crate::process::{bind, shutdown_asked, variable};
 use crate::program::Program;
-use crate::services;
 use crate::services::schema;
+use crate::{seat, services};
 
 /// What the built-in trace store holds at most, in bytes.
 const TRACE_STORE_BYTES: usize = 64 << 20;
@@ -30,6 +31,12 @@ pub(crate) async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     let program = options.service;
     let serve = service::serve::Serve::read(&ProcessEnvironment, limits(program))?;
     let listen = options.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, program.port())));
+    if let (Program::Service(service), Some(command), Some(health)) =
+        (program, options.seat_command, options.seat_health)
+    {
+        let port = health.port_or_known_default().unwrap_or_default();
+        return seat::keep(seat::Kept { service, command, port, health }, listen, shutdown).await;
+    }
     match program {
         Program::Service(service) => return services::run(service, listen, shutdown).await,
         Program::TraceContextEcho => {
@@ -95,7 +102,9 @@ fn desk_config() -> anyhow::Result<desk::Config> {
     if let Some(id) = variable::<String>("INSUREWATCH_SCENARIO", "the id of a scenario")? {
         begin(&active, catalogue.get(&id)?)?;
     }
+    let seats = seats("INSUREWATCH_SEATS", HealthAt::Plainly)?.into_iter();
     Ok(desk::Config {
+        seats: seats.chain(self::seats("INSUREWATCH_KEPT_SEATS", HealthAt::Keeper)?).collect(),
         services: services.collect::<anyhow::Result<_>>()?,
         trace_source: url("TEMPO_URL", Program::TraceStore)?,
         active,
@@ -119,6 +128,18 @@ pub(crate) fn begin(path: &Path, scenario: &Scenario) -> anyhow::Result<()> {
         settings: scenario.settings.clone(),
     };
     Ok(active.write(path)?)
+}
+
+/// The services of the chain that somebody else's fill, and where those are asked for their health: `SERVICE=URL,…`.
+fn seats(name: &str, at: fn(Url) -> HealthAt) -> anyhow::Result<Vec<(Service, HealthAt)>> {
+    let list = std::env::var(name).unwrap_or_default();
+    let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let read = |entry: &str| {
+        let (service, url) = entry.split_once('=')?;
+        Some((service.parse().ok()?, at(url.parse().ok()?)))
+    };
+    let entries = entries.map(|entry| read(entry).with_context(|| format!("{name}: `{entry}` must be SERVICE=URL")));
+    entries.collect()
 }
 
 /// A variable that names another service's URL; by default it is on this machine, at its usual port.

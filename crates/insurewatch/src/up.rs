@@ -21,12 +21,15 @@ use crate::cli::Up;
 use crate::lab_file::{DeskClient, LabFile, LabName, ProcessEntry};
 use crate::process::{shutdown_asked, variable_or_file};
 use crate::program::Program;
+use crate::seat::{Filled, Seat};
 use crate::serve::{begin, catalogue};
 use crate::services::{self, Needs};
-use crate::{EXIT_BAD_CONFIG, commands, folder};
+use crate::{EXIT_BAD_CONFIG, commands, folder, seat};
 
 /// How long the lab may take to come up.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// The same with commands in seats, which may install something first.
+const SEATS_READY_DEADLINE: Duration = Duration::from_secs(180);
 /// How long a service may take to end; it drains for 5 s and flushes for 5 s at most.
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -40,6 +43,8 @@ const SCHEDULE_DELAY_MS: &str = "200";
 #[derive(Debug)]
 struct Ports {
     programs: Vec<(Program, Endpoint)>,
+    /// What fills the seats of services that are not the lab's own.
+    seats: Vec<Seated>,
     /// Of the built-in trace store, if it is needed.
     otlp: Option<Otlp>,
 }
@@ -48,6 +53,16 @@ struct Ports {
 struct Otlp {
     grpc: Endpoint,
     http: Endpoint,
+}
+
+/// A service in a seat.
+#[derive(Debug)]
+struct Seated {
+    service: Service,
+    /// Where it answers for its health.
+    health: Url,
+    /// Where its keeper listens, and the command that it keeps running; `None` for what runs already.
+    kept: Option<(Endpoint, String)>,
 }
 
 /// Where a program listens, and the URL at which this machine finds it.
@@ -100,7 +115,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     let mut kept = Vec::new();
     let (bad_config, mut misconfigured) = mpsc::unbounded_channel();
     let ready = Arc::new(AtomicBool::new(false));
-    for (service, _) in &ports.programs {
+    for (service, _) in ports.programs.iter().filter(|(program, _)| ports.starts(*program)) {
         kept.push(keep(
             *service,
             environment(*service, &ports, &options, lab_name.as_ref(), &data_dir)?,
@@ -112,7 +127,7 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     }
 
     let run = async {
-        let desk = wait_until_ready(&lab, &data_dir).await?;
+        let desk = wait_until_ready(&lab, &data_dir, ports.seats.is_empty()).await?;
         drop(turn);
         announce(&lab, &data_dir, began.elapsed());
         ready.store(true, Relaxed);
@@ -189,6 +204,15 @@ fn environment(
             }
             let tempo = options.tempo.as_ref().map_or_else(|| url(Program::TraceStore), |url| Ok(url.to_string()));
             variables.push(("TEMPO_URL", tempo?));
+            let list = |entries: Vec<String>| entries.join(",");
+            let plain = ports.seats.iter().filter(|seat| seat.kept.is_none());
+            let plain = plain.map(|seat| format!("{}={}", seat.service, seat.health)).collect();
+            let kept = ports
+                .seats
+                .iter()
+                .filter_map(|seat| seat.kept.as_ref().map(|(keeper, _)| format!("{}={}", seat.service, keeper.url)));
+            variables.push(("INSUREWATCH_SEATS", list(plain)));
+            variables.push(("INSUREWATCH_KEPT_SEATS", list(kept.collect())));
             variables.push(("INSUREWATCH_TRAFFIC_PER_SECOND", options.traffic.to_string()));
         }
         // Each arena of glibc keeps what its threads have freed, which no bound of ours knows of. Elsewhere nothing reads it.
@@ -217,7 +241,14 @@ fn keep(
     let log = OpenOptions::new().create(true).append(true).open(&log_path);
     let log = log.with_context(|| format!("{} cannot be opened", log_path.display()))?;
     let mut arguments = vec!["serve".to_owned(), service.name().to_owned(), "--supervised".to_owned()];
-    arguments.extend(["--listen".to_owned(), ports.of(service)?.address.to_string()]);
+    match ports.seat(service).map(|seat| (seat, &seat.kept)) {
+        Some((seat, Some((keeper, command)))) => {
+            arguments.extend(["--listen".to_owned(), keeper.address.to_string()]);
+            arguments.extend(["--seat-command".to_owned(), command.clone()]);
+            arguments.extend(["--seat-health".to_owned(), seat.health.to_string()]);
+        }
+        _ => arguments.extend(["--listen".to_owned(), ports.of(service)?.address.to_string()]),
+    }
     if let (Program::TraceStore, Some(otlp)) = (service, &ports.otlp) {
         arguments.extend(["--otlp-grpc".to_owned(), otlp.grpc.address.to_string()]);
         arguments.extend(["--otlp-http".to_owned(), otlp.http.address.to_string()]);
@@ -313,9 +344,10 @@ fn note(lab: &SharedLab, data_dir: &Path, service: Program, pid: Option<u32>, re
     lab.write(data_dir);
 }
 
-async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<DeskClient> {
+async fn wait_until_ready(lab: &SharedLab, data_dir: &Path, all_ours: bool) -> anyhow::Result<DeskClient> {
     let desk = DeskClient::at(lab.lock().unwrap_or_else(PoisonError::into_inner).desk.clone())?;
-    let deadline = Instant::now() + READY_DEADLINE;
+    let patience = if all_ours { READY_DEADLINE } else { SEATS_READY_DEADLINE };
+    let deadline = Instant::now() + patience;
     loop {
         let missing = match desk.get::<desk::api::LabStatus>("api/lab").await {
             Err(_) => Program::Desk.name().to_owned(),
@@ -330,7 +362,7 @@ async fn wait_until_ready(lab: &SharedLab, data_dir: &Path) -> anyhow::Result<De
             let last = text.lines().last().unwrap_or("nothing").to_owned();
             bail!(
                 "{missing} did not start within {} s; its log {} ends with: {last}",
-                READY_DEADLINE.as_secs(),
+                patience.as_secs(),
                 log.display()
             );
         }
@@ -398,6 +430,15 @@ fn log_path(data_dir: &Path, service: Program) -> PathBuf {
 impl Ports {
     /// The usual ports, or those from `--port-base` on; where one is taken, the next free one.
     fn choose(options: &Up) -> anyhow::Result<Self> {
+        let filled: Vec<_> = options.seats.iter().map(|seat| seat.service).collect();
+        if let Some(twice) =
+            filled.iter().enumerate().find_map(|(at, it)| filled.iter().take(at).find(|seat| *seat == it))
+        {
+            bail!("--seat names {twice} twice: a seat has one place");
+        }
+        if let Some(path) = options.seat_health.iter().find(|path| !filled.contains(&path.service)) {
+            bail!("--seat-health names {}, which is the lab's own: only a --seat has another path", path.service);
+        }
         // Kept open until all are chosen, so that none is chosen twice.
         let desk = options
             .desk_listen
@@ -425,6 +466,11 @@ impl Ports {
         let built_in = options.otlp_endpoint.is_none() || options.tempo.is_none();
         let mut programs = Vec::new();
         for program in Program::started().into_iter().filter(|program| built_in || *program != Program::TraceStore) {
+            let seat = options.seats.iter().find(|seat| Program::Service(seat.service) == program);
+            if let Some(Seat { filled: Filled::Url(url), .. }) = seat {
+                programs.push((program, Endpoint::elsewhere(url)));
+                continue;
+            }
             let endpoint = match (program, &desk) {
                 (Program::Desk, Some(listener)) => Endpoint::at(listener.local_addr()?)?,
                 (Program::TraceStore, _) => choose(program.port(), 9)?,
@@ -436,12 +482,35 @@ impl Ports {
             true => Some(Otlp { grpc: choose(4317, 7)?, http: choose(4318, 8)? }),
             false => None,
         };
-        Ok(Self { programs, otlp })
+        let mut seats = Vec::new();
+        for Seat { service, filled } in &options.seats {
+            let answers = programs.iter().find(|(program, _)| *program == Program::Service(*service));
+            let (_, answers) = answers.with_context(|| format!("{service} is not part of the lab"))?;
+            let path = options.seat_health.iter().rev().find(|it| it.service == *service);
+            let path = path.map_or(seat::DEFAULT_HEALTH_PATH, |it| it.path.as_str());
+            let health = answers.url.join(path)?;
+            let kept = match filled {
+                Filled::Url(_) => None,
+                Filled::Command(command) => Some((choose(Program::Desk.port(), 20)?, command.clone())),
+            };
+            seats.push(Seated { service: *service, health, kept });
+        }
+        Ok(Self { programs, seats, otlp })
     }
 
     fn of(&self, program: Program) -> anyhow::Result<&Endpoint> {
         let found = self.programs.iter().find(|(name, _)| *name == program);
         found.map(|(_, endpoint)| endpoint).with_context(|| format!("{} is not part of the lab", program.name()))
+    }
+
+    /// The seat that a program of the chain is, if somebody else's service fills it.
+    fn seat(&self, program: Program) -> Option<&Seated> {
+        self.seats.iter().find(|seat| Program::Service(seat.service) == program)
+    }
+
+    /// Whether there is a process to be started for it.
+    fn starts(&self, program: Program) -> bool {
+        self.seat(program).is_none_or(|seat| seat.kept.is_some())
     }
 
     fn lab_file(&self, options: &Up) -> anyhow::Result<LabFile> {
@@ -459,7 +528,7 @@ impl Ports {
             otlp_grpc: self.otlp.as_ref().map(|otlp| otlp.grpc.url.clone()),
             otlp_http: self.otlp.as_ref().map(|otlp| otlp.http.url.clone()),
             supervisor_pid: std::process::id(),
-            processes: self.programs.iter().map(process).collect(),
+            processes: self.programs.iter().filter(|(program, _)| self.starts(*program)).map(process).collect(),
             stale: false,
         })
     }
@@ -468,6 +537,11 @@ impl Ports {
 // === impl Endpoint ===
 
 impl Endpoint {
+    /// Where a service answers that is not started here.
+    fn elsewhere(url: &Url) -> Self {
+        Self { address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), url: url.clone() }
+    }
+
     fn at(address: SocketAddr) -> anyhow::Result<Self> {
         let mut reached = address;
         if address.ip().is_unspecified() {

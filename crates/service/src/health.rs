@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
 pub use telemetry::SpanCounts;
 use tokio::sync::watch;
@@ -43,6 +44,33 @@ pub struct Health {
     /// What keeps it from its work, such as a full disk.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub troubles: Vec<String>,
+    /// If this is the answer of a keeper, which has the service itself in its seat.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seat: Option<Seat>,
+}
+
+/// What is known of a service that fills a seat of the chain and knows nothing of the lab.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// Whether it answers, with whatever status.
+    pub answers: bool,
+    /// Whether it is being started.
+    pub starting: bool,
+    /// The keys of settings that are active and that nobody can make it follow.
+    pub not_applied: Vec<String>,
+}
+
+/// A service that asks its parent whether to sample creates no spans below these: what is asked here is no claim.
+const UNSAMPLED: [(&str, &str); 3] = [
+    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"),
+    ("b3", "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0"),
+    ("uber-trace-id", "0af7651916cd43dd8448eb211c80319c:b7ad6b7169203331:0:0"),
+];
+
+/// How a service that knows nothing of the lab answers for its health; `None` if it does not. Nothing but the status counts.
+pub async fn ask_plainly(client: &Client, url: Url) -> Option<StatusCode> {
+    let request = UNSAMPLED.iter().fold(client.get(url), |request, (name, value)| request.header(*name, *value));
+    Some(request.send().await.ok()?.status())
 }
 
 /// What a service reports about the messages that it stores for others.
@@ -123,6 +151,7 @@ async fn health(State(source): State<Source>) -> (StatusCode, Json<Health>) {
         spans: source.spans.as_ref().map(|count| count()),
         backlog,
         troubles,
+        seat: None,
     };
     (status, Json(health))
 }

@@ -24,4 +24,4 @@ pub use crate::budget::{CONNECTIONS, MAX_REQUEST_BYTES, READ_AHEAD_BYTES, STREAM
 pub use crate::otlp::{grpc_router, otlp_http_app};
 pub use crate::query::query_app;
 pub use crate::size::{ATTRIBUTE_OVERHEAD_BYTES, BATCH_OVERHEAD_BYTES, SPAN_OVERHEAD_BYTES};
-pub use crate::store::{Counters, Limits, Rejected, Store};
+pub use crate::store::{Counters, Limits, NotKept, Rejected, Store};

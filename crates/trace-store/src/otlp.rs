@@ -3,6 +3,7 @@
 //! <https://opentelemetry.io/docs/specs/otlp/>
 
 use std::fmt;
+use std::future::{Ready, ready};
 use std::io::{self, Read};
 
 use axum::Router;
@@ -30,34 +31,39 @@ use tonic::server::{Grpc, UnaryService};
 use crate::budget::MAX_REQUEST_BYTES;
 use crate::receive::{ReceiveError, Refuse, receive};
 use crate::size;
-use crate::store::{Rejected, Store};
+use crate::store::{NotKept, Rejected, Store};
 
 const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-const ONLY_TRACES: &str = "this receiver accepts only traces, not metrics or logs";
+const EXPORT_METRICS_PATH: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+const EXPORT_LOGS_PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+const NO_SUCH_SERVICE: &str = "this receiver stores traces, and accepts metrics and logs without storing them";
 
-/// OTLP over gRPC: the trace service, gzip and deflate accepted, everything else `UNIMPLEMENTED`.
+/// OTLP over gRPC: the trace service, gzip and deflate accepted. Metrics and logs are counted, and answered with success,
+/// since exporters that are on by default would log an error for each refusal; everything else is `UNIMPLEMENTED`.
 ///
 /// A request beyond [`MAX_REQUEST_BYTES`], or of more than 32 MiB decoded, is answered `RESOURCE_EXHAUSTED`; one that does
 /// not arrive within 10 s `UNAVAILABLE`.
 pub fn grpc_router(store: Store) -> Router {
     Router::new()
         .route(EXPORT_PATH, any(export_by_grpc))
+        .route(EXPORT_METRICS_PATH, any(async |State(store), request| not_kept_by_grpc(store, METRICS, request).await))
+        .route(EXPORT_LOGS_PATH, any(async |State(store), request| not_kept_by_grpc(store, LOGS, request).await))
         .layer(from_fn_with_state((store.clone(), http_error as Refuse), receive))
         .with_state(store)
-        .fallback(async || tonic::Status::unimplemented(ONLY_TRACES).into_http::<tonic::body::Body>())
+        .fallback(async || tonic::Status::unimplemented(NO_SUCH_SERVICE).into_http::<tonic::body::Body>())
         .layer(map_response(too_large_is_resource_exhausted))
 }
 
 /// OTLP over HTTP: `POST /v1/traces` in protobuf or JSON, plain, gzip or deflate (zlib).
 ///
 /// Answers in the format of the request; rejected spans are reported as `partial_success`, errors as `google.rpc.Status`.
-/// `/v1/metrics` and `/v1/logs` are 404 on purpose. A request beyond [`MAX_REQUEST_BYTES`], or of more
-/// than 32 MiB decoded, is answered 413; one that does not arrive within 10 s 503.
+/// Requests to `/v1/metrics` and `/v1/logs` are counted, and answered with success. A request beyond [`MAX_REQUEST_BYTES`], or
+/// of more than 32 MiB decoded, is answered 413; one that does not arrive within 10 s 503.
 pub fn otlp_http_app(store: Store) -> Router {
     Router::new()
         .route("/v1/traces", post(export_traces))
-        .route("/v1/metrics", any(only_traces))
-        .route("/v1/logs", any(only_traces))
+        .route("/v1/metrics", post(async |State(store), headers: HeaderMap| not_kept(&store, METRICS, &headers)))
+        .route("/v1/logs", post(async |State(store), headers: HeaderMap| not_kept(&store, LOGS, &headers)))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .layer(from_fn_with_state((store.clone(), http_error as Refuse), receive))
         .with_state(store)
@@ -65,6 +71,15 @@ pub fn otlp_http_app(store: Store) -> Router {
 
 #[derive(Debug)]
 struct TraceReceiver(Store);
+
+/// Receives what is only counted. The answer to metrics and to logs is that to traces, without a partial success: no byte.
+#[derive(Debug)]
+struct Counting(Store, CountOne);
+
+/// What a request counts as that is not kept.
+type CountOne = fn(&mut NotKept);
+const METRICS: CountOne = |counts| counts.metrics += 1;
+const LOGS: CountOne = |counts| counts.logs += 1;
 
 /// Leaves requests as they are: tonic would decode them whatever they take, and hold them until the stream has ended.
 #[derive(Clone, Copy, Debug)]
@@ -98,8 +113,6 @@ enum ExportError {
     Protobuf(prost::DecodeError),
     #[error("the body is not an ExportTraceServiceRequest in OTLP/JSON: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("{ONLY_TRACES}")]
-    OnlyTraces,
 }
 
 /// The whole request; a key that it does not know is an error, where the spec would have it ignored.
@@ -127,13 +140,24 @@ struct RpcStatus {
 // === gRPC ===
 
 async fn export_by_grpc(State(store): State<Store>, request: Request) -> Response {
+    answer(TraceReceiver(store), request).await
+}
+
+async fn not_kept_by_grpc(store: Store, count: CountOne, request: Request) -> Response {
+    answer(Counting(store, count), request).await
+}
+
+async fn answer<S>(service: S, request: Request) -> Response
+where
+    S: UnaryService<Bytes, Response = ExportTraceServiceResponse>,
+{
     let mut encodings = EnabledCompressionEncodings::default();
     encodings.enable(CompressionEncoding::Gzip);
     encodings.enable(CompressionEncoding::Deflate);
     let mut server = Grpc::new(ExportCodec)
         .apply_compression_config(encodings, EnabledCompressionEncodings::default())
         .max_decoding_message_size(MAX_REQUEST_BYTES);
-    server.unary(TraceReceiver(store), request).await.map(Body::new)
+    server.unary(service, request).await.map(Body::new)
 }
 
 impl UnaryService<Bytes> for TraceReceiver {
@@ -150,6 +174,16 @@ impl UnaryService<Bytes> for TraceReceiver {
             let rejected = store.insert(request);
             Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success: partial_success(rejected) }))
         })
+    }
+}
+
+impl UnaryService<Bytes> for Counting {
+    type Response = ExportTraceServiceResponse;
+    type Future = Ready<Result<tonic::Response<Self::Response>, tonic::Status>>;
+
+    fn call(&mut self, _: tonic::Request<Bytes>) -> Self::Future {
+        self.0.count_not_kept(self.1);
+        ready(Ok(tonic::Response::new(ExportTraceServiceResponse::default())))
     }
 }
 
@@ -208,8 +242,10 @@ async fn export_traces(
     Ok(format.success(store.insert(request)))
 }
 
-async fn only_traces(headers: HeaderMap) -> Response {
-    Format::of(&headers).unwrap_or(Format::Json).error(ExportError::OnlyTraces)
+fn not_kept(store: &Store, count: CountOne, headers: &HeaderMap) -> Response {
+    let Some(format) = Format::of(headers) else { return Format::Json.error(ExportError::ContentType) };
+    store.count_not_kept(count);
+    format.success(Rejected::default())
 }
 
 /// The answer to a client whose body did not arrive.
@@ -313,7 +349,6 @@ impl Format {
                 (StatusCode::BAD_REQUEST, Code::InvalidArgument)
             }
             ExportError::Receive(ref error) => (error.status(), Code::Unavailable),
-            ExportError::OnlyTraces => (StatusCode::NOT_FOUND, Code::Unimplemented),
         };
         let RpcStatus { code, message } = RpcStatus { code: code as i32, message: error.to_string() };
         let body = match self {

@@ -77,6 +77,17 @@ pub struct Counters {
     pub traces_held: u64,
     /// Bytes held now, by the measure of [`Limits`].
     pub bytes_held: u64,
+    /// Requests with metrics or logs, which are accepted and not kept.
+    pub requests_not_kept: NotKept,
+}
+
+/// Requests whose content is not kept, by what it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NotKept {
+    /// Metrics.
+    pub metrics: u64,
+    /// Logs.
+    pub logs: u64,
 }
 
 /// Spans that were rejected, by reason.
@@ -234,6 +245,11 @@ impl Store {
         let position = *self.position.borrow();
         let after = after.filter(|after| after.epoch == position.epoch);
         (position, after.and_then(|after| held.changes.since(after.count)))
+    }
+
+    /// Counts what is accepted but not stored.
+    pub(crate) fn count_not_kept(&self, count: impl FnOnce(&mut NotKept)) {
+        count(&mut self.lock().counters.requests_not_kept);
     }
 
     /// What was seen so far and what is held now.

@@ -46,8 +46,8 @@ pub struct LabStatus {
     pub traffic: Traffic,
 }
 
-/// A service as its `/healthz` reports it.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+/// A service as its `/healthz` reports it; one that knows nothing of the lab, as its keeper does.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStatus {
     pub service: String,
     /// Where it answers.
@@ -61,6 +61,12 @@ pub struct ServiceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub spans: Option<SpanCounts>,
+    /// Whether it is being started, for new settings or since it ended.
+    #[serde(default)]
+    pub starting: bool,
+    /// The keys of active settings that it cannot be made to follow, since it is none of the lab's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_applied: Vec<String>,
 }
 
 /// `GET /api/scenarios` and `GET /api/scenarios/{id}`: a lesson without its answer, which settings and hints are too.
@@ -462,10 +468,16 @@ impl Mask for Vec<ServiceStatus> {
 }
 
 impl ServiceStatus {
+    /// Whether it has applied all of this generation that it can.
+    pub(crate) fn follows(&self, generation: u64) -> bool {
+        self.refused.is_none() && !self.starting && self.generation.is_some_and(|applied| applied >= generation)
+    }
+
     /// The words of a refusal name settings, and lost spans name an exporter.
     fn masked(self) -> Self {
         let refused = self.refused.map(|_| "what it refuses is hidden".to_owned());
-        Self { refused, spans: None, ..self }
+        let not_applied = self.not_applied.iter().map(|_| "hidden".to_owned()).collect();
+        Self { refused, not_applied, spans: None, ..self }
     }
 }
 

@@ -13,24 +13,27 @@ use futures_util::future::join_all;
 use reqwest::{Client, Url};
 use scenario::{Catalogue, Scenario};
 use service::Problem;
-use service::health::Health;
+use service::health::{self, Health};
 use settings::{Active, Schema, Settings};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::api::{Hint, ScenarioBrief, ServiceStatus, SetRequest, Status};
-use crate::clock;
 use crate::drill::Spoiler;
 use crate::guard::backends::Backends;
+use crate::{HealthAt, clock};
 
 /// How long services may take to apply a change before it is reported that one has not.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
+/// The same while a service is being started for it: an application server takes its time. Shorter than a client of the desk
+/// waits.
+const START_DEADLINE: Duration = Duration::from_secs(50);
 const SETTLE_POLL: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(crate) struct Control {
     client: Client,
-    services: Vec<(Service, Url)>,
+    services: Vec<Watched>,
     catalogue: Catalogue,
     schema: Arc<Schema>,
     backends: Backends,
@@ -42,12 +45,29 @@ pub(crate) struct Control {
     switched_unix_ms: AtomicU64,
 }
 
+/// A service of the chain, and where it is asked what it has applied.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    service: Service,
+    url: Url,
+    seat: Option<HealthAt>,
+}
+
+// === impl Watched ===
+
+impl Watched {
+    pub(crate) fn of(services: Vec<(Service, Url)>, seats: &[(Service, HealthAt)]) -> Vec<Self> {
+        let seat = |service| seats.iter().find(|(name, _)| *name == service).map(|(_, at)| at.clone());
+        services.into_iter().map(|(service, url)| Self { service, url, seat: seat(service) }).collect()
+    }
+}
+
 // === impl Control ===
 
 impl Control {
     pub(crate) fn new(
         client: Client,
-        services: Vec<(Service, Url)>,
+        services: Vec<Watched>,
         active: PathBuf,
         catalogue: Catalogue,
         schema: Arc<Schema>,
@@ -126,7 +146,13 @@ impl Control {
         // The old settings are not needed, so a file that was spoilt by hand is repaired by this.
         let generation = match Active::generation_in(&path) {
             Some(generation) => generation,
-            None => self.healths().await.iter().filter_map(|service| service.generation).max().unwrap_or_default(),
+            None => self
+                .healths(&Active::default())
+                .await
+                .iter()
+                .filter_map(|service| service.generation)
+                .max()
+                .unwrap_or_default(),
         };
         let active = Active { generation, scenario: name, settings: scenario.settings.clone() };
         let status = self.publish(&path, active).await?;
@@ -163,15 +189,17 @@ impl Control {
     }
 
     pub(crate) async fn services(&self) -> Spoiler<Vec<ServiceStatus>> {
-        Spoiler::new(self.healths().await)
+        let path = self.active.lock().await.clone();
+        let active = self.load(&path).unwrap_or_default();
+        Spoiler::new(self.healths(&active).await)
     }
 
     fn get(&self, id: &str) -> Result<&Scenario, Problem> {
         self.catalogue.get(id).map_err(|error| Problem::new(StatusCode::NOT_FOUND, error.to_string()))
     }
 
-    async fn healths(&self) -> Vec<ServiceStatus> {
-        join_all(self.services.iter().map(|(service, url)| self.health(*service, url))).await
+    async fn healths(&self, active: &Active) -> Vec<ServiceStatus> {
+        join_all(self.services.iter().map(|watched| self.health(watched, active))).await
     }
 
     async fn change(&self, edit: impl FnOnce(&mut Active)) -> Result<Spoiler<Status>, Problem> {
@@ -185,10 +213,13 @@ impl Control {
     async fn publish(&self, path: &Path, mut active: Active) -> Result<Spoiler<Status>, Problem> {
         active.generation = active.generation.saturating_add(1);
         active.write(path).map_err(|error| Problem::internal(&error))?;
-        let deadline = Instant::now() + SETTLE_DEADLINE;
+        let began = Instant::now();
         loop {
             let status = self.seen(active.clone()).await;
-            if status.settled || Instant::now() >= deadline {
+            let starting = status.services.iter().any(|service| service.starting);
+            let deadline = if starting { START_DEADLINE } else { SETTLE_DEADLINE };
+            // What cannot be applied is not waited for.
+            if status.services.iter().all(|it| it.follows(active.generation)) || began.elapsed() >= deadline {
                 return Ok(Spoiler::new(status));
             }
             sleep(SETTLE_POLL).await;
@@ -204,13 +235,11 @@ impl Control {
     }
 
     async fn seen(&self, active: Active) -> Status {
-        let services = self.healths().await;
-        let follows = |status: &ServiceStatus| {
-            status.refused.is_none() && status.generation.is_some_and(|generation| generation >= active.generation)
-        };
+        let services = self.healths(&active).await;
+        let applied = |it: &ServiceStatus| it.follows(active.generation) && it.not_applied.is_empty();
         Status {
             generation: active.generation,
-            settled: services.iter().all(follows),
+            settled: services.iter().all(applied),
             scenario: active.scenario,
             settings: active.settings,
             masked: false,
@@ -218,19 +247,38 @@ impl Control {
         }
     }
 
-    async fn health(&self, service: Service, url: &Url) -> ServiceStatus {
+    async fn health(&self, watched: &Watched, active: &Active) -> ServiceStatus {
+        let Watched { service, url, seat } = watched;
+        let unknown =
+            ServiceStatus { service: service.name().to_owned(), url: url.to_string(), ..ServiceStatus::default() };
+        let asked = match seat {
+            Some(HealthAt::Plainly(url)) => {
+                let status = health::ask_plainly(&self.client, url.clone()).await;
+                return ServiceStatus {
+                    generation: status.map(|_| active.generation),
+                    refused: status.filter(|it| *it != StatusCode::OK).map(|it| format!("{} answers {it}", url.path())),
+                    not_applied: active.for_service(*service).keys().cloned().collect(),
+                    ..unknown
+                };
+            }
+            Some(HealthAt::Keeper(keeper)) => keeper,
+            None => url,
+        };
         let ask = async {
-            let url = url.join("healthz").ok()?;
+            let url = asked.join("healthz").ok()?;
             self.client.get(url).send().await.ok()?.json::<Health>().await.ok()
         };
         // Anything else that listens on that port is not this service.
-        let health = ask.await.filter(|health| health.service == service.name());
+        let Some(health) = ask.await.filter(|health| health.service == service.name()) else { return unknown };
+        let health::Seat { answers, starting, not_applied } =
+            health.seat.unwrap_or(health::Seat { answers: true, ..health::Seat::default() });
         ServiceStatus {
-            service: service.name().to_owned(),
-            url: url.to_string(),
-            generation: health.as_ref().map(|health| health.following.generation),
-            refused: health.as_ref().and_then(|health| health.following.refused.clone()),
-            spans: health.and_then(|health| health.spans),
+            generation: answers.then_some(health.following.generation),
+            refused: health.following.refused,
+            spans: health.spans,
+            starting,
+            not_applied,
+            ..unknown
         }
     }
 }

@@ -169,6 +169,10 @@ impl FrontDoor {
         if !sent.accepted() {
             let problem = response.json::<Problem>().await;
             sent.error = Some(problem.map_or_else(|_| status.to_string(), |problem| problem.to_string()));
+        } else if sent.claim_id.is_none() {
+            // A front door of somebody else may say it in the body alone.
+            let claim = response.json::<serde_json::Value>().await.unwrap_or_default();
+            sent.claim_id = claim.get("claim_id").and_then(|id| id.as_str()).map(str::to_owned);
         }
         sent
     }

@@ -42,7 +42,7 @@ mod observer;
 mod reader;
 
 use annotations::Annotations;
-use control::Control;
+use control::{Control, Watched};
 use front_door::FrontDoor;
 use observer::Observer;
 use reader::{EvidenceReader, Trace};
@@ -103,7 +103,7 @@ impl Lab {
             changes,
             control: Control::new(
                 client,
-                config.services,
+                Watched::of(config.services, &config.seats),
                 config.active,
                 config.catalogue,
                 config.schema,

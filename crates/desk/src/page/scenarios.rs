@@ -85,9 +85,13 @@ pub(super) async fn table(lab: &Lab) -> Markup {
 fn applied(service: &ServiceStatus, newest: u64) -> Markup {
     html! {
         @match (service.generation, &service.refused) {
+            _ if service.starting => span.unsure { "is being started" },
             (None, _) => span.bad { "does not answer" },
             (Some(_), Some(refused)) => span.bad { (refused) },
             (Some(generation), None) if generation < newest => span.unsure { "not yet" },
+            (Some(_), None) if !service.not_applied.is_empty() => span.unsure {
+                "not applied, since it is a service of yours: " (service.not_applied.join(", "))
+            },
             (Some(_), None) => span.good { "yes" },
         }
     }

@@ -4,6 +4,7 @@
 //! - `simulation`: a chain of pure functions, and a model of where its claims break
 //! - `foreign`: odd bytes and odd spans
 //! - `fairness`: claims as real systems leave them
+//! - `seats`: services of somebody else in seats of the chain
 //! - `agreement`: no two views of a claim contradict each other
 //! - the rest: one module of the crate each
 
@@ -23,6 +24,8 @@ mod fairness;
 mod foreign;
 #[cfg(test)]
 mod ledger;
+#[cfg(test)]
+mod seats;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

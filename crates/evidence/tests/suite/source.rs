@@ -8,7 +8,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use evidence::{Patience, Span, TraceSource, collect};
+use evidence::span::CLAIM_ID;
+use evidence::{FoundBy, Patience, Span, TraceSource, collect};
 use prost::Message;
 use serde_json::{Value, json};
 use wire::TraceId;
@@ -22,6 +23,8 @@ struct Stub {
     spans: Vec<(usize, Span)>,
     queries: Vec<HashMap<String, String>>,
     failing_looks: usize,
+    /// Spans that carry no claim id: only a search by service and kind finds them.
+    beside: Vec<Span>,
     /// Traces that a search finds and nobody can fetch.
     announced: Vec<TraceId>,
     garbage: bool,
@@ -36,7 +39,14 @@ async fn search(
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<Value>, (StatusCode, &'static str)> {
     let mut stub = stub.lock().unwrap();
-    stub.looks += 1;
+    if query["q"].contains("kind = ") {
+        let ids: BTreeSet<_> = stub.beside.iter().map(|span| span.trace_id).collect();
+        return Ok(Json(
+            json!({"traces": ids.iter().map(|id| json!({"traceID": id.to_string()})).collect::<Vec<_>>()}),
+        ));
+    }
+    // A look begins with the search by the application's attribute.
+    stub.looks += usize::from(query["q"].contains(CLAIM_ID));
     stub.queries.push(query);
     if stub.looks <= stub.failing_looks {
         return Err((StatusCode::SERVICE_UNAVAILABLE, "starting\u{7}"));
@@ -57,6 +67,7 @@ async fn by_id(State(stub): State<Shared>, Path(id): Path<String>) -> Result<Vec
         .iter()
         .filter(|(look, span)| *look <= stub.looks && span.trace_id.to_string() == id)
         .map(|(_, span)| span.clone())
+        .chain(stub.beside.iter().filter(|span| span.trace_id.to_string() == id).cloned())
         .collect();
     if spans.is_empty() {
         return Err(StatusCode::NOT_FOUND);
@@ -192,7 +203,7 @@ async fn a_source_that_fails_is_an_error_and_not_absence() {
 #[tokio::test]
 async fn a_claim_id_cannot_leave_its_string() {
     let (source, stub) = serve(Stub::default()).await;
-    let found = source.traces_of_claim("x\" } || { true }\\\n&q=1", 0).await.unwrap();
+    let found = source.traces_of_claim(CLAIM_ID, "x\" } || { true }\\\n&q=1", 0).await.unwrap();
     assert!(found.is_empty(), "nothing has this id");
     let query = stub.lock().unwrap().queries[0]["q"].clone();
     assert_eq!(query, r#"{ span.insurewatch.claim.id = "x\" } || { true }\\\n&q=1" }"#, "quotes are escaped");
@@ -216,4 +227,35 @@ async fn a_claim_among_more_traces_than_a_search_finds_cannot_be_told() {
     let why = "the most that a search finds: its own may not be among them";
     assert!(verdict.evidence.iter().any(|fact| fact.contains(why)), "it says why: {:?}", verdict.evidence);
     assert!(verdict.evidence.len() < 60, "and does not list them all: {}", verdict.evidence.len());
+}
+
+#[tokio::test]
+async fn a_span_that_carries_nothing_is_found_by_time_and_target_if_it_is_the_only_one() {
+    let policy = |trace: u128, millis: (u64, u64)| {
+        let span = span(POLICY, None, "node-policy-store", chain::SpanKind::Server, "GET /policies/:id", millis);
+        span.in_trace(trace)
+    };
+    let during = policy(TRACE_B, (4, 6));
+    let patience = Patience { deadline: Duration::from_millis(2500), ..patience(LONG) };
+    for (beside, found, why) in [
+        (vec![during.clone()], Some(FoundBy::TimeAndTarget), "the only one while the call waited"),
+        (vec![during.clone(), policy(0xc3, (4, 5))], None, "either could be meant"),
+        (vec![policy(TRACE_B, (4, 20))], Some(FoundBy::TimeAndTarget), "its clock is somewhat ahead"),
+        (vec![during.clone(), policy(0xc3, (4, 20))], Some(FoundBy::TimeAndTarget), "the other fits less closely"),
+        (vec![policy(TRACE_B, (400, 406))], None, "the call had its answer by then"),
+        (vec![during.clone().with("http.request.header.x-claim-id", "c-2")], None, "another claim's"),
+    ] {
+        let spans = at_looks(chain_without(&[POLICY]), |_| 1);
+        let (source, _) = serve(Stub { spans, beside, ..Stub::default() }).await;
+        let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience).await;
+        let reading = evidence::Reading::new(chain::Topology::LAB, &collected);
+        let row = reading.rows().iter().find(|row| row.hop.to_string() == LOOKUP).unwrap();
+        assert_eq!(row.found_by, found, "{why}");
+        let finding = reading.conclude().diagnosis().first;
+        assert_eq!(
+            finding.map(|it| (it.place.map(|place| place.to_string()), it.inferred)),
+            found.map(|_| (Some(LOOKUP.to_owned()), true)),
+            "{why}: such a finding is inferred"
+        );
+    }
 }

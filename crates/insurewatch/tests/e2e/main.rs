@@ -13,6 +13,7 @@
 //! - `messaging`: the queue, the fraud check behind it, and the third party
 //! - `formats`: who can read which wire format, against a model
 //! - `endings`: processes that die, end, or find nobody to export to
+//! - `seats`: services that know nothing of the lab, in seats of the chain
 //! - `tempo`: what our client reads, from a real Tempo's recorded answers and from the embedded store
 //! - `guards`: who is answered, and what nobody can break from outside
 //! - `settings`: bad settings, busy ports, and what the command line says of mistakes
@@ -43,6 +44,8 @@ mod lessons;
 mod messaging;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod seats;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]

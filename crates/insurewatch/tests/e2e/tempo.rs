@@ -34,10 +34,14 @@ async fn the_client_reads_the_same_from_tempo_and_from_the_embedded_store() {
     let tempo = source(Router::new().fallback(replay).with_state(exchanges)).await;
     let embedded = source(trace_store::query_app(store().await)).await;
 
-    let found = tempo.traces_of_claim(&claim_id, since).await.unwrap();
+    let found = tempo.traces_of_claim(evidence::span::CLAIM_ID, &claim_id, since).await.unwrap();
     assert_eq!(found.len(), 2, "Lab 1 splits a claim in two");
     // The recorded answer holds for the recorded window; the embedded store has nothing else.
-    assert_eq!(embedded.traces_of_claim(&claim_id, since).await.unwrap(), found, "both find the same traces");
+    assert_eq!(
+        embedded.traces_of_claim(evidence::span::CLAIM_ID, &claim_id, since).await.unwrap(),
+        found,
+        "both find the same traces"
+    );
     for id in found {
         let read = spans(&tempo, id).await;
         assert!(read.len() >= 3, "the trace was read: {read:?}");

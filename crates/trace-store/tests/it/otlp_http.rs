@@ -9,7 +9,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use serde_json::{Value, json};
-use trace_store::{MAX_REQUEST_BYTES, Store, otlp_http_app};
+use trace_store::{MAX_REQUEST_BYTES, NotKept, Store, otlp_http_app};
 
 use crate::support::{Answer, MAX_BYTES, Small, ask, request, small_messages, span, spans, text, trace};
 
@@ -191,15 +191,17 @@ async fn refused_spans_are_told_in_the_requests_format() {
 }
 
 #[tokio::test]
-async fn other_signals_are_not_found_on_purpose() {
+async fn other_signals_are_counted_and_not_kept() {
     let store = Store::new(MAX_BYTES);
     for path in ["/v1/metrics", "/v1/logs"] {
         let answer = post_to(path, &store, PROTOBUF, "identity", Vec::new()).await;
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
-        let status = RpcStatus::decode(answer.body).unwrap();
-        assert_eq!(status.code, 12, "{path}: UNIMPLEMENTED");
-        assert!(status.message.contains("only traces"), "{path}: {}", status.message);
+        assert_eq!((answer.status, answer.body.len()), (StatusCode::OK, 0), "{path}: an empty success");
         let answer = post_to(path, &store, JSON, "identity", "{}").await;
-        assert_eq!(answer.json()["code"], 12, "{path}: as JSON when asked in JSON");
+        assert_eq!(answer.json(), json!({}), "{path}: as JSON when sent as JSON");
+        let answer = post_to(path, &store, "text/plain", "identity", "x").await;
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{path}: what no exporter sends");
     }
+    let counters = store.counters();
+    assert_eq!(counters.requests_not_kept, NotKept { metrics: 2, logs: 2 }, "each is counted");
+    assert_eq!(counters.spans_received, 0, "and nothing is kept");
 }
