@@ -62,7 +62,7 @@ class Lab:
 
 
 def row(holds, attack, seen, bound):
-    """Prints a row of the table that `run` prints; a cell has no line of its own."""
+    """Prints a row of the table that `run` prints; a cell has no line breaks."""
     cells = [str(cell).replace("\n", " ").replace("|", "/") for cell in (attack, seen, bound)]
     print(f"| {'holds' if holds else '**BROKEN**'} | {' | '.join(cells)} |", flush=True)
     return holds

@@ -109,7 +109,7 @@ def kept_links(it):
 
 
 def spans_of_their_own_traces(it):
-    """24 requests at once, each with 30,000 spans, each of its own trace"""
+    """24 requests at once, each with 30,000 spans, each in a separate trace"""
     def one(number):
         first = 1 + number * 30_000
         return post(it.file, request(b"".join(

@@ -77,7 +77,7 @@ def cases(seats):
         yield "sender none", {PYTHON_API: "none"}, ("no claim", None, None) if flask else broken(DOOR, "inject")
         yield "healthy again", {}, HEALTHY
     if JAVA_CLAIMS in seats and PYTHON_API not in seats:
-        # The old client in the lab's own front door sends a b3 header of its own; the last propagator that finds one wins.
+        # The old client in the lab's own front door sends its own b3 header; the last propagator that finds one wins.
         yield "conflicting headers", {PYTHON_API: ("CLAIMS_CLIENT", "with-legacy-b3"), JAVA_CLAIMS: BOTH}, broken(DOOR, "extract")
 
 

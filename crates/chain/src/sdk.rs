@@ -35,7 +35,7 @@ pub struct SdkRow {
     pub attribute: &'static str,
     /// How it is told to record headers.
     pub capture: Capture,
-    /// Further variables with which it speaks as the lab does: name, value, and why.
+    /// Further variables with which its spans are like the lab's: name, value, and why.
     pub variables: &'static [(&'static str, &'static str, &'static str)],
     /// What no variable does, in a sentence; empty if there is nothing.
     pub by_code: &'static str,

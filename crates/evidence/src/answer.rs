@@ -51,6 +51,8 @@ pub(crate) enum Objection<'a> {
     KeptInside { service: Service },
     /// The service is not the one that does this step at any hop.
     DoesNot { service: Service, step: Step },
+    /// No service of the chain calls this one.
+    CalledByNone { service: Service },
     /// The receiver's span has no link.
     NoLink { hop: &'static Hop },
     /// The front door's answer has the sampled bit set.
@@ -256,11 +258,22 @@ impl Conclusion<'_> {
                 }
             }
             (place, Kind::Links) => {
+                let service = match place {
+                    Place::Hop(hop) => hop.to,
+                    Place::Service(service) => service,
+                };
+                if !service.has_sdk() {
+                    return Ok(Objection::CreatesNoSpans { service });
+                }
                 let receives = |row: &&HopRow| match place {
                     Place::Hop(hop) => row.hop == hop,
                     Place::Service(service) => row.hop.to == service,
                 };
-                let seen = rows.filter(receives).find(|row| row.received.is_seen() && row.hop.to.has_sdk());
+                let mut received = rows.filter(receives).peekable();
+                if received.peek().is_none() {
+                    return Ok(Objection::CalledByNone { service });
+                }
+                let seen = received.find(|row| row.received.is_seen());
                 seen.map(|row| Objection::NoLink { hop: row.hop }).ok_or(CellReason::NoReceiver)
             }
             (place, Kind::NotSampled | Kind::NotExported | Kind::Late) => {

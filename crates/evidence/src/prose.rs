@@ -542,6 +542,9 @@ pub(crate) fn objection(objection: &Objection<'_>) -> String {
             format!("Inside {service}: {}.", cell(&CellReason::Connected))
         }
         Objection::DoesNot { service, step } => format!("{service} does not do step {step} at any hop of the chain."),
+        Objection::CalledByNone { service } => {
+            format!("No service of the chain calls {service}, so it has nothing to link to.")
+        }
         Objection::NoLink { hop } => format!("{hop}: the span of {} has no link to a span of {}.", hop.to, hop.from),
         Objection::Sampled { traceresponse } => {
             format!("The front door answered `traceresponse: {traceresponse}`: the sampled bit is set.")

@@ -106,8 +106,10 @@ fn state(side: &Side) -> Option<&'static str> {
 
 /// The parent that the receiver's span has, in words; none where no span of the receiver was received.
 fn parent(row: &HopRow) -> Option<String> {
+    if row.linked {
+        return Some("the receiver's span links to the sender's span".to_owned());
+    }
     let parent = match row.parent? {
-        _ if row.linked => "a link to the sender's span".to_owned(),
         ParentUsed::Sender | ParentUsed::Nobody => prose::parent(row)?.to_owned(),
         ParentUsed::Other => format!("{} ({})", prose::parent(row)?, row.received.span?.parent_span_id?),
     };

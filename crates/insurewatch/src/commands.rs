@@ -259,7 +259,7 @@ fn print_report(report: &CheckReport) {
         anstream::println!("{DIM}{}  {traces}{DIM:#}", claim.claim_id);
     }
     anstream::println!(
-        "{DIM}waited {:.1} s; a span that has not arrived after {:.0} s counts as not received{DIM:#}",
+        "{DIM}waited {:.1} s; judged without spans that take longer than {:.0} s{DIM:#}",
         seconds(report.waited_ms),
         seconds(report.deadline_ms)
     );

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use desk::api::{DrillAnswer, DrillRequest, DrillStatus, Judgement};
+use desk::api::{DrillAnswer, DrillRequest, DrillStatus, EndedDrill, Judgement, ScenarioBrief};
 
 use crate::cli;
 use crate::commands::{BAD, BOLD, DIM, GOOD, print_json, print_wrapped, waiting};
@@ -26,6 +26,12 @@ pub(crate) async fn drill(lab: &cli::Lab, command: cli::Drill) -> anyhow::Result
                 print_json(&judgement)?;
             } else {
                 print_judgement(&judgement);
+                if judgement.correct == Some(true)
+                    && let Some(last) = &judgement.drill.last
+                {
+                    let scenario: ScenarioBrief = desk.get(&format!("api/scenarios/{}", last.scenario)).await?;
+                    print_solved(&scenario, last);
+                }
             }
             Ok(ExitCode::from(match judgement.correct {
                 Some(true) => 0,
@@ -51,16 +57,17 @@ fn print_judgement(judgement: &Judgement) {
     for sentence in &judgement.evidence {
         print_wrapped("- ", sentence);
     }
-    if judgement.correct == Some(true)
-        && let Some(last) = &judgement.drill.last
-    {
-        anstream::println!(
-            "It was {BOLD}{}{BOLD:#}: score {} in {}",
-            last.scenario,
-            last.score,
-            minutes(last.duration_ms)
-        );
-    }
+}
+
+fn print_solved(scenario: &ScenarioBrief, drill: &EndedDrill) {
+    anstream::println!(
+        "It was {BOLD}{}{BOLD:#} ({}): score {} in {}",
+        scenario.title,
+        drill.scenario,
+        drill.score,
+        minutes(drill.duration_ms)
+    );
+    anstream::println!("{DIM}it stays active; `reveal` explains it, and `check` tells whether a fix works{DIM:#}");
 }
 
 fn print_status(status: &DrillStatus, json: cli::Json) -> anyhow::Result<ExitCode> {

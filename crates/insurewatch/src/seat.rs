@@ -320,7 +320,7 @@ impl FromStr for Seat {
         let filled = filled.trim();
         let filled = match filled.split_once("://") {
             Some(("http", _)) => Filled::Url(filled.parse().map_err(|error| format!("{filled} is no URL: {error}"))?),
-            Some(("https", _)) => return Err("the lab speaks no TLS: name an http:// URL".to_owned()),
+            Some(("https", _)) => return Err("the lab has no TLS: use an http:// URL".to_owned()),
             _ if filled.is_empty() => return Err("must be SERVICE=URL or SERVICE=COMMAND".to_owned()),
             _ => Filled::Command(filled.to_owned()),
         };

@@ -103,7 +103,7 @@ struct Leaving {
     exchange: Arc<Exchange>,
 }
 
-/// Some bytes of an answer. Whoever writes them drops this.
+/// Some bytes of an answer. The task that writes them drops this.
 struct Piece {
     bytes: Bytes,
     _unwritten: Unwritten,

@@ -26,7 +26,7 @@ pub(crate) const MAX_DECODED_BYTES: usize = 32 * MIB;
 /// One request at a time: decompressed, its texts once more, and the structures around them.
 const DECODING_BYTES: usize = 2 * MAX_REQUEST_BYTES + MAX_DECODED_BYTES;
 
-/// Of each body and each answer so much is small: it has room of its own, which nothing large can take.
+/// Of each body and each answer so much is small: it has its own room, which nothing large can take.
 pub(crate) const SMALL_BYTES: usize = 32 * KIB;
 /// The bodies of all requests.
 pub(crate) const RECEIVING: Shares = Shares { small: 2 * MIB, large: 9 * MIB };
@@ -43,7 +43,7 @@ pub(crate) const MAX_SEARCH_ANSWER_BYTES: usize = 8 * MIB;
 pub(crate) const MAX_TRACE_BYTES: usize = 16 * MIB;
 const READING_BYTES: usize = MAX_READS * (MAX_SEARCH_ANSWER_BYTES + MAX_TRACE_BYTES);
 
-/// How many connections whoever runs the listeners should allow, over all of them,
+/// How many connections the owner of the listeners should allow, over all of them,
 pub const CONNECTIONS: usize = 64;
 /// and how many requests at once on one of HTTP/2,
 pub const STREAMS: u32 = 4;

@@ -45,8 +45,8 @@ enum Purpose {
 #[derive(Debug, Default)]
 pub(crate) struct Writes(Mutex<HashMap<Writer, (f64, Instant)>>);
 
-/// Wrong tokens, by address. Beyond their bucket, what that address shows is not even compared. Whoever has shown the right
-/// token there is not kept out by a neighbour's guesses, nor is anybody on this machine.
+/// Wrong tokens, by address. Beyond their bucket, what that address shows is not even compared. A client that
+/// has shown the right token from there is not locked out by the guesses of others, and no client on this machine is.
 #[derive(Debug, Default)]
 pub(crate) struct Guesses {
     wrong: Writes,
@@ -68,7 +68,7 @@ pub(super) fn too_many(what: &str) -> Response {
     refused
 }
 
-/// Whom a request comes from, as far as it is counted apart.
+/// The address by which a request is counted.
 pub(super) fn sender(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     match peer.map_or(Ipv4Addr::LOCALHOST.into(), |ConnectInfo(peer)| peer.ip().to_canonical()) {
@@ -180,7 +180,7 @@ mod tests {
         };
         assert_eq!(tried(guesser, now), 100, "the others are not compared");
         assert_eq!(tried(guesser, now + Duration::from_secs(1)), 25, "so many a second");
-        assert!(guesses.may(owner, now), "another address has a bucket of its own");
+        assert!(guesses.may(owner, now), "another address has its own bucket");
         guesses.note(owner, true, now);
         assert_eq!(tried(owner, now), 1000, "somebody else there guesses");
         assert!(guesses.may(owner, now), "who has shown the token is still compared");

@@ -128,7 +128,7 @@ fn verdict(report: &CheckReport) -> Markup {
             @for id in report.probes.iter().filter_map(|probe| probe.claim_id.as_deref()) {
                 a href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } } " "
             }
-            "Waited " (report.waited_ms) " ms; a span that has not arrived after " (report.deadline_ms / 1000) " s counts as not received."
+            "Waited " (report.waited_ms) " ms; judged without spans that take longer than " (report.deadline_ms / 1000) " s."
         }
     }
 }

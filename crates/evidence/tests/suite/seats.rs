@@ -55,7 +55,7 @@ fn a_captured_header_names_the_claim() {
             let mut spans = chain_with(POLICY, |span| bare(span).with(key, value.clone()));
             split(&mut spans, POLICY, TRACE_B);
             let row = row(spans, LOOKUP);
-            assert_eq!(row.found_by, Some(FoundBy::ItsClaimId), "{key} = {value}: in a trace of its own");
+            assert_eq!(row.found_by, Some(FoundBy::ItsClaimId), "{key} = {value}: in a separate trace");
         }
     }
 }

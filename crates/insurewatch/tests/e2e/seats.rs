@@ -125,7 +125,7 @@ fn a_seat_says_what_it_needs() {
     assert_eq!(contract["openapi"], "3.1.0");
     let node = lab.cli(&["seat", SEAT, "--language", "node"]).ended(0, "it is printed").stdout;
     assert!(node.contains("headersToSpanAttributes"), "what no variable does is said: {node}");
-    lab.cli(&["seat", "fraud-partner", "--openapi"]).ended(2, "a third party has a contract of its own");
+    lab.cli(&["seat", "fraud-partner", "--openapi"]).ended(2, "a third party has its own contract");
     lab.cli(&["seat", SEAT]).ended(2, "a language is needed");
 }
 
