@@ -14,10 +14,10 @@ const RENEW: &str = "INSUREWATCH_RENEW_DOCS";
 const INTRODUCTION: &str = "\
 # The answer key
 
-**This page gives every drill away.** It is for instructors, and for anyone who doubts a reply.
+**This page gives every [drill](glossary.md#drill) away.** It is for instructors, and for anyone who doubts a reply.
 
 A drill is answered with a place and a kind (`insurewatch drill answer PLACE KIND`). This is each of the 99 possible answers \
-to each scenario, weighed on the spans of a running lab by the test that writes this page: accepted, or refused with the reply \
+to each [scenario](glossary.md#scenario), weighed on the spans of a running lab by the test that writes this page: accepted, or refused with the reply \
 that is listed. The test fails if the cause that is set is refused, or if an answer is refused that the spans show to be \
 true. Ids, and how many spans were received, are written as `…`.
 ";
