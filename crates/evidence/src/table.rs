@@ -40,11 +40,8 @@ impl Style {
             [sent, received].into_iter().flatten().flat_map(|side| side.iter().map(|(name, _)| name)).collect();
         let value = |side: &Side, name: &str| side.headers.get(name).join(", ");
         let mut lines = Vec::new();
-        for side in [("sent", &row.sent), ("received", &row.received)] {
-            if let Some(words) = state(side.1) {
-                lines.push(format!("  {:<SIDE_COLUMNS$}  {words}", side.0));
-            }
-        }
+        let without = |side: &str, words: &str| format!("  {side:<SIDE_COLUMNS$}  ({words})");
+        lines.extend(state(&row.sent).map(|words| without("sent", words)));
         for name in names {
             let (left, arrived) = (value(&row.sent, name), value(&row.received, name));
             match (sent.is_some() && !left.is_empty(), received.is_some() && !arrived.is_empty()) {
@@ -63,6 +60,7 @@ impl Style {
                 (false, _) => lines.push(self.header("received", name, &arrived)),
             }
         }
+        lines.extend(state(&row.received).map(|words| without("received", words)));
         lines
     }
 
@@ -106,6 +104,9 @@ fn state(side: &Side) -> Option<&'static str> {
 
 /// The parent that the receiver's span has, in words; none where no span of the receiver was received.
 fn parent(row: &HopRow) -> Option<String> {
+    if !row.hop.to.has_sdk() {
+        return Some(format!("{} is a third party: it creates no spans of this trace", row.hop.to));
+    }
     if row.linked {
         return Some("the receiver's span links to the sender's span".to_owned());
     }
