@@ -61,8 +61,8 @@ pub(crate) enum Objection<'a> {
     NothingToExport { traceresponse: &'a str },
     /// Spans of the service were received.
     Received { service: Service, spans: usize },
-    /// The service creates no spans.
-    CreatesNoSpans { service: Service },
+    /// The service exports no spans.
+    ExportsNoSpans { service: Service },
     /// The hop ends inside the company.
     NotOutside { hop: &'static Hop },
     /// The service calls no third party.
@@ -263,7 +263,7 @@ impl Conclusion<'_> {
                     Place::Service(service) => service,
                 };
                 if !service.has_sdk() {
-                    return Ok(Objection::CreatesNoSpans { service });
+                    return Ok(Objection::ExportsNoSpans { service });
                 }
                 let receives = |row: &&HopRow| match place {
                     Place::Hop(hop) => row.hop == hop,
@@ -310,7 +310,7 @@ impl Conclusion<'_> {
 
     fn against_inside(&self, service: Service) -> Result<Objection<'_>, CellReason<'_>> {
         match self.spans_of(service) {
-            _ if !service.has_sdk() => Ok(Objection::CreatesNoSpans { service }),
+            _ if !service.has_sdk() => Ok(Objection::ExportsNoSpans { service }),
             0 => Err(CellReason::NoSpans),
             _ => Ok(Objection::KeptInside { service }),
         }
@@ -321,7 +321,7 @@ impl Conclusion<'_> {
         let evidence = self.reading().evidence();
         let response = evidence.traceresponse.as_deref().zip(evidence.response_context().and_then(|it| it.sampled));
         match (self.spans_of(service), response) {
-            _ if !service.has_sdk() => Ok(Objection::CreatesNoSpans { service }),
+            _ if !service.has_sdk() => Ok(Objection::ExportsNoSpans { service }),
             (1.., _) => Ok(Objection::Received { service, spans: self.spans_of(service) }),
             (0, Some((traceresponse, true))) if kind == Kind::NotSampled => Ok(Objection::Sampled { traceresponse }),
             (0, Some((traceresponse, false))) if kind != Kind::NotSampled => {

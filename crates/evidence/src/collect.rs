@@ -83,13 +83,15 @@ pub async fn collect(
     let mut found = Found::default();
     let (mut looked_captured, mut looked_beside) = (start, start);
     let mut changed = start;
+    // The last look asks for captured ids only if it finds a gap without them.
+    let mut still_captured = false;
     let mut collected =
         Collected { evidence: ClaimEvidence::from_spans(claim_id, []), source_down: true, ..Collected::default() };
     loop {
         let look = Instant::now();
         // What failed, or was found and is not there, is asked for again.
         let mut next_look = look;
-        let captured = look.duration_since(looked_captured) >= CAPTURED_EVERY || look >= deadline;
+        let captured = still_captured || look.duration_since(looked_captured) >= CAPTURED_EVERY;
         if captured {
             looked_captured = look;
         }
@@ -107,6 +109,10 @@ pub async fn collect(
                     looked_beside = look;
                     // What the source does not answer here, it is asked again.
                     found.beside.extend(look_beside(source, topology, &collected).await.unwrap_or_default());
+                }
+                if look >= deadline && !whole && !captured {
+                    still_captured = true;
+                    continue;
                 }
                 if all_found {
                     // Spans that do not carry the claim's id as ours do are not reported as a change of the claim.

@@ -224,6 +224,7 @@ pub fn unknown(unknown: &Unknown) -> Vec<String> {
 #[must_use]
 pub fn missing(what: NotReceived) -> String {
     match what {
+        NotReceived::FrontDoor(service) => format!("the span of {service} that received the claim"),
         NotReceived::Receiver(hop) => format!("the span `{}` of {}, at {hop}", hop.receiver_span, hop.to),
         NotReceived::Late(late) => format!("the span `{}` of {}", late.name, late.service),
     }
@@ -233,6 +234,7 @@ pub fn missing(what: NotReceived) -> String {
 #[must_use]
 pub fn not_received(what: NotReceived) -> String {
     match what {
+        NotReceived::FrontDoor(service) => format!("{service}: its span that received the claim was not received."),
         NotReceived::Receiver(hop) => format!("{hop}: no span of its receiver was received."),
         NotReceived::Late(late) => format!("{}: no span `{}` was received.", late.service, late.name),
     }
@@ -339,14 +341,30 @@ pub(crate) fn observed(reading: &Reading<'_>) -> Vec<String> {
     });
     let answer =
         evidence.traceresponse.iter().map(|header| format!("The front door answered `traceresponse: {header}`."));
-    [count].into_iter().chain(traces).chain(missing).chain(answer).collect()
+    [count].into_iter().chain(traces).chain(missing).chain(baggage_read(reading)).chain(answer).collect()
 }
 
-/// Since when something is absent: until [`LATEST_SPAN`](crate::collect::LATEST_SPAN) it may still come.
+/// Where the application read the tenant, of the spans that say so.
+fn baggage_read(reading: &Reading<'_>) -> Option<String> {
+    let (read, not_read) = reading.reads_of_tenant();
+    let names = |spans: Vec<&Span>| listed(&spans.into_iter().map(Span::describe).collect::<Vec<_>>());
+    match (names(read), names(not_read)) {
+        (read, not_read) if read.is_empty() && not_read.is_empty() => None,
+        (read, not_read) if not_read.is_empty() => Some(format!("Baggage `{TENANT}` was read at {read}.")),
+        (read, not_read) if read.is_empty() => Some(format!("Baggage `{TENANT}` was not read at {not_read}.")),
+        (read, not_read) => Some(format!("Baggage `{TENANT}` was read at {read}, and not at {not_read}.")),
+    }
+}
+
+/// Since when something is absent: until [`LATEST_SPAN`](crate::collect::LATEST_SPAN) it may still come, unless it was not
+/// sampled.
 #[must_use]
 pub fn absent(collected: &Collected) -> String {
     let latest = crate::collect::LATEST_SPAN.as_secs();
     match collected.age_millis / 1000 {
+        _ if collected.evidence.response_context().is_some_and(|it| it.sampled == Some(false)) => {
+            "not received".to_owned()
+        }
         age if age < latest => format!("not received yet ({age} s)"),
         _ => format!("not received within {latest} s"),
     }
@@ -555,7 +573,7 @@ pub(crate) fn objection(objection: &Objection<'_>) -> String {
         ),
         Objection::Received { service, spans: 1 } => format!("1 span of {service} was received."),
         Objection::Received { service, spans } => format!("{spans} spans of {service} were received."),
-        Objection::CreatesNoSpans { service } => format!("{service} creates no spans, with or without a fault."),
+        Objection::ExportsNoSpans { service } => format!("{service} exports no spans, with or without a fault."),
         Objection::NotOutside { hop } => format!("{hop}: {} is not a third party.", hop.to),
         Objection::CallsNobodyOutside { service } => format!("{service} calls no third party."),
         Objection::NoSecret { hop, keys } if keys.is_empty() => format!("{hop}: no baggage arrived."),

@@ -24,6 +24,8 @@ pub struct Reading<'a> {
 /// Something that every claim leaves and that was not received of this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReceived {
+    /// The front door's span.
+    FrontDoor(Service),
     /// The receiver's span of a hop.
     Receiver(&'static Hop),
     /// A span inside a service that may come later than the answer.
@@ -170,10 +172,11 @@ impl<'a> Reading<'a> {
     /// Nothing is missing of a claim that was refused.
     pub fn not_received(&self) -> impl Iterator<Item = NotReceived> {
         let owed = self.refused().is_none();
+        let front = self.front().is_none().then_some(NotReceived::FrontDoor(self.topology.front_door));
         let receivers = self.inner_rows().filter(|row| !row.received.is_seen());
         let receivers = receivers.map(|row| NotReceived::Receiver(row.hop));
         let late = self.topology.late_spans.iter().filter(|late| self.expects(late) && !self.has_late(late));
-        receivers.chain(late.map(NotReceived::Late)).filter(move |_| owed)
+        front.into_iter().chain(receivers).chain(late.map(NotReceived::Late)).filter(move |_| owed)
     }
 
     fn expects(&self, late: &InsideSpan) -> bool {
@@ -197,8 +200,7 @@ impl<'a> Reading<'a> {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let arrived = self.evidence().missing_parents().all(|span| self.has_caller(span));
-        let all = self.front().is_some() && self.not_received().next().is_none();
-        all && arrived && !self.evidence().leaves_out()
+        self.not_received().next().is_none() && arrived && !self.evidence().leaves_out()
     }
 
     /// The receiver, if its application could not read the tenant though the one that called it could, and what was sent
@@ -220,6 +222,12 @@ impl<'a> Reading<'a> {
         let sent = |span: &&Span| recorded(&span.attributes).baggage().contains_key(TENANT);
         let reads = |front: &&Span| front.records_everything() && front.succeeded();
         self.front().filter(reads).filter(|front| !read_tenant(front)).filter(sent)
+    }
+
+    /// The receivers of this claim whose application read the tenant, and those whose did not: of those that say so.
+    pub(crate) fn reads_of_tenant(&self) -> (Vec<&'a Span>, Vec<&'a Span>) {
+        let receivers = self.front().into_iter().chain(self.inner_rows().filter_map(|row| self.receiver(row)));
+        receivers.filter(|span| read_tenant(span) || span.records_everything()).partition(|span| read_tenant(span))
     }
 
     /// Baggage that left the company and by its key is a secret; the third party's record counts, without one what was

@@ -199,6 +199,10 @@ impl Queue {
 // === impl QueueState ===
 
 impl QueueState {
+    fn is_closing(&self) -> bool {
+        *self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits, but not beyond the queue's end; whether the queue is ending.
     fn pause(&self, pause: Duration) -> bool {
         let closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,7 +237,12 @@ impl opentelemetry_sdk::trace::SpanExporter for RetryingExporter {
         match &result {
             Ok(()) => self.totals.exported.fetch_add(spans, Relaxed),
             Err(error) => {
-                tracing::error!(%error, spans, "spans are lost: the endpoint did not accept them");
+                let message = match self.state.is_closing() {
+                    // A line that comes after a switch must not be taken for one of the settings that are in force then.
+                    true => "spans are lost: the endpoint did not accept them, and their queue is replaced or ends",
+                    false => "spans are lost: the endpoint did not accept them",
+                };
+                tracing::error!(%error, spans, "{message}");
                 self.totals.failed.fetch_add(spans, Relaxed)
             }
         };

@@ -33,7 +33,11 @@ fn answer(cause: &Cause) -> Answer {
 
 /// Whether this is the cause itself, so that no evidence is needed.
 pub(crate) fn names(given: Answer, Spoiler(cause): &Spoiler<&Cause>) -> Option<Grade> {
-    given.means(answer(cause)).then(|| Grade::Right(vec![cause.text.clone()]))
+    given.means(answer(cause)).then(|| {
+        let Cause { place, kind, text, .. } = cause;
+        let other_name = (given != answer(cause)).then(|| format!("`{place}` {} means the same.", kind.name()));
+        Grade::Right(other_name.into_iter().chain([text.clone()]).collect())
+    })
 }
 
 /// Whether only an older claim can tell this answer from the cause.
@@ -69,8 +73,12 @@ impl DiffersByTime {
 /// What new evidence says about an answer that does not name the cause.
 pub(crate) fn grade(given: Answer, Spoiler(cause): &Spoiler<&Cause>, conclusion: &Conclusion<'_>) -> Grade {
     if let Some(sentence) = conclusion.same_evidence(given, answer(cause)) {
-        let same = "The evidence cannot tell your answer from the cause that was set, so it counts.".to_owned();
-        return Grade::Right(vec![sentence, same, cause.text.clone()]);
+        let Cause { place, kind, text, .. } = cause;
+        let same = format!(
+            "The evidence cannot tell your answer from the cause that was set, `{place}` {}, so it counts.",
+            kind.name()
+        );
+        return Grade::Right(vec![sentence, same, text.clone()]);
     }
     Grade::Wrong(conclusion.weigh(given).reply())
 }

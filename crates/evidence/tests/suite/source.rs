@@ -148,6 +148,22 @@ async fn a_source_that_tells_changes_is_asked_once_per_change() {
 }
 
 #[tokio::test]
+async fn a_single_look_asks_for_captured_ids_only_where_there_is_a_gap() {
+    let patience = Patience { deadline: Duration::ZERO, settle: Duration::ZERO, poll: Duration::from_millis(1) };
+    for (spans, captured, why) in [
+        (whole_chain(), false, "the chain is complete without them"),
+        (chain_without(&[POLICY]), true, "an SDK may have recorded the missing span with a captured header"),
+    ] {
+        let (source, stub) = serve(Stub { spans: at_looks(spans, |_| 1), ..Stub::default() }).await;
+        let collected = collect(&source, chain::Topology::LAB, CLAIM, 0, &patience).await;
+        assert_eq!(collected.complete, !captured, "{why}: {collected:?}");
+        let queries = &stub.lock().unwrap().queries;
+        let asked = queries.iter().any(|query| !query["q"].contains(CLAIM_ID));
+        assert_eq!(asked, captured, "{why}: {queries:?}");
+    }
+}
+
+#[tokio::test]
 async fn whole_evidence_must_settle() {
     let mut spans = at_looks(whole_chain(), |_| 1);
     let stray = span(9, None, "python-api", chain::SpanKind::Internal, "audit", (5, 6));

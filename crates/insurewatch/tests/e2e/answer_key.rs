@@ -17,9 +17,12 @@ const INTRODUCTION: &str = "\
 **This page gives every [drill](glossary.md#drill) away.** It is for instructors, and for anyone who doubts a reply.
 
 A drill is answered with a place and a kind (`insurewatch drill answer PLACE KIND`). This is each of the 99 possible answers \
-to each [scenario](glossary.md#scenario), weighed on the spans of a running lab by the test that writes this page: accepted, or refused with the reply \
-that is listed. The test fails if the cause that is set is refused, or if an answer is refused that the spans show to be \
-true. Ids, and how many spans were received, are written as `…`.
+to each [scenario](glossary.md#scenario), weighed on the spans of a running lab by the test that writes this page: accepted, or refused with a reply. \
+The test fails if the cause that is set is refused, or if an answer is refused that the spans show to be true. Ids, and how \
+many spans were received, are written as `…`.
+
+First comes the usual reply to each answer: the one that most scenarios have. A scenario lists what is accepted, and each reply that \
+is not the usual one; **an answer that it does not list is refused with the usual reply.**
 ";
 
 /// What becomes of an answer.
@@ -41,8 +44,8 @@ pub(crate) struct AnswerKey(Mutex<BTreeMap<(Group, String), Page>>);
 struct Page {
     accepted: Vec<Answer>,
     by_time: Vec<Answer>,
-    /// The answers that have the same reply.
-    refused: BTreeMap<String, Vec<Answer>>,
+    /// With the reply, in the order of the chain.
+    refused: Vec<(Answer, String)>,
 }
 
 // === impl AnswerKey ===
@@ -54,9 +57,7 @@ impl AnswerKey {
             match judged {
                 Judged::Accepted => page.accepted.push(answer),
                 Judged::ByTime => page.by_time.push(answer),
-                Judged::Refused(reply) => {
-                    page.refused.entry(without_counts(&without_ids(&reply))).or_default().push(answer)
-                }
+                Judged::Refused(reply) => page.refused.push((answer, without_counts(&without_ids(&reply)))),
             }
         }
         self.0.lock().unwrap().insert((scenario.group, scenario.id.clone()), page);
@@ -81,16 +82,10 @@ impl AnswerKey {
 
     fn page(&self) -> String {
         let pages = self.0.lock().unwrap();
-        let everywhere = |reply: &String, answers: &Vec<Answer>| {
-            pages.values().all(|page| page.refused.get(reply).is_some_and(|others| others == answers))
-        };
-        let first = pages.values().next().expect("there are scenarios");
-        let common: BTreeMap<_, _> =
-            first.refused.iter().filter(|(reply, answers)| everywhere(reply, answers)).collect();
-
+        let usual = usual(pages.values());
         let mut text = INTRODUCTION.to_owned();
-        text += "\n## Refused in every scenario\n\n";
-        text += &table(common.iter().map(|(reply, answers)| (*reply, *answers)));
+        text += "\n## The usual reply\n\n";
+        text += &table(&usual);
         let mut heading = None;
         for ((group, id), page) in &*pages {
             if heading.replace(*group) != Some(*group) {
@@ -101,14 +96,38 @@ impl AnswerKey {
                 let by_time = listed(&page.by_time);
                 write!(text, "Told apart by a claim that is 70 s old, and not counted before: {by_time}.\n\n").unwrap();
             }
-            text += &table(page.refused.iter().filter(|(reply, _)| !common.contains_key(reply)));
+            let other: Vec<_> = page.refused.iter().filter(|refused| !usual.contains(refused)).cloned().collect();
+            if !other.is_empty() {
+                text += &table(&other);
+            }
         }
         text
     }
 }
 
-fn table<'a>(rows: impl Iterator<Item = (&'a String, &'a Vec<Answer>)>) -> String {
-    let rows = rows.map(|(reply, answers)| format!("| {} | {} |\n", listed(answers), reply.replace('|', "\\|")));
+/// For each answer the reply that most pages have.
+fn usual<'a>(pages: impl Iterator<Item = &'a Page>) -> Vec<(Answer, String)> {
+    let mut answers: Vec<(Answer, BTreeMap<&str, usize>)> = Vec::new();
+    for (answer, reply) in pages.flat_map(|page| &page.refused) {
+        let at = answers.iter().position(|(known, _)| known == answer).unwrap_or_else(|| {
+            answers.push((*answer, BTreeMap::new()));
+            answers.len() - 1
+        });
+        *answers[at].1.entry(reply).or_default() += 1;
+    }
+    let most =
+        |replies: BTreeMap<&str, usize>| replies.into_iter().max_by_key(|(_, count)| *count).unwrap().0.to_owned();
+    answers.into_iter().map(|(answer, replies)| (answer, most(replies))).collect()
+}
+
+/// One row for each reply.
+fn table(refused: &[(Answer, String)]) -> String {
+    let mut rows: BTreeMap<&str, Vec<Answer>> = BTreeMap::new();
+    for (answer, reply) in refused {
+        rows.entry(reply).or_default().push(*answer);
+    }
+    let rows =
+        rows.into_iter().map(|(reply, answers)| format!("| {} | {} |\n", listed(&answers), reply.replace('|', "\\|")));
     format!("| refused | reply |\n|---|---|\n{}", rows.collect::<String>())
 }
 
