@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use anstyle::{AnsiColor, Effects};
-use chain::Service;
+use chain::{Service, SpanKind};
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::claim::{ClaimEvidence, Fragment, Node, Position, listed};
@@ -63,8 +63,10 @@ struct Canvas {
     bar_columns: usize,
     /// Service and name of each span.
     names: BTreeMap<(TraceId, SpanId), String>,
-    /// For the sender's span of each hop, the service that it calls.
-    targets: BTreeMap<(TraceId, SpanId), Service>,
+    /// The claim; spans of another one are marked.
+    claim_id: String,
+    /// For each span that calls another service, which one.
+    targets: BTreeMap<(TraceId, SpanId), String>,
     /// Since when what is absent is absent, in words.
     absent: String,
     text: String,
@@ -86,11 +88,23 @@ pub fn render(reading: &Reading<'_>, style: &Style) -> String {
 }
 
 /// The name of a span, and the service that it calls: the name of a CLIENT span is often just the method.
-fn title(span: &Span, targets: &BTreeMap<(TraceId, SpanId), Service>, style: Style) -> String {
+fn title(span: &Span, targets: &BTreeMap<(TraceId, SpanId), String>, style: Style) -> String {
     match targets.get(&(span.trace_id, span.span_id)) {
         Some(target) => format!("{} {} {target}", span.name, if style.unicode { "→" } else { "->" }),
         None => span.name.clone(),
     }
+}
+
+/// Whom a span calls: by the chain if it is the sender of a hop; if it is another claim's, by the receiver below it.
+fn targets(reading: &Reading<'_>) -> BTreeMap<(TraceId, SpanId), String> {
+    let evidence = reading.evidence();
+    let below = evidence.spans().filter(|span| span.receives()).filter_map(|receiver| {
+        let sender = evidence.span(receiver.trace_id, receiver.parent_span_id?)?;
+        let calls = matches!(sender.kind, SpanKind::Client | SpanKind::Producer);
+        calls.then(|| ((sender.trace_id, sender.span_id), receiver.service.clone()))
+    });
+    let hops = reading.rows().iter().filter_map(|row| Some((row.sent.span?, row.hop.to.to_string())));
+    below.chain(hops.map(|(span, to)| ((span.trace_id, span.span_id), to))).collect()
 }
 
 // === impl Canvas ===
@@ -98,8 +112,7 @@ fn title(span: &Span, targets: &BTreeMap<(TraceId, SpanId), Service>, style: Sty
 impl Canvas {
     fn new(reading: &Reading<'_>, style: Style) -> Self {
         let evidence = reading.evidence();
-        let calls = reading.rows().iter().filter_map(|row| Some((row.sent.span?, row.hop.to)));
-        let targets: BTreeMap<_, _> = calls.map(|(span, to)| ((span.trace_id, span.span_id), to)).collect();
+        let targets = targets(reading);
         let start = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or(0);
         let end = evidence.spans().map(|span| span.end_unix_nano.max(span.start_unix_nano)).max().unwrap_or(0);
         let room = style.width - KIND_COLUMNS - 1 - DURATION_COLUMNS - MARK_COLUMNS;
@@ -124,7 +137,8 @@ impl Canvas {
         let names = evidence.spans().map(name).collect();
         let absent = prose::absent(reading.collected);
         let clock = Clock { start, end };
-        Self { style, clock, guides, label_columns, bar_columns, names, targets, absent, text: String::new() }
+        let claim_id = evidence.claim_id.clone();
+        Self { style, clock, guides, label_columns, bar_columns, names, claim_id, targets, absent, text: String::new() }
     }
 
     fn header(&mut self, evidence: &ClaimEvidence) {
@@ -153,7 +167,7 @@ impl Canvas {
         self.line(&format!("trace {}  {root}{stray}", fragment.trace_id));
 
         if !fragment.other_claims.is_empty() {
-            let others = format!("also has spans of claim {}", listed(&fragment.other_claims));
+            let others = format!("also has spans (marked *) of claim {}", listed(&fragment.other_claims));
             let others = self.cut(&others, self.style.width);
             self.line(&self.paint(&others, warning()));
         }
@@ -173,7 +187,10 @@ impl Canvas {
     fn span(&mut self, node: &Node, guide: &str) {
         let span = &node.span;
         let colour = service_style(&span.service);
-        let failed = matches!(span.status, Status::Error(_));
+        let failed = if matches!(span.status, Status::Error(_)) { "!" } else { "" };
+        let foreign = if span.claim_id().is_some_and(|id| id != self.claim_id) { "*" } else { "" };
+        let marks = format!("{failed}{foreign}");
+        let marks = if marks.is_empty() { marks } else { format!("{marks:>MARK_COLUMNS$}") };
 
         let room = self.label_columns.saturating_sub(columns(guide) + 1);
         let service = self.cut(&span.service, room);
@@ -195,8 +212,8 @@ impl Canvas {
             self.paint(&service, colour),
             self.paint(&kind, anstyle::Style::new().dimmed()),
             " ".repeat(before),
-            self.paint(&bar, if failed { error() } else { colour }),
-            if failed { format!(" {}", self.paint("!", error())) } else { String::new() },
+            self.paint(&bar, if failed.is_empty() { colour } else { error() }),
+            self.paint(&marks, if failed.is_empty() { warning() } else { error() }),
         );
         self.line(line.trim_end());
         for link in &span.links {

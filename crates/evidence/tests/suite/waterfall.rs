@@ -108,7 +108,9 @@ fn ghosts_links_and_errors_are_shown() {
     assert!(linked.contains(link), "a link to a span that is there names it:\n{linked}");
 
     let mixed = drawn(evidence(chain_with(CALL_POLICY, |span| span.with(CLAIM_ID, "c-0"))), &PLAIN);
-    assert!(mixed.contains("also has spans of claim c-0\n"), "a mixed trace is marked:\n{mixed}");
+    assert!(mixed.contains("also has spans (marked *) of claim c-0\n"), "a mixed trace is marked:\n{mixed}");
+    let foreign: Vec<_> = mixed.lines().filter(|line| line.ends_with(" ms *")).collect();
+    assert!(matches!(foreign[..], [line] if line.contains("GET -> node-policy-store")), "so is the one span:\n{mixed}");
 }
 
 #[test]
