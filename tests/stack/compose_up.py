@@ -155,7 +155,7 @@ class Story:
         self.insurewatch("check", expect=1)
         logged = self.compose("logs", "--no-log-prefix", "otel-collector").stdout
         assert "http.request.header.b3" in logged, "the Collector's log shows what was sent"
-        self.insurewatch("scenario", "set", "java-claims", "OTEL_PROPAGATORS=tracecontext,baggage,b3")
+        self.insurewatch("scenario", "set", "java-claims", "OTEL_PROPAGATORS=b3,tracecontext,baggage")
         self.insurewatch("check", LAB_1)
         self.insurewatch("scenario", "reset")
         self.insurewatch("check")

@@ -93,12 +93,14 @@ pub enum Transit {
 
 /// Whom the receiver's span names as its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ParentUsed {
     /// The sender's span of this hop: as it should be.
     Sender,
     /// Nobody: the receiver's span is a root.
     Nobody,
+    /// The span that the header names. No span of the sender was received, so nothing more is known of it.
+    NotReceived,
     /// A span that is not the sender's, present or not.
     Other,
 }
@@ -139,7 +141,7 @@ impl Transit {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Intact => "arrived unchanged",
-            Self::Altered => "did not arrive as they were sent",
+            Self::Altered => "did not all arrive as they were sent",
             Self::Lost => "did not arrive",
         }
     }
@@ -153,7 +155,8 @@ impl ParentUsed {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Sender => "the sender's span",
-            Self::Nobody => "none, it is a root",
+            Self::Nobody => "none (it is a root)",
+            Self::NotReceived => "the span that the header names, which was not received",
             Self::Other => "another span than the sender's",
         }
     }

@@ -471,7 +471,7 @@ pub(crate) fn not_joined_again(row: &HopRow, receiver: &Span) -> Cause {
 /// The cause of a hop that is not joined, where nothing says more.
 pub(crate) fn not_joined(row: &HopRow) -> Cause {
     let parent = match row.parent {
-        Some(ParentUsed::Other) => row.received.span.and_then(|span| span.parent_span_id),
+        Some(ParentUsed::NotReceived | ParentUsed::Other) => row.received.span.and_then(|span| span.parent_span_id),
         Some(ParentUsed::Nobody | ParentUsed::Sender) | None => None,
     };
     Cause::NotJoined { hop: row.hop, parent, sent: row.sent.state, received: row.received.state }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use chain::Service;
+use chain::{ParentUsed, Service, Transit};
 use serde::{Deserialize, Serialize};
 
 use crate::claim::{ClaimEvidence, Fragment};
@@ -61,8 +61,8 @@ pub fn holds(expectation: &Expectation, reading: &Reading<'_>) -> Vec<Mismatch> 
     let Expectation { fragments, hops, missing_parents, links, baggage, sampled, mixed_with_other_claims } =
         expectation;
     let mut mismatches = Vec::new();
-    if !fragments.is_empty() {
-        mismatches.extend(check_fragments(fragments, evidence));
+    if let Some(shapes) = fragments {
+        mismatches.extend(check_fragments(shapes, evidence));
     }
     mismatches.extend(hops.iter().flat_map(|cells| check_hop(cells, reading)));
     if let Some(shapes) = missing_parents {
@@ -336,10 +336,11 @@ impl Expectation {
     pub fn sentences(&self) -> Vec<String> {
         let Self { fragments, hops, missing_parents, links, baggage, sampled, mixed_with_other_claims } = self;
         let mut sentences = Vec::new();
-        match fragments.as_slice() {
-            [] => {}
-            [one] => sentences.push(format!("The claim is one trace: {}.", describe_fragment(one))),
-            several => {
+        match fragments.as_deref() {
+            None => {}
+            Some([]) => sentences.push("No span of the claim is received.".to_owned()),
+            Some([one]) => sentences.push(format!("The claim is one trace: {}.", describe_fragment(one))),
+            Some(several) => {
                 let traces = several.iter().map(describe_fragment).collect::<Vec<_>>().join("; ");
                 sentences.push(format!("The claim was split into {} traces: {traces}.", several.len()));
             }
@@ -347,9 +348,9 @@ impl Expectation {
         sentences.extend(hops.iter().map(describe_cells));
         if let Some(shapes) = missing_parents {
             sentences.push(match shapes.as_slice() {
-                [] => "Every span that names a parent has it in its trace.".to_owned(),
+                [] => "The parent of each span that has one was received.".to_owned(),
                 shapes => {
-                    format!("The parent of {} is not in the trace.", list(shapes, describe_span_shape))
+                    format!("The parent of {} is not received.", list(shapes, describe_span_shape))
                 }
             });
         }
@@ -378,24 +379,45 @@ fn describe_fragment(shape: &FragmentShape) -> String {
 
 fn describe_cells(cells: &HopCells) -> String {
     let HopCells { hop, sent, received, transit, parent, sampled, invalid, contains } = cells;
-    let formats =
-        |formats: &[Format]| if formats.is_empty() { "no trace header".to_owned() } else { format_names(formats) };
     let mut parts = Vec::new();
     match (sent, received) {
         (Some(sent), Some(received)) if sent == received && !sent.is_empty() => {
-            parts.push(format!("{} was sent and arrived", formats(sent)));
+            parts.push(format!("{} sent and arrived", were(sent)));
         }
         (sent, received) => {
-            parts.extend(sent.as_deref().map(|sent| format!("{} was sent", formats(sent))));
-            parts.extend(received.as_deref().map(|received| format!("{} arrived", formats(received))));
+            parts.extend(sent.as_deref().map(|sent| match sent {
+                [] => "no trace header is on record as sent".to_owned(),
+                sent => format!("{} sent", were(sent)),
+            }));
+            parts.extend(received.as_deref().map(|received| match received {
+                [] => "no trace header arrived".to_owned(),
+                received => format!("{} arrived", and(received)),
+            }));
         }
     }
-    parts.extend(transit.map(|transit| format!("the trace headers {}", transit.words())));
+    // That none arrived says that what was sent was lost.
+    let said = *transit == Some(Transit::Lost) && received.as_ref().is_some_and(Vec::is_empty);
+    parts.extend(transit.filter(|_| !said).map(|transit| format!("the trace headers {}", transit.words())));
     parts.extend(invalid.map(|format| format!("the {} that arrived is invalid", format_names(&[format]))));
     parts.extend(contains.iter().map(|(name, part)| format!("the `{name}` that arrived contains `{part}`")));
     parts.extend(sampled.map(|bit| format!("the sampled bit that arrived is {}", set_or_clear(bit))));
-    parts.extend(parent.map(|parent| format!("the parent of the receiver's span is {}", parent.words())));
+    parts.extend(parent.map(|parent| match parent {
+        ParentUsed::Nobody => "the receiver's span is a root".to_owned(),
+        parent => format!("the parent of the receiver's span is {}", parent.words()),
+    }));
     format!("{hop}: {}.", parts.join("; "))
+}
+
+fn and(formats: &[Format]) -> String {
+    let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
+    match names.as_slice() {
+        [some @ .., last] if !some.is_empty() => format!("{} and {last}", some.join(", ")),
+        names => names.join(""),
+    }
+}
+
+fn were(formats: &[Format]) -> String {
+    format!("{} {}", and(formats), if formats.len() == 1 { "was" } else { "were" })
 }
 
 fn describe_baggage(shape: &BaggageShape) -> String {

@@ -14,9 +14,10 @@ use wire::Format;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expectation {
-    /// The fragments that the claim was split into: exactly these, in any order. Empty: not asked.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fragments: Vec<FragmentShape>,
+    /// The fragments that the claim was split into: exactly these, in any order. `None`: not asked, empty list: no span was
+    /// received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fragments: Option<Vec<FragmentShape>>,
     /// Cells of the hop ledger.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hops: Vec<HopCells>,
@@ -137,7 +138,7 @@ impl Expectation {
             ..HopCells::of(hop)
         };
         Self {
-            fragments: vec![FragmentShape { root: Some(root), services: topology.instrumented().collect() }],
+            fragments: Some(vec![FragmentShape { root: Some(root), services: topology.instrumented().collect() }]),
             hops: topology.hops.iter().map(cells).collect(),
             missing_parents: Some(Vec::new()),
             mixed_with_other_claims: Some(false),
@@ -148,9 +149,6 @@ impl Expectation {
     /// Both expectations in one; where both ask for the same thing, what `more` asks counts.
     #[must_use]
     pub fn and(mut self, more: &Self) -> Self {
-        if !more.fragments.is_empty() {
-            self.fragments.clone_from(&more.fragments);
-        }
         for cells in &more.hops {
             match self.hops.iter_mut().find(|it| it.hop == cells.hop) {
                 Some(known) => known.take_over(cells),
@@ -159,6 +157,7 @@ impl Expectation {
         }
         self.links.extend_from_slice(&more.links);
         self.baggage.extend_from_slice(&more.baggage);
+        self.fragments = more.fragments.clone().or(self.fragments);
         self.missing_parents = more.missing_parents.clone().or(self.missing_parents);
         self.sampled = more.sampled.or(self.sampled);
         self.mixed_with_other_claims = more.mixed_with_other_claims.or(self.mixed_with_other_claims);

@@ -120,7 +120,11 @@ impl HopRow {
             parent: receiver.map(|span| match (span.parent_span_id, parent_sender) {
                 (None, _) => ParentUsed::Nobody,
                 (Some(_), Some(_)) => ParentUsed::Sender,
-                (Some(_), None) => ParentUsed::Other,
+                (Some(parent), None) => {
+                    let named = |context: Context| context.names(span.trace_id, parent);
+                    let by_header = received.headers.contexts().any(|(_, context)| named(context));
+                    if by_header && !sent.is_seen() { ParentUsed::NotReceived } else { ParentUsed::Other }
+                }
             }),
             found_by: receiver.map(|span| found_by(evidence, span)),
             linked: receiver.zip(sender).is_some_and(|(receiver, sender)| links(evidence, receiver, sender)),

@@ -2,7 +2,7 @@
 
 use chain::sdk::Capture;
 use chain::vocabulary::{CAPTURED_CLAIM_IDS, CLAIM_ID_HEADER};
-use chain::{Hop, Language, ParentUsed, Place};
+use chain::{Hop, Language, Place};
 
 use crate::answer::{Answer, Objection};
 use crate::cause::{Cause, MAX_BAGGAGE_BYTES};
@@ -13,7 +13,7 @@ use crate::headers::format_names;
 use crate::ledger::{FoundBy, HopRow, Side, SideState};
 use crate::reading::{NotReceived, Reading, TENANT};
 use crate::span::Span;
-use wire::{Context, Format};
+use wire::Format;
 
 /// What went wrong.
 #[must_use]
@@ -320,6 +320,9 @@ fn broken_at(reading: &Reading<'_>, cause: &Cause) -> String {
         (Cause::SharedTrace { .. }, _) => "it shares a trace with another claim".to_owned(),
         (_, Some(Place::Hop(hop))) if joined(hop) => format!("not everything that was sent arrived, first at {hop}"),
         (_, Some(Place::Hop(hop))) => format!("the first hop whose parent is not its sender is {hop}"),
+        (Cause::StaleContext { .. }, Some(Place::Service(service))) => {
+            format!("a stale context was taken over inside {service}")
+        }
         (_, Some(Place::Service(service))) => format!("the context was lost inside {service}"),
         (_, None) => "its spans are not connected".to_owned(),
     }
@@ -430,20 +433,6 @@ fn torn(row: &HopRow) -> Option<String> {
     let sampled = if row.sampled == Some(false) { "; the sampled bit that arrived is clear" } else { "" };
     let (sent, received) = (side(&row.sent), side(&row.received));
     Some(format!("{}: the receiver's span {parent}. Sent: {sent}; received: {received}{sampled}.", row.hop))
-}
-
-/// The parent of a receiver's span, in words; `None` where no span of it was received. Whether another parent than the
-/// sender's span is one that was not received is part of it.
-#[must_use]
-pub fn parent(row: &HopRow) -> Option<&'static str> {
-    let received = row.received.span?;
-    let named = |context: Context| received.parent_span_id.is_some_and(|id| context.names(received.trace_id, id));
-    Some(match row.parent? {
-        ParentUsed::Other if !row.sent.is_seen() && row.received.headers.contexts().any(|(_, it)| named(it)) => {
-            "the span that the header names, which was not received"
-        }
-        used => used.words(),
-    })
 }
 
 /// The formats at one end of a hop, or why they are not known.

@@ -6,7 +6,6 @@ use anstyle::{AnsiColor, Effects};
 use chain::ParentUsed;
 
 use crate::ledger::{HopRow, Side, SideState};
-use crate::prose;
 use crate::reading::Reading;
 use crate::waterfall::{Style, clean, columns, cut};
 
@@ -110,9 +109,10 @@ fn parent(row: &HopRow) -> Option<String> {
     if row.linked {
         return Some("the receiver's span links to the sender's span".to_owned());
     }
+    let words = row.parent?.words();
     let parent = match row.parent? {
-        ParentUsed::Sender | ParentUsed::Nobody => prose::parent(row)?.to_owned(),
-        ParentUsed::Other => format!("{} ({})", prose::parent(row)?, row.received.span?.parent_span_id?),
+        ParentUsed::Sender | ParentUsed::Nobody => words.to_owned(),
+        ParentUsed::NotReceived | ParentUsed::Other => format!("{words} ({})", row.received.span?.parent_span_id?),
     };
     Some(format!("parent of the receiver's span: {parent}"))
 }

@@ -1,6 +1,6 @@
 //! The fragments of a claim as text, on one clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use anstyle::{AnsiColor, Effects};
@@ -63,8 +63,8 @@ struct Canvas {
     bar_columns: usize,
     /// Service and name of each span.
     names: BTreeMap<(TraceId, SpanId), String>,
-    /// The claim; spans of another one are marked.
-    claim_id: String,
+    /// The spans of other claims, which are marked: they carry another id, or the nearest span above them that carries one does.
+    foreign: BTreeSet<(TraceId, SpanId)>,
     /// For each span that calls another service, which one.
     targets: BTreeMap<(TraceId, SpanId), String>,
     /// Since when what is absent is absent, in words.
@@ -137,8 +137,10 @@ impl Canvas {
         let names = evidence.spans().map(name).collect();
         let absent = prose::absent(reading.collected);
         let clock = Clock { start, end };
-        let claim_id = evidence.claim_id.clone();
-        Self { style, clock, guides, label_columns, bar_columns, names, claim_id, targets, absent, text: String::new() }
+        let claim = |span| evidence.lineage(span).find_map(Span::claim_id);
+        let others = evidence.spans().filter(|span| claim(span).is_some_and(|id| id != evidence.claim_id));
+        let foreign = others.map(|span| (span.trace_id, span.span_id)).collect();
+        Self { style, clock, guides, label_columns, bar_columns, names, foreign, targets, absent, text: String::new() }
     }
 
     fn header(&mut self, evidence: &ClaimEvidence) {
@@ -188,7 +190,7 @@ impl Canvas {
         let span = &node.span;
         let colour = service_style(&span.service);
         let failed = if matches!(span.status, Status::Error(_)) { "!" } else { "" };
-        let foreign = if span.claim_id().is_some_and(|id| id != self.claim_id) { "*" } else { "" };
+        let foreign = if self.foreign.contains(&(span.trace_id, span.span_id)) { "*" } else { "" };
         let marks = format!("{failed}{foreign}");
         let marks = if marks.is_empty() { marks } else { format!("{marks:>MARK_COLUMNS$}") };
 

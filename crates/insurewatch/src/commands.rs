@@ -183,15 +183,21 @@ pub(crate) async fn reveal(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<Ex
     for source in &cause.sources {
         anstream::println!("{DIM}{source}{DIM:#}");
     }
-    anstream::println!("What can be observed:");
+    anstream::println!("{}:", fault.observed());
     for observation in fault.observations() {
         print_wrapped("- ", &observation);
+    }
+    if !fixes.is_empty() {
+        anstream::println!("How to fix it here:");
     }
     for fix in fixes {
         print_wrapped("- ", &fix.text);
         for (service, key, value) in fix.settings.iter() {
             anstream::println!("  insurewatch scenario set {service} {key}={value}");
         }
+    }
+    if !practice.is_empty() {
+        anstream::println!("How to fix it in other systems:");
     }
     for Practice { stack, text, code, source } in practice {
         print_wrapped("- ", &format!("In {stack}: {text}"));
@@ -259,7 +265,7 @@ fn print_report(report: &CheckReport) {
         anstream::println!("{DIM}{}  {traces}{DIM:#}", claim.claim_id);
     }
     anstream::println!(
-        "{DIM}waited {:.1} s; judged without spans that take longer than {:.0} s{DIM:#}",
+        "{DIM}waited {:.1} s; spans that come later than {:.0} s after the claims are not counted{DIM:#}",
         seconds(report.waited_ms),
         seconds(report.deadline_ms)
     );
@@ -280,7 +286,7 @@ fn print_diagnosis(diagnosis: &Diagnosis) {
         anstream::println!("{:<36} {:<31}{used}", format!("inside {}", inside.service), "");
     }
     for finding in diagnosis.findings() {
-        let first = if diagnosis.first.as_ref() == Some(finding) { ", the first" } else { "" };
+        let first = if diagnosis.first.as_ref() == Some(finding) { ", where it breaks first" } else { "" };
         let place = finding.place.map_or_else(|| "elsewhere".to_owned(), |place| place.to_string());
         anstream::println!("\n{BAD}{place}{BAD:#}{DIM}{first}{DIM:#}");
         print_wrapped("", &finding.sentence);

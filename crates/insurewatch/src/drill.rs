@@ -61,7 +61,7 @@ fn print_judgement(judgement: &Judgement) {
 
 fn print_solved(scenario: &ScenarioBrief, drill: &EndedDrill) {
     anstream::println!(
-        "It was {BOLD}{}{BOLD:#} ({}): score {} in {}",
+        "It was “{}” ({BOLD}{}{BOLD:#}): score {} in {}",
         scenario.title,
         drill.scenario,
         drill.score,
@@ -77,7 +77,9 @@ fn print_status(status: &DrillStatus, json: cli::Json) -> anyhow::Result<ExitCod
     match &status.current {
         Some(drill) => {
             let time = minutes(drill.age_ms());
-            anstream::println!("{BOLD}a drill is on{BOLD:#}, for {time}: find the place, and what happened there");
+            anstream::println!(
+                "{BOLD}a drill is on{BOLD:#} since {time} (minutes:seconds): find the place, and what happened there"
+            );
             anstream::println!("wrong answers {}, hints {}", drill.wrong_answers, drill.hints);
         }
         None => anstream::println!("no drill is on"),

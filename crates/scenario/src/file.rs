@@ -303,6 +303,15 @@ fn texts(texts: Vec<Text>) -> Vec<String> {
 // === impl Fault ===
 
 impl Fault {
+    /// The heading of its observations.
+    #[must_use]
+    pub fn observed(&self) -> &'static str {
+        match self.cause.kind {
+            Kind::Late => "What can be observed until the late spans are received",
+            _ => "What can be observed",
+        }
+    }
+
     /// What can be observed while it is broken, each sentence as the test asks it of the running lab.
     pub fn observations(&self) -> impl Iterator<Item = String> {
         let logs = self.logs.iter().map(|line| format!("{} logs `{}`.", line.service, line.contains));

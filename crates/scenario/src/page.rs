@@ -107,7 +107,7 @@ impl fmt::Display for Answer<'_> {
         for (at, source) in cause.sources.iter().enumerate() {
             write!(f, "{}<{source}>", if at == 0 { "\n\nSources: " } else { ", " })?;
         }
-        f.write_str("\n\nWhat can be observed:\n")?;
+        write!(f, "\n\n{}:\n", fault.observed())?;
         for observation in fault.observations() {
             write!(f, "\n- {observation}")?;
         }

@@ -239,7 +239,9 @@ impl opentelemetry_sdk::trace::SpanExporter for RetryingExporter {
             Err(error) => {
                 let message = match self.state.is_closing() {
                     // A line that comes after a switch must not be taken for one of the settings that are in force then.
-                    true => "spans are lost: the endpoint did not accept them, and their queue is replaced or ends",
+                    true => {
+                        "spans are lost: the endpoint did not accept them before their exporter was replaced or stopped"
+                    }
                     false => "spans are lost: the endpoint did not accept them",
                 };
                 tracing::error!(%error, spans, "{message}");

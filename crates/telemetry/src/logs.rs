@@ -37,7 +37,11 @@ struct Fields(Map<String, Value>);
 pub fn init(service: &str, tracer: Option<opentelemetry_sdk::trace::SdkTracer>) -> Result<(), TryInitError> {
     let wanted = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
     let levels = wanted.unwrap_or_else(|| {
-        Targets::new().with_default(LevelFilter::INFO).with_target("opentelemetry", LevelFilter::WARN)
+        Targets::new()
+            .with_default(LevelFilter::INFO)
+            .with_target("opentelemetry", LevelFilter::WARN)
+            // It warns that data is lost when the exporter around it still tries again, which logs what is lost.
+            .with_target("opentelemetry-otlp", LevelFilter::ERROR)
     });
     let logs = lines::layer().event_format(JsonLine { service: service.to_owned() }).with_filter(levels);
     let spans = tracer.map(|tracer| {

@@ -161,6 +161,7 @@ impl HopView<'_> {
             Some(row) => match row.parent {
                 Some(ParentUsed::Sender) => "is the sender",
                 Some(ParentUsed::Nobody) => "none: a new trace",
+                Some(ParentUsed::NotReceived) => "not received",
                 Some(ParentUsed::Other) => "is not the sender",
                 None => "not received",
             },

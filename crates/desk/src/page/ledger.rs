@@ -1,7 +1,7 @@
 //! What each hop sent and received, as a table.
 
 use chain::{ParentUsed, Transit};
-use evidence::{Reading, Side, SideState, prose};
+use evidence::{Reading, Side, SideState};
 use maud::{Markup, html};
 
 pub(super) fn table(reading: &Reading<'_>) -> Markup {
@@ -19,8 +19,8 @@ pub(super) fn table(reading: &Reading<'_>) -> Markup {
                             td {
                                 @match row.parent {
                                     _ if row.linked => "a link to the sender's span",
-                                    Some(ParentUsed::Sender) => (prose::parent(row).unwrap_or_default()),
-                                    Some(ParentUsed::Nobody | ParentUsed::Other) => strong { (prose::parent(row).unwrap_or_default()) },
+                                    Some(parent @ ParentUsed::Sender) => (parent.words()),
+                                    Some(parent) => strong { (parent.words()) },
                                     None => span.quiet { "no span received" },
                                 }
                                 @if let Some(sampled) = row.sampled { br; @if sampled { "sampled" } @else { "not sampled" } }

@@ -128,7 +128,7 @@ fn verdict(report: &CheckReport) -> Markup {
             @for id in report.probes.iter().filter_map(|probe| probe.claim_id.as_deref()) {
                 a href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } } " "
             }
-            "Waited " (report.waited_ms) " ms; judged without spans that take longer than " (report.deadline_ms / 1000) " s."
+            "Waited " (report.waited_ms) " ms; spans that come later than " (report.deadline_ms / 1000) " s after the claims are not counted."
         }
     }
 }
@@ -153,12 +153,14 @@ pub(super) async fn reveal(State(lab): Shared) -> Page {
                     (fault.cause.text)
                     @for source in &fault.cause.sources { " " a href=(source) rel="noopener" { "source" } }
                 }
-                p { "What can be observed:" }
+                p { (fault.observed()) ":" }
                 ul { @for observation in fault.observations() { li { (observation) } } }
+                @if !fault.fixes.is_empty() { p { "How to fix it here:" } }
                 @for fix in &fault.fixes {
                     p { (fix.text) }
                     ul { @for (service, key, value) in fix.settings.iter() { li { (service) " " code { (key) "=" (value) } } } }
                 }
+                @if !fault.practice.is_empty() { p { "How to fix it in other systems:" } }
                 @for practice in &fault.practice {
                     p { strong { "In " (practice.stack) ": " } (practice.text) " " a href=(practice.source) rel="noopener" { "source" } }
                     @if let Some(code) = &practice.code { pre { code { (code.trim_matches('\n')) } } }
@@ -194,7 +196,7 @@ fn four_steps(diagnosis: &Diagnosis) -> Markup {
             }
         }
         @for finding in diagnosis.findings() {
-            p { strong { (place(finding.place)) } @if diagnosis.first.as_ref() == Some(finding) { " (the first)" } ": " (finding.sentence) }
+            p { strong { (place(finding.place)) } @if diagnosis.first.as_ref() == Some(finding) { " (where it breaks first)" } ": " (finding.sentence) }
             @if !finding.alternatives.is_empty() {
                 p { "Other causes leave the same evidence:" }
                 ul { @for other in &finding.alternatives { li { (place(other.place)) ": " (other.sentence) } } }

@@ -67,7 +67,10 @@ fn an_absent_side_is_said_to_be_absent() {
     assert!(row.is_unseen() && row.transit.is_none() && row.parent.is_none(), "neither span arrived: {row:?}");
     let row = first(chain_without(&[CALL_CLAIMS]));
     assert!(!row.sent.is_seen() && row.transit.is_none(), "without the sender nothing is known of the transit");
-    assert_eq!(row.parent, Some(ParentUsed::Other), "a parent that is not seen is not the sender");
+    assert_eq!(row.parent, Some(ParentUsed::NotReceived), "the header names a parent, which was not received");
+    let mut spans = chain_without(&[CALL_CLAIMS]);
+    change(&mut spans, CLAIMS, Span::without_headers);
+    assert_eq!(first(spans).parent, Some(ParentUsed::Other), "nothing says that this parent is the sender's");
     let row = first(chain_without(&[CLAIMS]));
     assert!(row.sent.is_seen() && !row.received.is_seen(), "the call fits the route though nobody received it");
 }

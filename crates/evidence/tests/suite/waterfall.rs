@@ -107,10 +107,16 @@ fn ghosts_links_and_errors_are_shown() {
     let link = "-> link to 00000000... in trace 00000000...  java-claims  create claims\n";
     assert!(linked.contains(link), "a link to a span that is there names it:\n{linked}");
 
-    let mixed = drawn(evidence(chain_with(CALL_POLICY, |span| span.with(CLAIM_ID, "c-0"))), &PLAIN);
+    let mut spans = chain_with(CALL_POLICY, |span| span.with(CLAIM_ID, "c-0"));
+    change(&mut spans, POLICY, |span| span.without(CLAIM_ID));
+    let mixed = drawn(evidence(spans), &PLAIN);
     assert!(mixed.contains("also has spans (marked *) of claim c-0\n"), "a mixed trace is marked:\n{mixed}");
     let foreign: Vec<_> = mixed.lines().filter(|line| line.ends_with(" ms *")).collect();
-    assert!(matches!(foreign[..], [line] if line.contains("GET -> node-policy-store")), "so is the one span:\n{mixed}");
+    assert!(foreign[0].contains("GET -> node-policy-store"), "so is the span, which names whom it calls:\n{mixed}");
+    assert!(
+        foreign.len() == 2 && foreign[1].contains("GET /policies/:id"),
+        "and the span below it that carries no id:\n{mixed}"
+    );
 }
 
 #[test]

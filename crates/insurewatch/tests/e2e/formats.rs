@@ -174,7 +174,7 @@ impl Case {
             }
         });
         Expectation {
-            fragments: fragments.collect(),
+            fragments: Some(fragments.collect()),
             hops: hops.collect(),
             missing_parents: Some(joined.map(|_| front()).into_iter().collect()),
             mixed_with_other_claims: Some(false),
