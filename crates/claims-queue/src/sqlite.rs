@@ -113,11 +113,15 @@ impl Queue for Sqlite {
         }
         let deadline = Instant::now() + wait.min(LONGEST);
         let mut rung = self.bell.listen();
+        let mut heard = false;
         loop {
             // Before the look, so that no ring falls between the two.
             rung.borrow_and_update();
-            // Reads first, so that waiting takes no lock.
-            let look = self.read(Table::look).await.map_err(failed("receive"))?;
+            // Reads first, so that waiting takes no lock; after a ring there most likely is a message.
+            let look = match std::mem::take(&mut heard) {
+                true => Look::Due,
+                false => self.read(Table::look).await.map_err(failed("receive"))?,
+            };
             let next_ms = match look {
                 Look::Next(next_ms) => next_ms,
                 Look::Due => {
@@ -135,8 +139,10 @@ impl Queue for Sqlite {
                 return Ok(Vec::new());
             }
             let pause = next_ms.map_or(SLOW_POLL, Duration::from_millis).min(SLOW_POLL).min(left);
-            if let Ok(Err(_)) = timeout(pause, rung.changed()).await {
-                sleep(pause.min(POLL)).await;
+            match timeout(pause, rung.changed()).await {
+                Ok(Ok(())) => heard = true,
+                Ok(Err(_)) => sleep(pause.min(POLL)).await,
+                Err(_) => {}
             }
         }
     }

@@ -75,7 +75,12 @@ struct Trouble(Arc<Mutex<Option<String>>>);
 
 enum Job {
     Read(Box<dyn Work>),
-    Write { synced: bool, work: Box<dyn Work> },
+    Write {
+        synced: bool,
+        work: Box<dyn Work>,
+    },
+    /// With the next transaction.
+    Later(Box<dyn Work>),
 }
 
 /// What is asked for, and who waits for it.
@@ -162,6 +167,20 @@ impl Database {
         self.ask(ask, |work| Job::Write { synced: false, work }).await
     }
 
+    /// Writes with the next transaction, or when the file is closed. Until then it is not read, and is lost if the process
+    /// ends: for what this process knows without reading it, and may be done once more without harm.
+    ///
+    /// # Errors
+    /// The thread ended. What becomes of the write itself is not told.
+    pub async fn write_later(
+        &self,
+        ask: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (answer, _) = oneshot::channel();
+        let work = Box::new(Asked { ask: Some(ask), done: None, answer });
+        self.jobs.send(Job::Later(work)).await.map_err(|_| Error::Gone)
+    }
+
     /// Why it cannot be written now, if so. It costs nothing until a transaction has failed; from then on it tries.
     pub async fn trouble(&self) -> Option<String> {
         if self.trouble.get().is_some() {
@@ -242,6 +261,7 @@ struct Worker {
 impl Worker {
     fn run(mut self, connection: &Connection, mut jobs: mpsc::Receiver<Job>) {
         let mut waiting = Vec::with_capacity(MAX_GROUP);
+        let mut later = Vec::new();
         while jobs.blocking_recv_many(&mut waiting, MAX_GROUP) > 0 {
             let (mut writes, mut any_synced) = (Vec::new(), false);
             for job in waiting.drain(..) {
@@ -255,22 +275,30 @@ impl Worker {
                         any_synced |= synced;
                         writes.push(work);
                     }
+                    Job::Later(work) => later.push(work),
                 }
             }
-            if writes.is_empty() {
-                continue;
+            if !writes.is_empty() || later.len() >= MAX_GROUP {
+                writes.append(&mut later);
+                self.commit(connection, any_synced, writes);
             }
-            let mut trouble = None;
-            let committed = self.transact(connection, any_synced, &mut writes, &mut trouble);
-            if !connection.is_autocommit() {
-                // Ends the transaction even if it fails: <https://www.sqlite.org/lang_transaction.html>
-                let _ = connection.execute_batch("ROLLBACK");
-            }
-            let committed = committed.map_err(Arc::new);
-            *self.trouble.get() = trouble.or(committed.as_ref().err().map(ToString::to_string));
-            for work in writes {
-                work.settle(committed.clone());
-            }
+        }
+        if !later.is_empty() {
+            self.commit(connection, false, later);
+        }
+    }
+
+    fn commit(&mut self, connection: &Connection, synced: bool, mut writes: Vec<Box<dyn Work>>) {
+        let mut trouble = None;
+        let committed = self.transact(connection, synced, &mut writes, &mut trouble);
+        if !connection.is_autocommit() {
+            // Ends the transaction even if it fails: <https://www.sqlite.org/lang_transaction.html>
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        let committed = committed.map_err(Arc::new);
+        *self.trouble.get() = trouble.or(committed.as_ref().err().map(ToString::to_string));
+        for work in writes {
+            work.settle(committed.clone());
         }
     }
 
@@ -383,6 +411,30 @@ mod tests {
         assert_eq!(database.trouble().await, None, "a refused row is no trouble of the disk");
         drop(database);
         assert_eq!(count(&open(&folder).await).await, 2, "and stays there");
+    }
+
+    #[tokio::test]
+    async fn what_has_time_is_written_with_the_next_transaction_or_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = open(&folder).await;
+        let later = |number: i64| {
+            let insert = move |db: &Connection| db.execute("INSERT INTO notes VALUES (?, 'later')", [number]).map(drop);
+            database.write_later(insert)
+        };
+        later(1).await.unwrap();
+        assert_eq!(count(&database).await, 0, "no transaction came yet");
+        note(&database, 1, "the number is free".to_owned()).await.expect("who wants a write comes first");
+        assert_eq!(count(&database).await, 1, "what failed affects nobody else");
+        later(2).await.unwrap();
+        note(&database, 3, "three".to_owned()).await.unwrap();
+        assert_eq!(count(&database).await, 3, "it went with the next one");
+        later(4).await.unwrap();
+        drop(database);
+        let deadline = Instant::now() + BUSY_TIMEOUT;
+        while count(&open(&folder).await).await < 4 {
+            assert!(Instant::now() < deadline, "what was left is written when the file is closed");
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
     }
 
     #[tokio::test]

@@ -18,6 +18,8 @@ use crate::store::{Store, Waiting};
 /// A producer that stores a message says so, and what a dead predecessor left is seen at the start: one look now and then is for
 /// what nobody thought of.
 const PAUSE: Duration = Duration::from_secs(5);
+/// So long after a message, those that were published are forgotten though no claim came.
+const SETTLE_AFTER: Duration = Duration::from_millis(200);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
@@ -62,13 +64,21 @@ impl Relay {
     /// Runs until the process ends; creates no spans.
     pub(crate) async fn run(self) {
         let mut backoff = FIRST_BACKOFF;
+        let mut last = 0;
         loop {
-            match self.publish_waiting().await {
+            match self.publish_waiting(&mut last).await {
                 Ok(0) => {
                     let _ = timeout(PAUSE, self.stored.notified()).await;
                 }
-                Ok(_) => backoff = FIRST_BACKOFF,
+                Ok(count) => {
+                    backoff = FIRST_BACKOFF;
+                    if count < BATCH && timeout(SETTLE_AFTER, self.stored.notified()).await.is_err() {
+                        let _ = self.store.settle().await;
+                    }
+                }
                 Err(error) => {
+                    // Those that could not be published are among others that could.
+                    last = 0;
                     tracing::warn!(error = %error_reporter::Report::new(error.as_ref()), "messages wait in the outbox");
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(MAX_BACKOFF);
@@ -77,8 +87,9 @@ impl Relay {
         }
     }
 
-    async fn publish_waiting(&self) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
-        let waiting = self.store.waiting(BATCH).await?;
+    /// Publishes what was stored after the last one that was published.
+    async fn publish_waiting(&self, last: &mut i64) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
+        let waiting = self.store.waiting(*last, BATCH).await?;
         // At the same time, so that they are one transaction of the queue; in their order, where there is one.
         let publish = |row| async move { self.queue.publish(&message(row)).await };
         let published = join_all(waiting.iter().map(publish)).await;
@@ -89,6 +100,7 @@ impl Relay {
             self.store.published(done).await?;
         }
         published.into_iter().collect::<Result<Vec<()>, _>>()?;
+        *last = waiting.last().map_or(*last, |row| row.number);
         Ok(waiting.len())
     }
 }
