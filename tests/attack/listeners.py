@@ -144,11 +144,12 @@ def slow_body():
 def without_window():
     """HTTP/2 without a window, asking each port for something: how long it is kept, though it answers pings."""
     with lab() as running:
-        # What has a body: without one nothing waits for a window.
-        paths = {"OTLP over HTTP": "/v1/metrics", "Tempo's API": "/ready", "trace-store": "/ready"}
+        # What has a body: without one nothing waits for a window. An export without content is no JSON.
+        requests = {"OTLP over HTTP": ("POST", "/v1/traces", "application/json"), "Tempo's API": ("GET", "/ready"),
+                    "trace-store": ("GET", "/ready")}
         peers = {name: Peer(url, window=0) for name, url in urls(running).items() if name != "OTLP over gRPC"}
         for name, peer in peers.items():
-            peer.request(1, "GET", paths.get(name, "/healthz"))
+            peer.request(1, *requests.get(name, ("GET", "/healthz")))
         began = time.monotonic()
         while any(peer.is_open for peer in peers.values()) and time.monotonic() - began < 90:
             for peer in peers.values():
