@@ -96,12 +96,30 @@ impl Control {
         self.switched_unix_ms.load(Relaxed)
     }
 
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Whether a scenario needs a service of the lab's own where somebody else's is in the seat: one that follows its settings,
+    /// or shows what it is about.
+    pub(crate) fn needs_ours(&self, scenario: &Scenario) -> bool {
+        let seat = |service| self.services.iter().find(|it| it.service == service).and_then(|it| it.seat.as_ref());
+        let follows = |(service, key, _)| seat(service).is_none_or(|seat| seat.follows(key));
+        // The lab's own front door puts baggage into its requests.
+        let of_baggage = scenario.fault.as_ref().is_some_and(|fault| !fault.broken.baggage.is_empty());
+        !scenario.settings.iter().all(follows) || (of_baggage && seat(Service::PythonApi).is_some())
+    }
+
     pub(crate) fn briefs(&self) -> impl Iterator<Item = ScenarioBrief> {
-        self.catalogue.iter().map(ScenarioBrief::from)
+        self.catalogue.iter().map(|scenario| self.brief_of(scenario))
     }
 
     pub(crate) fn brief(&self, id: &str) -> Result<ScenarioBrief, Problem> {
-        self.get(id).map(ScenarioBrief::from)
+        self.get(id).map(|scenario| self.brief_of(scenario))
+    }
+
+    fn brief_of(&self, scenario: &Scenario) -> ScenarioBrief {
+        ScenarioBrief { needs_ours: self.needs_ours(scenario), ..scenario.into() }
     }
 
     pub(crate) fn find(&self, id: &str) -> Result<Spoiler<&Scenario>, Problem> {
