@@ -11,7 +11,7 @@ use error_reporter::Report;
 use evidence::Expectation;
 use futures_util::future::join_all;
 use reqwest::{Client, Url};
-use scenario::{Catalogue, Scenario};
+use scenario::{Catalogue, Group, Scenario};
 use service::Problem;
 use service::health::{self, Health};
 use settings::{Active, Schema, Settings};
@@ -106,8 +106,8 @@ impl Control {
         let seat = |service| self.services.iter().find(|it| it.service == service).and_then(|it| it.seat.as_ref());
         let follows = |(service, key, _)| seat(service).is_none_or(|seat| seat.follows(key));
         // The lab's own front door puts baggage into its requests.
-        let of_baggage = scenario.fault.as_ref().is_some_and(|fault| !fault.broken.baggage.is_empty());
-        !scenario.settings.iter().all(follows) || (of_baggage && seat(Service::PythonApi).is_some())
+        let without_baggage = scenario.group == Group::Baggage && seat(Service::PythonApi).is_some();
+        without_baggage || !scenario.settings.iter().all(follows)
     }
 
     pub(crate) fn briefs(&self) -> impl Iterator<Item = ScenarioBrief> {
