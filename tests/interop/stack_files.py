@@ -32,7 +32,7 @@ def filled(text):
 
 
 def merged(base, over):
-    """One service of both files, as far as these tests look: compose adds up environment, what is waited for, and volumes."""
+    """One service of both files, as compose puts them together: environment, what is waited for and volumes add up."""
     added = {key: base.get(key, {}) | over.get(key, {}) for key in ("environment", "depends_on", "healthcheck")}
     return base | over | added | {"volumes": base.get("volumes", []) + over.get("volumes", [])}
 
