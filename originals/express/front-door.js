@@ -1,22 +1,34 @@
 // The front door of the chain as a real Express application: the seat `python-api`, which any language can fill. It knows
-// nothing of OpenTelemetry. $CLIENT chooses the HTTP client: `axios` (default), which uses Node's `http`, or `undici`,
-// which is Node's `fetch`.
+// nothing of OpenTelemetry. $CLIENT chooses the HTTP client: `axios` (default), which uses Node's `http`, `undici`, which
+// is Node's `fetch`, or `axios-zipkin`, which is axios with Zipkin's own instrumentation, as left over from before
+// OpenTelemetry: it sends B3 headers with ids that it makes up.
 'use strict';
 
 const { randomUUID } = require('node:crypto');
 const axios = require('axios');
 const express = require('express');
+const { BatchRecorder, ExplicitContext, Tracer } = require('zipkin');
+const wrapAxios = require('zipkin-instrumentation-axiosjs');
 const { listen, problem } = require('./common');
 
 const claimsUrl = `${(process.env.CLAIMS_URL ?? 'http://127.0.0.1:7702').replace(/\/$/, '')}/api/claims`;
 const CALL_TIMEOUT_MS = 5000;
 
+const by = (axios) => async (method, url, headers, body) => {
+  const answer = await axios.request(
+    { method, url, headers, data: body, timeout: CALL_TIMEOUT_MS, validateStatus: () => true, proxy: false });
+  return { status: answer.status, body: answer.data };
+};
+
+const withZipkin = () => {
+  // Its spans go nowhere: nobody runs its server any more.
+  const recorder = new BatchRecorder({ logger: { logSpan() {} } });
+  return wrapAxios(axios, { tracer: new Tracer({ ctxImpl: new ExplicitContext(), recorder, localServiceName: 'python-api' }) });
+};
+
 const clients = {
-  axios: async (method, url, headers, body) => {
-    const answer = await axios.request(
-      { method, url, headers, data: body, timeout: CALL_TIMEOUT_MS, validateStatus: () => true, proxy: false });
-    return { status: answer.status, body: answer.data };
-  },
+  axios: by(axios),
+  'axios-zipkin': by(withZipkin()),
   undici: async (method, url, headers, body) => {
     const answer = await fetch(url, {
       method,

@@ -1,7 +1,8 @@
 """The front door of the chain as a real Flask application: the seat `python-api`.
 
 It knows nothing of OpenTelemetry: `opentelemetry-instrument` adds all of that from outside. $CLIENT chooses the HTTP
-client: `requests` (default) or `httpx`.
+client: `requests` (default), `httpx`, or `requests-zipkin`, which is requests with Zipkin's own library, as left over
+from before OpenTelemetry: it sends B3 headers with ids that it makes up.
 """
 
 import datetime
@@ -12,10 +13,32 @@ import uuid
 import httpx
 import requests
 from flask import Flask, jsonify, request
+from py_zipkin.transport import BaseTransportHandler
+from py_zipkin.zipkin import create_http_headers_for_new_span, zipkin_span
 from werkzeug.exceptions import HTTPException
 
+
+class Nowhere(BaseTransportHandler):
+    """Nobody runs Zipkin's server any more."""
+
+    def get_max_payload_bytes(self):
+        return None
+
+    def send(self, payload):
+        pass
+
+
+def request_with_zipkin(method, url, headers=None, **more):
+    with zipkin_span(service_name="python-api", span_name=method, transport_handler=Nowhere(), sample_rate=100):
+        return requests.request(method, url, headers={**(headers or {}), **create_http_headers_for_new_span()}, **more)
+
+
 CLAIMS_URL = os.environ.get("CLAIMS_URL", "http://127.0.0.1:7702").rstrip("/") + "/api/claims"
-CLIENTS = {"requests": (requests.request, requests.RequestException), "httpx": (httpx.request, httpx.HTTPError)}
+CLIENTS = {
+    "requests": (requests.request, requests.RequestException),
+    "requests-zipkin": (request_with_zipkin, requests.RequestException),
+    "httpx": (httpx.request, httpx.HTTPError),
+}
 ASK, FAILED = CLIENTS[os.environ.get("CLIENT", "requests")]
 CALL_TIMEOUT_S = 5
 FIELDS = {"policy_id", "claimant", "incident_date", "amount_cents", "description"}

@@ -4,11 +4,15 @@
     tests/interop/likeness.py [check]
 
 The same requests go to a lab of stand-ins and to one with Flask, Spring Boot and Express in their seats: a claim, a claim that
-is refused, and a path that does not exist. What differs must stand in DIFFERENCES with its reason; exits with 1 if
-something differs that does not, or, with `check`, if the page would change. It needs python3, node, java and mvn.
+is refused, a path that does not exist, a space in baggage, a call that fails, and a claim while nothing is propagated. What
+differs must stand in DIFFERENCES or BEHAVIOURS with its reason; exits with 1 if something differs that does not, or, with
+`check`, if the page would change. It needs python3, node, java and mvn.
 """
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +20,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from pathlib import Path
 
 from originals import JAVA_CLAIMS, POLICIES, PYTHON_API, RUN, WITH_JAVA
@@ -43,6 +48,7 @@ DIFFERENCES = [
     ("attribute tenant.id", "application code reads it in the stand-ins; the Java agent copies it, Flask and Express do neither"),
     ("attribute feature.flags", "application code reads it in the stand-ins"),
     ("attribute thread.", "the agent's; in the stand-ins a thread could be the answer"),
+    ("PRODUCER, name", "the stand-in puts the message into an outbox, which is `create`, and a relay sends it; the original sends it at once"),
     ("INTERNAL", "spans inside a service are the application's own: functions in the stand-ins, middleware in Express"),
     ("http.request.header.", "which headers an SDK can put on record is told in what-sdks-record.md"),
     ("messaging.header.", "the hand-written PRODUCER span of the original does not record them"),
@@ -62,6 +68,17 @@ DIFFERENCES = [
 Express does"),
 ]
 
+# What services do, beside the spans of a request: what it is, and why the stand-in does otherwise, if it does.
+BEHAVIOURS = {
+    (PYTHON_API, "space"): ("a space in [baggage](glossary.md#baggage) is sent as", None),
+    (JAVA_CLAIMS, "space"): ("a space in [baggage](glossary.md#baggage) is sent as", None),
+    (PYTHON_API, "failed"): ("events on the span of a call that fails", None),
+    (JAVA_CLAIMS, "failed"): ("events on the span of a call that fails", None),
+    (PYTHON_API, "none"): (
+        "answer to a claim with `OTEL_PROPAGATORS=none`",
+        "the Python SDK 1.45 fails; the [scenario](glossary.md#scenario) `no-propagator` teaches what all other SDKs do, and its answer says what Flask does"),
+}
+
 
 def main():
     for what in ("flask", "express", "spring"):
@@ -72,15 +89,17 @@ def main():
             stand_ins = observe(data_dir)
         with lab(f"{folder}/originals", *seated) as data_dir:
             originals = observe(data_dir)
-    rows, unexplained = compare(stand_ins, originals)
-    page = write(rows)
+    rows, unexplained = compare(stand_ins[:2], originals[:2])
+    done, strange = compare_behaviour(stand_ins[2], originals[2])
+    unexplained += strange
+    page = write(rows, done)
     if "check" in sys.argv and PAGE.read_text() != page:
         print(f"{PAGE} would change: run this without `check`")
         return 1
     PAGE.write_text(page)
     for row in unexplained:
         print("not explained:", *row)
-    print(f"{len(rows) - len(unexplained)} passed, {len(unexplained)} failed")
+    print(f"{len(rows) + len(done) - len(unexplained)} passed, {len(unexplained)} failed")
     return 1 if unexplained else 0
 
 
@@ -99,7 +118,56 @@ def observe(data_dir):
         for span in fragment["nodes"]:
             note(seen, span["service"], span["kind"].upper(), span["name"], span["scope"], span["attributes"], span["resource"])
     statuses = {service: unrouted(file["traces"], service) for service in NAMES}
-    return seen, statuses
+    return seen, statuses, behave(data_dir, file["front_door"], file["traces"], urls)
+
+
+def behave(data_dir, front_door, traces, urls):
+    """What BEHAVIOURS lists, as it was seen."""
+    baggage = {"baggage": "note=a%20b"}
+    _, answer = cli(data_dir, "claim", "--baggage", baggage["baggage"])
+    claims = {PYTHON_API: answer["claims"][0]["claim_id"], JAVA_CLAIMS: f"CLM-{uuid.uuid4().hex}"}
+    post(f"{urls[JAVA_CLAIMS]}api/claims", CLAIM, **baggage, **{"x-claim-id": claims[JAVA_CLAIMS]})
+    done = {(service, "space"): space(data_dir, claims[service], receiver)
+            for service, receiver in ((PYTHON_API, JAVA_CLAIMS), (JAVA_CLAIMS, POLICIES))}
+    for service, called in ((PYTHON_API, "gateway"), (JAVA_CLAIMS, POLICIES)):
+        done[service, "failed"] = eventually(lambda: failed(data_dir, front_door, traces, service, called),
+                                             f"a call of {service} fails")
+    cli(data_dir, "scenario", "set", PYTHON_API, "OTEL_PROPAGATORS=none")
+    done[PYTHON_API, "none"] = str(post(f"{front_door}claims", CLAIM))
+    return done
+
+
+def space(data_dir, claim, receiver):
+    """How the space in `note=a b` was written in what this service received of a claim."""
+    def look():
+        _, report = cli(data_dir, "trace", claim)
+        spans = [span for fragment in report["evidence"]["fragments"] for span in fragment["nodes"]]
+        received = [value for span in spans if span["service"] == receiver and span["kind"] == "server"
+                    for key, value in span["attributes"].items() if key.endswith("request.header.baggage")]
+        return re.findall(r"note=a(.+?)b", str(received))
+    return eventually(look, f"{receiver} has received baggage")[0]
+
+
+def failed(data_dir, front_door, traces, service, called):
+    """Kills a service, sends a claim, and returns the events of the call that failed, if one did."""
+    processes = json.loads((Path(data_dir) / "lab.json").read_text())["processes"]
+    pid = next(process["pid"] for process in processes if process["service"] == called)
+    if pid is None or post(f"{front_door}claims", CLAIM) != 201:
+        return None
+    os.kill(pid, signal.SIGKILL)
+    if post(f"{front_door}claims", CLAIM) == 201:
+        return None
+    time.sleep(1)
+    query = f'{{ resource.service.name = "{service}" && kind = client && status = error }}'
+    now = int(time.time())
+    asked = urllib.parse.urlencode({"q": query, "start": now - 5, "end": now + 60, "limit": 20})
+    for trace in json.loads(get(f"{traces}api/search?{asked}"))["traces"]:
+        _, report = cli(data_dir, "trace", trace["traceID"])
+        for fragment in report["evidence"]["fragments"]:
+            for span in fragment["nodes"]:
+                if span["service"] == service and span["kind"] == "client" and span["status"] != "unset":
+                    return ", ".join(sorted({event["name"] for event in span["events"]})) or "none"
+    return None
 
 
 def sent(data_dir):
@@ -107,13 +175,14 @@ def sent(data_dir):
     return answer["claims"][0]["claim_id"] if code == 0 else None
 
 
-def post(url, body):
-    request = urllib.request.Request(url, headers={"content-type": "application/json"},
+def post(url, body, **headers):
+    request = urllib.request.Request(url, headers={"content-type": "application/json"} | headers,
                                      data=None if body is None else json.dumps(body).encode())
     try:
-        OPENER.open(request, timeout=10).read()
-    except urllib.error.HTTPError:
-        pass
+        with OPENER.open(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as answer:
+        return answer.code
 
 
 def note(seen, service, kind, name, scope, attributes, resource):
@@ -169,15 +238,28 @@ def compare(stand_ins, originals):
     return rows, unexplained
 
 
+def compare_behaviour(stand_ins, originals):
+    rows, unexplained = [], []
+    for (service, key), (what, why) in BEHAVIOURS.items():
+        ours, theirs = stand_ins[service, key], originals[service, key]
+        rows.append((service, what, ours, theirs, "the same" if ours == theirs else why or "**not explained**"))
+        if ours != theirs and why is None:
+            unexplained.append((service, what, ours, theirs))
+    return rows, unexplained
+
+
 def facts_of(facts):
     return {(what, value) for what, value in facts if what in ("attribute", "resource")}
 
 
-def write(rows):
+def write(rows, behaviour):
     lines = ["# How like the originals the stand-ins are", "",
              "Written by `tests/interop/likeness.py`, which sends the same requests to the stand-ins and to the services that they",
              "stand in for (`originals/`), and compares the spans: names, scopes, attributes and resources. What is not listed is the",
-             "same. It fails on a difference without a reason.", ""]
+             "same. It fails on a difference without a reason.", "",
+             "## What they do", "", "| what | where | stand-in | original | why |", "|---|---|---|---|---|"]
+    lines += [f"| {what} | {service} and {NAMES[service]} | {code(ours)} | {code(theirs)} | {why} |"
+              for service, what, ours, theirs, why in behaviour] + [""]
     for service, original in NAMES.items():
         lines += [f"## {service} and {original}", "", f"| what | {service} | {original} | why |", "|---|---|---|---|"]
         grouped = {}

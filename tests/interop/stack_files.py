@@ -24,20 +24,32 @@ OTELCOL = os.environ.get("OTELCOL") or shutil.which("otelcol-contrib") or shutil
 ENV = dict(line.split("=", 1) for line in (ROOT / ".env").read_text().splitlines() if line and line[0] != "#")
 COMPOSE_TEXT = (ROOT / "compose.yaml").read_text()
 LOGS_TEXT = (ROOT / "compose.logs.yaml").read_text()
+ORIGINALS_TEXT = (ROOT / "compose.originals.yaml").read_text()
 
 
 def filled(text):
     return yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: ENV[found[1]], text))
 
 
+def merged(base, over):
+    """One service of both files, as compose puts them together: environment, what is waited for and volumes add up."""
+    added = {key: base.get(key, {}) | over.get(key, {}) for key in ("environment", "depends_on", "healthcheck")}
+    return base | over | added | {"volumes": base.get("volumes", []) + over.get("volumes", [])}
+
+
 LOGGED = filled(LOGS_TEXT)
 SERVICES = filled(COMPOSE_TEXT)["services"]
+REAL = filled(ORIGINALS_TEXT)
+REAL_STACK = SERVICES | {name: merged(SERVICES[name], over) for name, over in REAL["services"].items()}
+LANGUAGES = {"python-api": "python", "java-claims": "java", "node-policy-store": "node"}
 # The second file adds services to the first, and has ours log elsewhere.
 SERVICES |= {name: service for name, service in LOGGED["services"].items() if name not in SERVICES}
 VOLUMES = set(filled(COMPOSE_TEXT)["volumes"]) | set(LOGGED["volumes"])
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("insurewatch:")}
 BUILT = {name: service for name, service in SERVICES.items() if service["image"].startswith("insurewatch")}
 DASHBOARDS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "grafana/dashboards").glob("*.json"))}
+SEAT_PORTS = {name: OURS[name]["command"][-1].rpartition(":")[2] for name in LANGUAGES}
+SEAT_URL = "http://{}:{}/healthz"
 VERSION = re.compile(r"v?\d+\.\d+\.\d+(-alpine)?")
 
 
@@ -99,7 +111,7 @@ class Compose(unittest.TestCase):
                     self.assertRegex(configuration, r"\$\{(env:)?" + variable + r"\b", f"{name}: {variable} is not read")
 
     def test_env_file_and_compose_agree(self):
-        asked = set(re.findall(r"\$\{(\w+)", COMPOSE_TEXT + LOGS_TEXT))
+        asked = set(re.findall(r"\$\{(\w+)", COMPOSE_TEXT + LOGS_TEXT + ORIGINALS_TEXT))
         self.assertEqual(asked - set(ENV), set(), "compose.yaml asks for what .env does not have")
         self.assertEqual(set(ENV) - asked, set(), ".env has what compose.yaml does not ask for")
         arguments = dict(re.findall(r"^ARG (\w+)=(\S+)", (ROOT / "Dockerfile").read_text(), re.M))
@@ -201,6 +213,60 @@ class Compose(unittest.TestCase):
             for needed, how in service.get("depends_on", {}).items():
                 if how["condition"] == "service_healthy":
                     self.assertIn("healthcheck", SERVICES[needed], f"{name} waits for {needed}")
+
+
+class Originals(unittest.TestCase):
+    def test_they_are_told_what_the_seats_need(self):
+        for name, language in LANGUAGES.items():
+            printed = subprocess.run([INSUREWATCH, "seat", name, "--language", language, "--format", "compose"],
+                                     capture_output=True, text=True, check=True).stdout
+            needed = environment(yaml.safe_load(printed)["services"][name])
+            # They know the built-in queue alone.
+            needed.pop("QUEUE_URL", None)
+            told = environment(REAL_STACK[name])
+            for variable, value in needed.items():
+                self.assertEqual(told.get(variable), value, f"{name}: {variable}")
+        seats = "".join(f"{name}={SEAT_URL.format(name, port)}," for name, port in SEAT_PORTS.items())
+        self.assertEqual(environment(REAL_STACK["desk"])["INSUREWATCH_SEATS"], seats.rstrip(","), "the desk knows all of them")
+
+    def test_they_have_no_more_rights_than_the_stand_ins_and_their_limits(self):
+        for name in LANGUAGES:
+            service = REAL_STACK[name]
+            self.assertEqual(service["cap_drop"], ["ALL"], name)
+            self.assertTrue(service["read_only"], f"{name} writes to volumes and /tmp only")
+            self.assertEqual([mount.split(":")[0] for mount in service["tmpfs"]], ["/tmp"], name)
+            self.assertGreater(service["pids_limit"], 0, f"{name} has a limit of processes")
+            self.assertRegex(REAL["services"][name]["mem_limit"], r"^\d+m$", f"{name} needs more memory than the stand-in")
+            self.assertEqual(service["healthcheck"]["test"], ["CMD", "healthy"], f"{name} can be waited for")
+            self.assertEqual(service["pull_policy"], "never", f"no registry has {name}'s image")
+            self.assertEqual(service["command"], [], f"the stand-in's command would be given to {name}")
+
+    def test_their_images_are_pinned_built_from_what_is_there_and_not_root(self):
+        for name in LANGUAGES:
+            build = REAL["services"][name]["build"]
+            context = ROOT / build["context"]
+            text = (context / build["dockerfile"]).read_text()
+            for variable, value in re.findall(r"^ARG (\w+)=(\S+)", text, re.M):
+                self.assertEqual(value, ENV[variable], f"{name}: the default of {variable}")
+                self.assertEqual(build["args"].get(variable), ENV[variable], f"{name}: {variable} is handed in")
+            for image in re.findall(r"^FROM (\S+)", text, re.M):
+                self.assertRegex(image, r":\$\{\w+_VERSION\}", f"{name}: {image} is pinned in .env")
+            self.assertEqual(re.findall(r"^USER (.+)", text, re.M), ["10001:10001"], f"{name} is not root")
+            self.assertIn("ENTRYPOINT [", text, f"{name}: an empty command leaves it as it is")
+            self.assertRegex(text, rf"(?m)^ENV .*PORT={SEAT_PORTS[name]}\b", f"{name} listens where it is called")
+            for source in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.M):
+                for pattern in source.split():
+                    self.assertTrue(list(context.glob(pattern)), f"{name} copies {pattern}")
+
+    def test_the_queue_is_one_file_that_both_ends_know(self):
+        paths = set()
+        for name in ("java-claims", "claims-worker"):
+            url = environment(REAL_STACK[name])["QUEUE_URL"]
+            folder, _, file = url.removeprefix("sqlite://").rpartition("/")
+            self.assertIn(["queue", folder, "rw"], mounts(REAL_STACK[name]), f"{name} has the queue's volume at {folder}")
+            paths.add(file)
+        self.assertEqual(paths, {"queue.db"})
+        self.assertIn("claims-worker", REAL_STACK["python-api"]["depends_on"], "who makes the queue runs before the first claim")
 
 
 class Grafana(unittest.TestCase):

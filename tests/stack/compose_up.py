@@ -240,6 +240,22 @@ class Story:
             return '"service":"gateway"' in self.compose("logs", "--no-log-prefix", "gateway").stdout
         eventually(logged, "docker compose logs shows the gateway's lines")
 
+    def originals(self):
+        """With real services in three seats: healthy, Lab 1 by a variable, fixed"""
+        self.needs_images("python:{PYTHON_VERSION}-slim", "node:{NODE_VERSION}-slim",
+                          "maven:{MAVEN_VERSION}-eclipse-temurin-17", "eclipse-temurin:{JAVA_VERSION}-jre")
+        self.files.append("compose.originals.yaml")
+        self.compose("build", "python-api", "java-claims", "node-policy-store")
+        self.start()
+        self.few_rights()
+        def checked():
+            return self.compose("exec", "-T", "desk", "insurewatch", "check", expect=None).returncode == 0
+        eventually(checked, "a JVM that has just started is fast enough for its callers")
+        self.start(PYTHON_API_PROPAGATORS="b3")
+        self.insurewatch("check", expect=1)
+        self.start(PYTHON_API_PROPAGATORS="b3", JAVA_CLAIMS_PROPAGATORS="tracecontext,baggage,b3")
+        eventually(checked, "the trace is complete again")
+
     def down_with_volumes(self):
         """`--profile '*' down --volumes` leaves no container, no volume and no network"""
         self.compose("--profile", "*", "down", "--volumes")
@@ -252,6 +268,11 @@ class Story:
 
     def services(self):
         return json.loads(self.compose("config", "--format", "json").stdout)["services"]
+
+    def needs_images(self, *names):
+        for image in (name.format(**ENV) for name in names):
+            if run(["docker", "image", "inspect", image]).returncode and run(["docker", "pull", image]).returncode:
+                raise NotRun(f"{image} is not to be had")
 
     def grafana_is_to_be_had(self):
         image = f"grafana/grafana:{ENV['GRAFANA_VERSION']}"
@@ -286,7 +307,7 @@ class Story:
 
 STEPS = [Story.pull, Story.build, Story.up, Story.few_rights, Story.claims, Story.data_sources, Story.dashboards,
          Story.panels, Story.host_name, Story.lab_1, Story.crash, Story.restart, Story.down_and_up, Story.edited,
-         Story.cannot_start, Story.unreadable, Story.metrics_and_logs, Story.down_with_volumes]
+         Story.cannot_start, Story.unreadable, Story.metrics_and_logs, Story.originals, Story.down_with_volumes]
 
 
 def main():

@@ -21,6 +21,7 @@ use chain::Service;
 use reqwest::Url;
 use scenario::Catalogue;
 use settings::Schema;
+use settings::setting::is_standard;
 
 use crate::api::{openapi, routes};
 use crate::guard::backends::Backends;
@@ -95,6 +96,15 @@ pub enum StartError {
     /// The drills cannot be set up.
     #[error(transparent)]
     Drills(#[from] DrillError),
+}
+
+// === impl HealthAt ===
+
+impl HealthAt {
+    /// Whether a service that is asked there can be made to follow a setting.
+    fn follows(&self, key: &str) -> bool {
+        matches!(self, Self::Keeper(_)) && is_standard(key)
+    }
 }
 
 /// The desk. Must be called within a Tokio runtime.

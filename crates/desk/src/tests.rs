@@ -192,6 +192,35 @@ async fn nothing_that_can_be_read_gives_a_drill_away() {
 }
 
 #[tokio::test]
+async fn a_drill_chooses_nothing_that_a_service_in_a_seat_cannot_show() {
+    let anywhere: Url = "http://127.0.0.1:9/".parse().unwrap();
+    let (plainly, keeper) = (HealthAt::Plainly(anywhere.clone()), HealthAt::Keeper(anywhere));
+    // lab-1 sets OTEL_PROPAGATORS of python-api.
+    for (seat, chosen, why) in [
+        (None, true, "the lab's own follow everything"),
+        (Some((Service::PythonApi, keeper.clone())), true, "a command is restarted with what its SDK reads"),
+        (Some((Service::PythonApi, plainly.clone())), false, "what runs already cannot be switched"),
+        (Some((Service::JavaClaims, plainly)), true, "nothing of this one is switched"),
+    ] {
+        let stand = stand(|config| config.seats = seat.into_iter().collect()).await;
+        let read = async |path| serde_json::from_str::<Value>(&stand.get(path).await.1).unwrap();
+        let (set, left_out) = if chosen { (json!(["lab-1"]), Value::Null) } else { (json!([]), json!(["lab-1"])) };
+        let drill = read("/api/drill").await;
+        assert_eq!((&drill["scenarios"], &drill["left_out"]), (&set, &left_out), "{why}");
+        assert_eq!(read("/api/scenarios/lab-1").await["needs_ours"], !chosen, "{why}");
+        let list = stand.get("/parts/scenarios").await.1;
+        assert_eq!(list.contains("needs a service of the lab's own"), !chosen, "{why}: {list}");
+        if !chosen {
+            for request in [json!({}), json!({ "scenarios": ["lab-1"] })] {
+                let (status, body) = stand.post("/api/drill", &request).await;
+                assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{why}: {body}");
+                assert!(body.contains("a service of the lab's own in a seat that a service of yours fills"), "{body}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn revealing_and_switching_end_a_drill() {
     let stand = stand(|_| ()).await;
     for (path, body, why) in [

@@ -28,8 +28,13 @@ const CAPTURED_EVERY: Duration = Duration::from_millis(500);
 /// Where there is a gap still after this long, it is looked beside it, this often, for spans that carry no id at all.
 const BESIDE_AFTER: Duration = Duration::from_millis(1500);
 const BESIDE_EVERY: Duration = Duration::from_secs(1);
-/// How far clocks of one machine, and the times that SDKs put down, may differ: as a rule, and at most. Node's, for one, drifts.
-const SLACK_NANOS: [u64; 2] = [2_000_000, 20_000_000];
+/// How well the times of both sides of a call must agree, one after the other: as a rule the receiver's lie within the caller's.
+/// Some servers end their span after they have answered; and clocks of one machine may differ: Node's, for one, drifts.
+const AGREEMENTS: [Agreement; 3] = [
+    Agreement { start_nanos: 2_000_000, end_nanos: 2_000_000 },
+    Agreement { start_nanos: 2_000_000, end_nanos: 1_000_000_000 },
+    Agreement { start_nanos: 20_000_000, end_nanos: 20_000_000 },
+];
 /// How long a call may take whose receiver is known; longer than any timeout of the chain.
 const LONGEST_CALL_NANOS: u64 = 30_000_000_000;
 /// So many traces are looked at for one gap: where there are more, time and target tell nothing.
@@ -42,6 +47,15 @@ struct Found {
     named: BTreeSet<TraceId>,
     /// Those in which nothing does.
     beside: BTreeSet<TraceId>,
+}
+
+/// How far a receiver's span may lie outside of its caller's.
+#[derive(Clone, Copy, Debug)]
+struct Agreement {
+    /// By its start, before or after.
+    start_nanos: u64,
+    /// By its end.
+    end_nanos: u64,
 }
 
 /// How long to wait for evidence.
@@ -250,22 +264,26 @@ async fn look_beside(
                 _ => span.kind == kind && span.service == service.name() && fits_receiver(span, hop, ""),
             }));
         }
-        let fitting = |slack: u64| {
+        let fitting = |agreement: Agreement| {
             let fits = |span: &&Span| match kind {
-                SpanKind::Server => lies_within(span, known, slack),
-                _ => lies_within(known, span, slack),
+                SpanKind::Server => agreement.allows(span, known),
+                _ => agreement.allows(known, span),
             };
             candidates.iter().filter(fits).map(|span| span.trace_id).collect::<Vec<_>>()
         };
-        // Only where none fits closely, clocks may be to blame.
-        if let Some([only]) = SLACK_NANOS.map(fitting).iter().find(|fitting| !fitting.is_empty()).map(Vec::as_slice) {
+        if let Some([only]) = AGREEMENTS.map(fitting).iter().find(|fitting| !fitting.is_empty()).map(Vec::as_slice) {
             beside.insert(*only);
         }
     }
     Ok(beside)
 }
 
-fn lies_within(inner: &Span, outer: &Span, slack: u64) -> bool {
-    inner.start_unix_nano.saturating_add(slack) >= outer.start_unix_nano
-        && inner.end_unix_nano <= outer.end_unix_nano.saturating_add(slack)
+// === impl Agreement ===
+
+impl Agreement {
+    fn allows(self, received: &Span, call: &Span) -> bool {
+        received.start_unix_nano.saturating_add(self.start_nanos) >= call.start_unix_nano
+            && received.start_unix_nano <= call.end_unix_nano.saturating_add(self.start_nanos)
+            && received.end_unix_nano <= call.end_unix_nano.saturating_add(self.end_nanos)
+    }
 }

@@ -26,6 +26,8 @@ pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 const UNSURE: Style = AnsiColor::Yellow.on_default().bold();
+/// After the title of a scenario that services in seats cannot show.
+const NEEDS_OURS: &str = " (needs a service of the lab's own where yours is)";
 
 pub(crate) async fn scenario(lab: &cli::Lab, command: cli::Scenario) -> anyhow::Result<ExitCode> {
     let desk = DeskClient::find(lab)?;
@@ -40,7 +42,8 @@ pub(crate) async fn scenario(lab: &cli::Lab, command: cli::Scenario) -> anyhow::
                 if group.replace(scenario.group) != Some(scenario.group) {
                     anstream::println!("{BOLD}{}{BOLD:#}", scenario.group.heading());
                 }
-                anstream::println!("  {:<28} {}", scenario.id, scenario.title);
+                let note = if scenario.needs_ours { NEEDS_OURS } else { "" };
+                anstream::println!("  {:<28} {}{DIM}{note}{DIM:#}", scenario.id, scenario.title);
             }
         }
         cli::Scenario::Show { id, answer: true, .. } => {

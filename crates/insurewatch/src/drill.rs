@@ -15,6 +15,9 @@ pub(crate) async fn drill(lab: &cli::Lab, command: cli::Drill) -> anyhow::Result
         cli::Drill::Start { scenarios, json } => {
             let scenarios = (!scenarios.is_empty()).then_some(scenarios);
             let request = DrillRequest { scenarios };
+            if !json.json {
+                print_left_out(&desk.get("api/drill").await?);
+            }
             let status: DrillStatus = waiting("hiding a scenario", desk.post("api/drill", &request)).await?;
             print_status(&status, json)
         }
@@ -70,6 +73,13 @@ fn print_solved(scenario: &ScenarioBrief, drill: &EndedDrill) {
     anstream::println!("{DIM}it stays active; `reveal` explains it, and `check` tells whether a fix works{DIM:#}");
 }
 
+fn print_left_out(status: &DrillStatus) {
+    if !status.left_out.is_empty() {
+        let why = "left out, since they need a service of the lab's own where yours is";
+        print_wrapped("", &format!("{why}: {}", status.left_out.join(", ")));
+    }
+}
+
 fn print_status(status: &DrillStatus, json: cli::Json) -> anyhow::Result<ExitCode> {
     if json.json {
         return print_json(status);
@@ -84,6 +94,7 @@ fn print_status(status: &DrillStatus, json: cli::Json) -> anyhow::Result<ExitCod
         }
         None => anstream::println!("no drill is on"),
     }
+    print_left_out(status);
     if let Some(last) = &status.last {
         anstream::println!("{DIM}last: {}, score {}. {}{DIM:#}", last.scenario, last.score, last.ending);
     }

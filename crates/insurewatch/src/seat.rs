@@ -23,6 +23,7 @@ use service::claim_id;
 use service::health::{Following, Health, Seat as SeatHealth, ask_plainly};
 use service::serve::{Limits, Serve};
 use settings::active::Watch;
+use settings::setting::is_standard;
 use settings::{Active, ProcessEnvironment};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
@@ -170,8 +171,7 @@ async fn health(State(seen): State<watch::Receiver<Health>>) -> Json<Health> {
 
 /// The settings that an SDK reads from its environment when it starts, and the keys of the others.
 fn split(active: &Active, service: Service) -> (BTreeMap<String, String>, Vec<String>) {
-    let (standard, own): (Vec<_>, Vec<_>) =
-        active.for_service(service).iter().partition(|(key, _)| key.starts_with("OTEL_"));
+    let (standard, own): (Vec<_>, Vec<_>) = active.for_service(service).iter().partition(|(key, _)| is_standard(key));
     let standard = standard.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     (standard, own.into_iter().map(|(key, _)| key.clone()).collect())
 }

@@ -3,6 +3,7 @@
 //! - [`Config`], [`app`]: the service
 //! - [`seams`]: what can be set while it runs
 //! - `audit`: the task that writes the audit
+//! - `baggage`: baggage as the Python SDK writes it
 //! - `legacy`: an old tracing library that is still in the call path
 //!
 //! `POST /claims` validates a claim, gives it an id and sends it on; `GET /claims/{id}` reads it back through the
@@ -34,6 +35,7 @@ use crate::legacy::LegacyB3;
 use crate::seams::{CallerContext, Seams};
 
 mod audit;
+mod baggage;
 mod legacy;
 pub mod seams;
 
@@ -73,7 +75,7 @@ struct Api {
 /// The HTTP client cannot be built.
 pub fn app(config: &Config, seams: Live<Seams>) -> Result<Router, reqwest::Error> {
     let client = reqwest::Client::builder().timeout(CALL_TIMEOUT).build()?;
-    let client = ClientBuilder::new(client).with(LegacyB3(seams.clone())).with(Tracing::default()).build();
+    let client = ClientBuilder::new(client).with(LegacyB3(seams.clone())).with(Tracing::injecting(baggage::inject)).build();
     let door = seams.clone();
     let server = Server::starting(RouteSyntax::Flask, move |entry| match door.get().caller_context {
         CallerContext::Join => entry.join(),

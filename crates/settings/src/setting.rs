@@ -40,6 +40,12 @@ pub fn read<T>(
     parse(value.trim()).map(Some).map_err(|reason| ConfigError { variable, value, reason, allowed })
 }
 
+/// Whether every SDK reads this variable from its environment when it starts; all others are the lab's own.
+#[must_use]
+pub fn is_standard(key: &str) -> bool {
+    key.starts_with("OTEL_")
+}
+
 // === impl Setting ===
 
 impl Setting {

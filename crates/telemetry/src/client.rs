@@ -91,6 +91,7 @@ impl Middleware for Tracing {
             }
             Err(error) => {
                 span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, error_type(error)));
+                span.record_error(error);
                 span.set_status(Status::error(error.to_string()));
             }
         }

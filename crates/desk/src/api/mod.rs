@@ -81,6 +81,9 @@ pub struct ScenarioBrief {
     /// What is noticed.
     pub symptom: String,
     pub look: Vec<String>,
+    /// Whether it needs a service of the lab's own in a seat that another fills.
+    #[serde(default)]
+    pub needs_ours: bool,
 }
 
 /// `GET /api/settings`, and the answer to every change of them.
@@ -337,6 +340,10 @@ pub struct DrillStatus {
     pub record: DrillRecord,
     /// The scenarios that a drill may choose from; empty while a drill is on.
     pub scenarios: Vec<String>,
+    /// Those of the set that it does not choose, since they need a service of the lab's own in a seat that another fills; empty
+    /// while a drill is on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// A drill that is on, without its scenario.
@@ -573,6 +580,7 @@ impl From<&Scenario> for ScenarioBrief {
             topic: scenario.topic.clone(),
             symptom: scenario.symptom.clone(),
             look: scenario.look.clone(),
+            needs_ours: false,
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Drills {
     path: PathBuf,
     /// What a drill may choose from.
     allowed: Vec<String>,
+    /// What it would choose from, were the services of all seats the lab's own.
+    left_out: Vec<String>,
     book: Mutex<Book>,
 }
 
@@ -81,7 +83,13 @@ pub enum DrillError {
 
 impl Drills {
     /// `allowed` is the leader's set; empty means every scenario that is not healthy.
-    pub(crate) fn load(folder: &Path, allowed: Vec<String>, catalogue: &Catalogue) -> Result<Self, DrillError> {
+    /// None of those with `needs_ours` is chosen.
+    pub(crate) fn load(
+        folder: &Path,
+        allowed: Vec<String>,
+        catalogue: &Catalogue,
+        needs_ours: impl Fn(&Scenario) -> bool,
+    ) -> Result<Self, DrillError> {
         let path = folder.join("drill.json");
         let book = match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
@@ -97,14 +105,17 @@ impl Drills {
         if allowed.is_empty() || allowed.iter().any(|id| id == HEALTHY) {
             return Err(DrillError::NothingToFind);
         }
-        Ok(Self { path, allowed, book: Mutex::new(book) })
+        let (left_out, allowed) = allowed.into_iter().partition(|id| catalogue.get(id).is_ok_and(&needs_ours));
+        Ok(Self { path, allowed, left_out, book: Mutex::new(book) })
     }
 
     pub(crate) fn status(&self) -> DrillStatus {
         let book = self.lock().clone();
         // A list of what may be hidden would help to guess what is.
-        let scenarios = if book.hidden.is_some() { Vec::new() } else { self.allowed.clone() };
-        DrillStatus { current: book.hidden.map(|hidden| hidden.drill), last: book.last, record: book.record, scenarios }
+        let shown = |list: &Vec<String>| if book.hidden.is_some() { Vec::new() } else { list.clone() };
+        let (scenarios, left_out) = (shown(&self.allowed), shown(&self.left_out));
+        let current = book.hidden.map(|hidden| hidden.drill);
+        DrillStatus { current, last: book.last, record: book.record, scenarios, left_out }
     }
 
     /// The scenario of the drill that is on.
@@ -124,6 +135,17 @@ impl Drills {
     /// One of the set, at random; not the last one again if there is another.
     pub(crate) fn choose(&self, wanted: Option<&[String]>) -> Result<String, Problem> {
         let set = wanted.unwrap_or(&self.allowed);
+        let needs_ours = match set.iter().find(|id| self.left_out.contains(id)) {
+            Some(id) => Some(format!("`{id}` needs")),
+            None if wanted.is_none() && self.allowed.is_empty() => {
+                Some("all scenarios of the drill set need".to_owned())
+            }
+            None => None,
+        };
+        if let Some(who) = needs_ours {
+            let detail = format!("{who} a service of the lab's own in a seat that a service of yours fills");
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        }
         if let Some(stranger) = set.iter().find(|id| !self.allowed.contains(id)) {
             let detail = format!("`{stranger}` is not in the drill set; it has {}", self.allowed.join(", "));
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
@@ -267,7 +289,7 @@ mod tests {
 
     fn drills(folder: &Path, allowed: &[&str]) -> Result<Drills, DrillError> {
         let allowed = allowed.iter().map(|id| (*id).to_owned()).collect();
-        Drills::load(folder, allowed, &crate::testing::catalogue())
+        Drills::load(folder, allowed, &crate::testing::catalogue(), |_| false)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use error_reporter::Report;
 use evidence::Expectation;
 use futures_util::future::join_all;
 use reqwest::{Client, Url};
-use scenario::{Catalogue, Scenario};
+use scenario::{Catalogue, Group, Scenario};
 use service::Problem;
 use service::health::{self, Health};
 use settings::{Active, Schema, Settings};
@@ -96,12 +96,30 @@ impl Control {
         self.switched_unix_ms.load(Relaxed)
     }
 
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Whether a scenario needs a service of the lab's own where somebody else's is in the seat: one that follows its settings,
+    /// or shows what it is about.
+    pub(crate) fn needs_ours(&self, scenario: &Scenario) -> bool {
+        let seat = |service| self.services.iter().find(|it| it.service == service).and_then(|it| it.seat.as_ref());
+        let follows = |(service, key, _)| seat(service).is_none_or(|seat| seat.follows(key));
+        // The lab's own front door puts baggage into its requests.
+        let without_baggage = scenario.group == Group::Baggage && seat(Service::PythonApi).is_some();
+        without_baggage || !scenario.settings.iter().all(follows)
+    }
+
     pub(crate) fn briefs(&self) -> impl Iterator<Item = ScenarioBrief> {
-        self.catalogue.iter().map(ScenarioBrief::from)
+        self.catalogue.iter().map(|scenario| self.brief_of(scenario))
     }
 
     pub(crate) fn brief(&self, id: &str) -> Result<ScenarioBrief, Problem> {
-        self.get(id).map(ScenarioBrief::from)
+        self.get(id).map(|scenario| self.brief_of(scenario))
+    }
+
+    fn brief_of(&self, scenario: &Scenario) -> ScenarioBrief {
+        ScenarioBrief { needs_ours: self.needs_ours(scenario), ..scenario.into() }
     }
 
     pub(crate) fn find(&self, id: &str) -> Result<Spoiler<&Scenario>, Problem> {

@@ -82,8 +82,6 @@ impl Lab {
         let url =
             |service: Service| config.services.iter().find(|(name, _)| *name == service).map(|(_, url)| url.clone());
         let front_door = url(Service::PythonApi).ok_or(StartError::Missing(Service::PythonApi))?;
-        let folder = config.active.parent().unwrap_or(Path::new(""));
-        let drills = Drills::load(folder, config.drills, &config.catalogue)?;
         let changes = Changes::new();
         let annotations = config.grafana.as_ref().map(|public| {
             let api = config.grafana_api.as_ref().unwrap_or(public);
@@ -95,20 +93,18 @@ impl Lab {
         let observer = Observer::start(reader.clone(), changes.clone());
         let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone())?;
         front_door.set_traffic(config.traffic_per_second);
+        let folder = config.active.parent().unwrap_or(Path::new("")).to_owned();
+        let services = Watched::of(config.services, &config.seats);
+        let control = Control::new(client, services, config.active, config.catalogue, config.schema, config.backends);
+        let needs_ours = |scenario: &Scenario| control.needs_ours(scenario);
+        let drills = Drills::load(&folder, config.drills, control.catalogue(), needs_ours)?;
         Ok(Self {
             front_door,
             observer,
             reader,
             drills,
             changes,
-            control: Control::new(
-                client,
-                Watched::of(config.services, &config.seats),
-                config.active,
-                config.catalogue,
-                config.schema,
-                config.backends,
-            ),
+            control,
             trace_source: config.trace_source,
             grafana: config.grafana,
             annotations,

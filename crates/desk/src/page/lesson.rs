@@ -50,6 +50,9 @@ fn lesson(lab: &Lab, scenario: &ScenarioBrief) -> Markup {
         form data-post="/api/drill" data-into="lab-result" data-say="A drill is on. Find the place, and what happened there." data-wait="Hiding a scenario" {
             button.quiet { "Start a drill" }
         }
+        @if !lab.drill().left_out.is_empty() {
+            p.note { "A drill leaves out the scenarios that need a service of the lab's own where yours is." }
+        }
     }
 }
 

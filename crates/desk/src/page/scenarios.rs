@@ -42,7 +42,10 @@ fn row(scenario: &ScenarioBrief, current: Option<&str>) -> Markup {
                 input type="hidden" name="id" value=(scenario.id);
                 button #(format!("use-{}", scenario.id)) aria-pressed=(active) {
                     span { (scenario.title) }
-                    span.quiet { (scenario.id) @if active { " – active" } }
+                    span.quiet {
+                        (scenario.id) @if active { " – active" }
+                        @if scenario.needs_ours { " – needs a service of the lab's own where yours is" }
+                    }
                 }
             }
         }

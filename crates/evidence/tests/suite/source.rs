@@ -256,7 +256,13 @@ async fn a_span_that_carries_nothing_is_found_by_time_and_target_if_it_is_the_on
     for (beside, found, why) in [
         (vec![during.clone()], Some(FoundBy::TimeAndTarget), "the only one while the call waited"),
         (vec![during.clone(), policy(0xc3, (4, 5))], None, "either could be meant"),
-        (vec![policy(TRACE_B, (4, 20))], Some(FoundBy::TimeAndTarget), "its clock is somewhat ahead"),
+        (vec![policy(TRACE_B, (14, 16))], Some(FoundBy::TimeAndTarget), "its clock is somewhat ahead"),
+        (vec![policy(TRACE_B, (4, 60))], Some(FoundBy::TimeAndTarget), "its span ended after it had answered"),
+        (
+            vec![policy(TRACE_B, (4, 20)), policy(0xc3, (0, 1))],
+            Some(FoundBy::TimeAndTarget),
+            "the other was before the call",
+        ),
         (vec![during.clone(), policy(0xc3, (4, 20))], Some(FoundBy::TimeAndTarget), "the other fits less closely"),
         (vec![policy(TRACE_B, (400, 406))], None, "the call had its answer by then"),
         (vec![during.clone().with("http.request.header.x-claim-id", "c-2")], None, "another claim's"),

@@ -174,7 +174,11 @@ fn a_repeated_submission_is_the_same_claim() {
 fn a_chain_that_is_down_is_503_with_a_time_to_try_again() {
     let (port, nobody) = (free_port(), free_port());
     let folder = tempfile::tempdir().unwrap();
-    let environment = [("CLAIMS_URL", format!("http://127.0.0.1:{nobody}"))];
+    let lab = Lab::start();
+    let environment = [
+        ("CLAIMS_URL", format!("http://127.0.0.1:{nobody}")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", lab.file.otlp_http.clone().unwrap().to_string()),
+    ];
     let listen = format!("127.0.0.1:{port}");
     let arguments = ["serve", "python-api", "--listen", &listen];
     let service = Running::start(&arguments, &environment, &folder.path().join("log"));
@@ -184,8 +188,16 @@ fn a_chain_that_is_down_is_503_with_a_time_to_try_again() {
         client.post(&front_door).json(&body()).send().map_err(|error| format!("{error}: {}", service.output()))
     });
     assert_eq!(header(&response, "retry-after").as_deref(), Some("1"), "it says when to try again");
-    assert!(header(&response, "x-claim-id").is_some(), "the claim has its id all the same");
+    let claim = header(&response, "x-claim-id").expect("the claim has its id all the same");
     assert_problem("nobody decides claims", 503, response);
+    eventually("the failed call has its exception as an event, as with the original's SDK", || {
+        let evidence = lab.try_look(&format!("{claim}?wait_ms=0"))?.collected.evidence;
+        let call = evidence.spans().find(|span| span.kind == SpanKind::Client);
+        match call.and_then(|span| span.events.first()) {
+            Some(event) if event.name == "exception" => Ok(()),
+            _ => Err(format!("{evidence:#?}")),
+        }
+    });
 }
 
 fn post(lab: &Lab) -> RequestBuilder {

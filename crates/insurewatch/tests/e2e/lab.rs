@@ -343,7 +343,7 @@ impl Lab {
         self.try_look(&format!("{id}?wait_ms=0")).unwrap()
     }
 
-    fn try_look(&self, id_and_query: &str) -> Result<ClaimReport, String> {
+    pub(crate) fn try_look(&self, id_and_query: &str) -> Result<ClaimReport, String> {
         let url = format!("{}api/claims/{id_and_query}", self.file.desk);
         let response = self.client.get(url).send().map_err(|error| error.to_string())?;
         match response.status().is_success() {

@@ -103,6 +103,15 @@ fn settings_of_the_labs_own_are_named_where_nobody_can_apply_them() {
     let lab = Lab::start_with(&["--port-base", "0", "--seat", &format!("java-claims=exec {claims}")]);
     let answer = lab.cli(&["scenario", "use", "thread-pool"]).ended(1, "no real service has that seam");
     assert!(answer.stdout.contains("not applied, since it is a service of yours: LOOKUP_POOL"), "{}", answer.stdout);
+    let list = lab.cli(&["scenario", "list"]).ended(0, "all are listed").stdout;
+    let needs_ours =
+        |id| list.lines().any(|line| line.contains(id) && line.contains("needs a service of the lab's own"));
+    assert!(needs_ours("thread-pool") && !needs_ours("lab-1-b3-vs-w3c"), "and those are marked: {list}");
+    let refused = lab.cli(&["drill", "start", "--scenario", "thread-pool"]).ended(2, "no evidence would show it");
+    assert!(refused.stderr.contains("`thread-pool` needs a service of the lab's own"), "{}", refused.stderr);
+    let started = lab.cli(&["drill", "start"]).ended(0, "there are others");
+    let left_out = started.stdout.split("a drill is on").next().unwrap_or_default().to_owned();
+    assert!(left_out.contains("left out") && left_out.contains("thread-pool"), "it says so: {}", started.stdout);
 }
 
 #[test]
