@@ -80,7 +80,7 @@ pub(super) async fn rows(
     let trace: TraceId = trace.parse().map_err(|_| not_found("this is not a trace id"))?;
     let fragment = found.evidence.fragments.iter().find(|fragment| fragment.trace_id == trace);
     let fragment = fragment.ok_or_else(|| not_found("the claim has no such trace"))?;
-    Ok(as_part(waterfall::rows(&found.evidence, fragment, query.from)))
+    Ok(as_part(waterfall::rows(&Reading::new(Topology::LAB, &found), fragment, query.from)))
 }
 
 async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Problem> {
@@ -106,12 +106,12 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
             h2 #traces-title { (term("Traces", "trace")) }
             @if let Some(link) = in_grafana(lab, &found) { p { a href=(link) rel="noreferrer" { "This claim in Grafana" } } }
             @match (&query.with, other) {
-                (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &found)) },
-                (Some(_), Some(Ok(other))) => (pair(lab, id, &found, &other)),
-                (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &found)) },
+                (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &reading)) },
+                (Some(_), Some(Ok(other))) => (pair(lab, id, &reading, &Reading::new(Topology::LAB, &other))),
+                (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &reading)) },
                 (Some(_), None) => {
                     p { "No healthy claim has been seen yet. Switch to the healthy scenario, send a claim, and return to this page." }
-                    (waterfall::draw(lab, &found))
+                    (waterfall::draw(lab, &reading))
                 }
             }
         }
@@ -126,14 +126,14 @@ fn in_grafana(lab: &Lab, found: &Collected) -> Option<String> {
     Some(super::in_grafana(lab.grafana()?, &dashboards::link::one_claim(&found.evidence.claim_id, &left, &right)))
 }
 
-fn pair(lab: &Lab, id: &str, one: &Collected, other: &Collected) -> Markup {
+fn pair(lab: &Lab, id: &str, one: &Reading<'_>, other: &Reading<'_>) -> Markup {
     html! {
         p { a href=(format!("/claims/{}", encoded(id))) { "Show this claim alone" } }
         div.pair {
             div { h3 { "This claim" } (waterfall::draw(lab, one)) }
-            div { h3 { "Claim " code { (beginning(&other.evidence.claim_id, 12)) } } (waterfall::draw(lab, other)) }
+            div { h3 { "Claim " code { (beginning(&other.evidence().claim_id, 12)) } } (waterfall::draw(lab, other)) }
         }
-        details #details-other-ledger { summary { "Headers of the other claim" } (ledger::table(&Reading::new(Topology::LAB, other))) }
+        details #details-other-ledger { summary { "Headers of the other claim" } (ledger::table(other)) }
     }
 }
 

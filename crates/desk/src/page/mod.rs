@@ -151,7 +151,8 @@ fn stylesheet() -> String {
         let Colour { light, dark, .. } = service.row().colour;
         format!(".{} {{ --service: light-dark({light}, {dark}); }}\n", service_class(service.name()))
     });
-    std::iter::once(include_str!("assets/desk.css").to_owned()).chain(rules).collect()
+    let sheets = [include_str!("assets/desk.css"), include_str!("assets/claim.css")].map(str::to_owned);
+    sheets.into_iter().chain(rules).collect()
 }
 
 /// A trace id: its beginning, and a link to Grafana if there is one.

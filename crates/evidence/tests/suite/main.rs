@@ -11,6 +11,8 @@
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
+mod breaks;
+#[cfg(test)]
 mod claim;
 #[cfg(test)]
 mod conclusion;
