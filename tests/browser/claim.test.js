@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
-import { NARROW, WIDE, api, obstacles, openBrowser, picture, startLab, until } from "./lab.js";
+import { NARROW, WIDE, api, obstacles, openBrowser, picture, sendSpans, startLab, until } from "./lab.js";
 
 const LAB_1 = "lab-1-b3-vs-w3c";
 const MEDIUM = { width: 768, height: 1024 };
@@ -118,4 +118,115 @@ test("arcs follow their rows", async () => {
     await picture(page, `break-${name}`);
     await page.context().close();
   }
+});
+
+const focusedRow = (page) => page.evaluate(() => document.activeElement.closest(".rows > li")?.querySelector(".span").textContent ?? "");
+const panel = (page) => page.locator("#span-panel");
+
+test("keys alone: rows, collapsing, the span's panel and find", async () => {
+  const page = await claimOf(LAB_1, { reducedMotion: "reduce" });
+  await page.keyboard.press("j");
+  assert.match(await focusedRow(page), /^python-api POST \/claims/, "j begins at the first row");
+  await page.keyboard.press("j");
+  assert.match(await focusedRow(page), /^python-api validate_input/, "and goes on to the next");
+  for (let presses = 0; presses < 4; presses += 1) await page.keyboard.press("j");
+  assert.match(await focusedRow(page), /^java-claims POST \/api\/claims/, "also into the next trace");
+  await page.keyboard.press("k");
+  assert.match(await focusedRow(page), /^python-api write_audit/, "k goes back");
+  await page.keyboard.press("ArrowDown");
+
+  const shown = () => page.locator(".rows > li[id]:visible").count();
+  const all = await shown();
+  await page.keyboard.press("ArrowLeft");
+  assert.ok(await shown() < all, "what is below the row is hidden");
+  assert.equal(await page.locator(".fold[aria-expanded=false]").count(), 1, "and its button says so");
+  await page.keyboard.press("ArrowRight");
+  assert.equal(await shown(), all, "and shown again");
+
+  await page.keyboard.press("Enter");
+  await panel(page).getByText("none: it is a root").waitFor();
+  assert.match(await panel(page).textContent(), /start\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6} UTC, .* after the claim's first span/, "when it started");
+  assert.match(await focusedRow(page), /^java-claims POST \/api\/claims/, "focus stays in the rows");
+  await page.keyboard.press("j");
+  await panel(page).locator("dt:text-is('parent') + dd a").waitFor();
+  const child = await focusedRow(page);
+  await page.keyboard.press("Tab");
+  await panel(page).locator("dt:text-is('parent') + dd a").focus();
+  await page.keyboard.press("Enter");
+  await until("the link to the parent leads to its row", async () => /^java-claims POST \/api\/claims/.test(await focusedRow(page)));
+  assert.notEqual(child, await focusedRow(page));
+  await page.keyboard.press("Escape");
+  await panel(page).waitFor({ state: "hidden" });
+  assert.match(await focusedRow(page), /^java-claims POST \/api\/claims/, "Escape leads back");
+
+  await page.keyboard.press("/");
+  await page.keyboard.type("policies");
+  await page.locator("#found").getByText(/^\d of \d+ spans have this/).waitFor();
+  const hits = await page.locator("#found li").count();
+  assert.ok(hits >= 2, "the call and the request are found by an attribute and by name");
+  assert.equal(await page.locator(".rows .hit").count(), hits, "their rows are marked");
+  await page.keyboard.press("Enter");
+  await page.locator(".rows [aria-current=true].hit").waitFor();
+  await page.keyboard.type("x");
+  await page.locator("#found").getByText(/^0 of \d+ spans have this/).waitFor();
+  await page.context().close();
+});
+
+test("by mouse: anywhere on a row, and a part of the clock", async () => {
+  const page = await claimOf(LAB_1);
+  const row = page.locator(".rows > li[id]").nth(3);
+  const box = await row.boundingBox();
+  await page.mouse.click(box.x + box.width - 4, box.y + box.height / 2);
+  await panel(page).getByRole("heading", { name: "python-api: POST" }).waitFor();
+  assert.equal(await row.getAttribute("aria-current"), "true", "its row is marked");
+  assert.ok((await page.locator(".fragments").boundingBox()).width < 1000, "the panel is beside the rows");
+  await page.getByRole("button", { name: "Close", exact: true }).click();
+  await panel(page).waitFor({ state: "hidden" });
+
+  const ticks = () => page.locator(".axis .tick").allTextContents();
+  const whole = await ticks();
+  assert.match(whole[0], /^0 ns$/, "the clock begins at 0");
+  const brush = await page.locator(".overview svg").boundingBox();
+  await page.mouse.move(brush.x + brush.width / 2, brush.y + 10);
+  await page.mouse.down();
+  await page.mouse.move(brush.x + brush.width * 0.75, brush.y + 20, { steps: 4 });
+  await page.mouse.up();
+  assert.deepEqual([(await ticks())[0], (await ticks())[4]], [whole[2], whole[3]], "what was dragged over is all of the clock");
+  await page.locator("#zoom-from").focus();
+  await page.keyboard.press("Home");
+  assert.equal((await ticks())[0], whole[0], "the sliders do the same by keys");
+  await page.getByRole("button", { name: "Show all of the clock" }).click();
+  assert.deepEqual(await ticks(), whole, "and back");
+  await page.context().close();
+});
+
+test("what was chosen stays when more spans arrive", async () => {
+  const page = await claimOf(LAB_1);
+  await page.locator(".rows .span").nth(1).click();
+  await panel(page).getByText("children").waitFor();
+  await page.locator(".fold").nth(1).click();
+  await page.locator("#find-span").fill("policies");
+  await page.locator(".rows .hit").first().waitFor();
+  await page.locator("#zoom-until").focus();
+  await page.keyboard.press("ArrowLeft");
+  const chosen = () => page.evaluate(() => ({
+    folded: document.querySelectorAll(".fold[aria-expanded=false]").length,
+    hits: document.querySelectorAll(".rows .hit").length,
+    marked: document.querySelector(".rows [aria-current]").id,
+    bar: document.querySelector(".rows .bar").getAttribute("viewBox").split(" ")[2] / document.querySelector(".waterfall").dataset.units,
+    text: document.getElementById("find-span").value,
+    panel: !document.getElementById("span-panel").hidden,
+    stops: document.querySelectorAll(".rows .span[tabindex='0']").length,
+  }));
+  const before = await chosen();
+  assert.deepEqual([before.folded, before.bar, before.stops], [1, 0.999, 1], "there is something to lose");
+  const { evidence } = await json(`api${new URL(page.url()).pathname}?wait_ms=0`);
+  const [{ trace_id: traceId, nodes }] = evidence.fragments;
+  await sendSpans(lab, "python-api", [{ traceId, spanId: "00000000000000aa", parentSpanId: nodes[0].span_id, name: "late addition", kind: 1 }]);
+  await until("the new row is there", async () => {
+    await page.evaluate(async () => (await import("/assets/live.js")).refreshAll());
+    return page.locator(".rows .name", { hasText: "late addition" }).count();
+  });
+  assert.deepEqual(await chosen(), before, "all of it is as it was");
+  await page.context().close();
 });

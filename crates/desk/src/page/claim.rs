@@ -29,6 +29,12 @@ pub(super) struct RowsQuery {
     from: usize,
 }
 
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct FindQuery {
+    #[serde(default)]
+    text: String,
+}
+
 pub(super) async fn page(
     State(lab): Shared,
     InPath(id): InPath<String>,
@@ -55,6 +61,10 @@ pub(super) async fn page(
         h1 { "Claim " code { (beginning(&id, 36)) } }
         p { a href="/#claims" { "All claims" } }
         div #part-claim data-part=(url) data-on="looks" { (body) }
+        section #span-panel aria-labelledby="span-title" hidden {
+            div.close { button.quiet #close-span type="button" { "Close" } }
+            div #span-detail { h2 #span-title { "Span" } }
+        }
         @if status == StatusCode::OK {
             section aria-labelledby="diagnosis-title" {
                 h2 #diagnosis-title { "Diagnosis: " (term("the four steps", "the-four-steps")) }
@@ -81,6 +91,12 @@ pub(super) async fn rows(
     let fragment = found.evidence.fragments.iter().find(|fragment| fragment.trace_id == trace);
     let fragment = fragment.ok_or_else(|| not_found("the claim has no such trace"))?;
     Ok(as_part(waterfall::rows(&Reading::new(Topology::LAB, &found), fragment, query.from)))
+}
+
+/// The spans of a claim that hold a text.
+pub(super) async fn find(State(lab): Shared, InPath(id): InPath<String>, InQuery(query): InQuery<FindQuery>) -> Page {
+    let found = lab.find(&id, LookQuery::AT_ONCE).await?;
+    Ok(as_part(waterfall::find(&found.evidence, &query.text)))
 }
 
 async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Problem> {

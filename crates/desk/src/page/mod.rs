@@ -50,6 +50,7 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route("/parts/settings", get(scenarios::settings))
         .route("/parts/claims/{id}", get(claim::part))
         .route("/parts/rows/{id}/{trace}", get(claim::rows))
+        .route("/parts/find/{id}", get(claim::find))
         .route("/parts/spans/{trace}/{span}", get(span::part))
         .route("/parts/check", post(lesson::check))
         .route("/parts/diagnosis", post(lesson::diagnose))
@@ -66,6 +67,10 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route(
             "/assets/links.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("assets/links.js"))),
+        )
+        .route(
+            "/assets/waterfall.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/waterfall.js"))),
         )
 }
 
@@ -91,10 +96,6 @@ fn whole(title: &str, main: &Markup) -> Html<String> {
             p #connection role="status" { "connecting" }
         }
         main #main tabindex="-1" { (main) }
-        dialog #span-dialog aria-labelledby="span-title" {
-            div #span-detail {}
-            form method="dialog" { button { "Close" } }
-        }
         noscript { p.note { "This page needs JavaScript. The command line works without it." } }
     };
     document(title, &script, &body)

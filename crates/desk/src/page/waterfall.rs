@@ -1,4 +1,4 @@
-//! The fragments of a claim on one clock.
+//! The fragments of a claim on one clock: a row for each span, and above them when each service worked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,18 @@ const LINKS: usize = 10;
 /// How much of a service's or a span's name is shown, in characters.
 const NAME_CHARACTERS: usize = 200;
 const DEEPEST_INDENT: usize = 12;
-/// The bar's own units, from the start of the clock to its end.
-const BAR_WIDTH: u128 = 1000;
+/// The bar's own units, from the start of the clock to its end: fine enough to be magnified.
+const BAR_WIDTH: u128 = 100_000;
+/// How the clock is divided.
+const TICKS: u64 = 4;
+/// What is drawn of a service's work: times closer together than this are one.
+const OVERVIEW_GAP: u128 = BAR_WIDTH / 200;
+/// How many services have a line; the others share one.
+const OVERVIEW_LINES: usize = 10;
+/// How many tints the style sheet has for traces.
+const TINTS: usize = 6;
+/// How many spans a search lists.
+const FOUND: usize = 100;
 
 /// The clock that all fragments share, in nanoseconds since the Unix epoch.
 struct Clock {
@@ -44,6 +54,7 @@ pub(super) fn draw(lab: &Lab, reading: &Reading<'_>) -> Markup {
     let drawing = Drawing::of(reading);
     let Drawing { evidence, clock, .. } = &drawing;
     let count = evidence.fragments.len();
+    let find = format!("/parts/find/{}", encoded(&claim_or_trace(evidence, evidence.fragments.first())));
     html! {
         p {
             (count) @if count == 1 { " trace" } @else { " traces" } ", drawn on one clock of " (duration(clock.nanos)) "."
@@ -52,12 +63,122 @@ pub(super) fn draw(lab: &Lab, reading: &Reading<'_>) -> Markup {
             @if let Some(most) = evidence.searched_up_to { " " (most) " traces carry the claim's id, the most that a search finds: its own may not be among them." }
             @if count > TRACES { " The first " (TRACES) " are drawn; " (count - TRACES) " more are left out." }
         }
-        div.fragments {
-            @for fragment in evidence.fragments.iter().take(TRACES) { (drawing.fragment(lab, fragment)) }
-            // A script draws links and breaks here when the places of the rows are known.
-            svg.links aria-hidden="true" {}
+        div.waterfall data-nanos=(clock.nanos) data-units=(BAR_WIDTH) data-since=(clock.start) data-find=(find) {
+            (tools())
+            (overview(evidence, clock))
+            div.fragments {
+                (axis(clock))
+                @for (at, fragment) in evidence.fragments.iter().take(TRACES).enumerate() { (drawing.fragment(lab, at, fragment)) }
+                // A script draws links and breaks here when the places of the rows are known.
+                svg.links aria-hidden="true" {}
+            }
         }
     }
+}
+
+/// What the scripts do.
+fn tools() -> Markup {
+    html! {
+        div.tools {
+            div.wide {
+                label for="find-span" { "Find a span by service, name, id or attribute" }
+                input #find-span type="search" autocomplete="off" spellcheck="false" maxlength="200";
+            }
+            button.quiet #fold-all type="button" { "Collapse all" }
+            button.quiet #unfold-all type="button" { "Expand all" }
+        }
+        div #found aria-live="polite" {}
+        p.keys.quiet {
+            "Keys: " kbd { "j" } " " kbd { "k" } " next, previous; " kbd { "←" } " " kbd { "→" } " collapse, expand; " kbd { "Enter" } " the span; "
+            kbd { "/" } " find, " kbd { "Enter" } " the next one found; " kbd { "Esc" } " close."
+        }
+    }
+}
+
+/// When each service worked: a line of each, whatever trace its spans are in. The scripts let a part of it be chosen.
+fn overview(evidence: &ClaimEvidence, clock: &Clock) -> Markup {
+    let mut lines = BTreeMap::<&str, Vec<(u128, u128)>>::new();
+    for span in evidence.spans() {
+        let name = if lines.len() < OVERVIEW_LINES || lines.contains_key(span.service.as_str()) { &*span.service } else { "" };
+        lines.entry(name).or_default().push(clock.bar(span));
+    }
+    let mut lines: Vec<_> = lines.into_iter().map(|(name, bars)| (name, merged(bars))).collect();
+    lines.sort_by_key(|(_, bars)| bars.first().map(|bar| bar.0));
+    html! {
+        div.overview {
+            svg viewBox=(format!("0 0 {BAR_WIDTH} {}", lines.len() * 10)) preserveAspectRatio="none" aria-hidden="true" {
+                @for (at, (name, bars)) in lines.iter().enumerate() {
+                    g.(service_class(name)) {
+                        @for (left, width) in bars { rect x=(left) y=(at * 10 + 2) width=(width) height="6" {} }
+                    }
+                }
+            }
+            div.tools {
+                div { label for="zoom-from" { "Zoom from" } input #zoom-from type="range" min="0" max="1000" value="0"; }
+                div { label for="zoom-until" { "to" } input #zoom-until type="range" min="0" max="1000" value="1000"; }
+                button.quiet #zoom-whole type="button" hidden { "Show all of the clock" }
+                span.quiet { "Or drag across the lines above, one for each service." }
+            }
+        }
+    }
+}
+
+/// Joins what overlaps, or is so near that nobody could see the gap.
+fn merged(mut bars: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
+    bars.sort_unstable();
+    let mut joined = Vec::<(u128, u128)>::new();
+    for (left, width) in bars {
+        match joined.last_mut() {
+            Some(last) if left <= last.0 + last.1 + OVERVIEW_GAP => last.1 = last.1.max(left + width - last.0),
+            _ => joined.push((left, width)),
+        }
+    }
+    joined
+}
+
+pub(super) fn axis_ticks(nanos: u64) -> Markup {
+    html! { @for tick in 0..=TICKS { span.tick { (duration(nanos / TICKS * tick + nanos % TICKS * tick / TICKS)) } } }
+}
+
+fn axis(clock: &Clock) -> Markup {
+    html! {
+        div.axis aria-hidden="true" {
+            span { "Span" } span.kind { "Kind" } span.ticks { (axis_ticks(clock.nanos)) } span.duration { "Duration" }
+        }
+    }
+}
+
+/// The spans that hold a text, in any case: the first of them, and how many there are.
+pub(super) fn find(evidence: &ClaimEvidence, text: &str) -> Markup {
+    let clock = Clock::of(evidence);
+    let wanted = text.to_lowercase();
+    let drawn = evidence.fragments.iter().take(TRACES).flat_map(Fragment::spans);
+    let found: Vec<_> = drawn.filter(|span| holds(span, &wanted)).collect();
+    html! {
+        p.quiet {
+            (found.len()) " of " (evidence.spans().count()) " spans have this."
+            @if found.len() > FOUND { " The first " (FOUND) " are listed." }
+        }
+        @if !found.is_empty() {
+            ol.hits {
+                @for span in found.iter().take(FOUND) {
+                    li { a href=(to_row((span.trace_id, span.span_id))) { (title(span)) } " " span.quiet { "after " (duration(span.start_unix_nano.saturating_sub(clock.start))) } }
+                }
+            }
+        }
+    }
+}
+
+fn holds(span: &Span, wanted: &str) -> bool {
+    let has = |text: &str| text.to_lowercase().contains(wanted);
+    let ids = [span.trace_id.to_string(), span.span_id.to_string()];
+    let attribute = |(key, value): (&String, &serde_json::Value)| match value.as_str() {
+        Some(text) => has(key) || has(text),
+        None => has(key) || has(&value.to_string()),
+    };
+    [&span.service, &span.name].into_iter().chain(&ids).any(|text| has(text))
+        || has(span.kind.name())
+        || span.attributes.iter().any(attribute)
 }
 
 /// More rows of a trace, and how many are left.
@@ -75,16 +196,16 @@ impl<'a> Drawing<'a> {
         Self { evidence, clock: Clock::of(evidence), here, breaks }
     }
 
-    fn fragment(&self, lab: &Lab, fragment: &Fragment) -> Markup {
+    fn fragment(&self, lab: &Lab, at: usize, fragment: &Fragment) -> Markup {
         html! {
             div.fragment {
                 h3 {
-                    "Trace " (trace_id(lab, fragment.trace_id)) " "
+                    "Trace " (letter(at)) " " (trace_id(lab, fragment.trace_id)) " "
                     span.quiet { (fragment.nodes.len()) @if fragment.nodes.len() == 1 { " span: " } @else { " spans: " } (listed(&fragment.services)) }
                 }
                 @if fragment.roots().next().is_none() { p.unsure { "No root span was received." } }
                 @if !fragment.other_claims.is_empty() { p { "It also has spans of claim " (listed(&fragment.other_claims)) "." } }
-                ol.rows { (self.rows(fragment, 0)) }
+                ol.rows data-trace=(fragment.trace_id) { (self.rows(fragment, 0)) }
             }
         }
     }
@@ -96,15 +217,15 @@ impl<'a> Drawing<'a> {
         let before = from.checked_sub(1).and_then(|at| fragment.nodes.get(at));
         let mut ghost = before.and_then(ghost_of);
         html! {
-            @for node in fragment.nodes.iter().take(until).skip(from) {
+            @for (at, node) in fragment.nodes.iter().enumerate().take(until).skip(from) {
                 @if let Some(parent) = ghost_of(node) && ghost.replace(parent) != Some(parent) {
                     li.ghost { span { "parent " code { (parent) } " not received" } }
                 }
-                (self.row(node))
+                (self.row(node, below(fragment, at)))
             }
             @if left > 0 {
                 li.more {
-                    button.quiet data-append=(format!("/parts/rows/{}/{}?from={until}", encoded(&claim_or_trace(self.evidence, fragment)), fragment.trace_id)) {
+                    button.quiet data-append=(format!("/parts/rows/{}/{}?from={until}", encoded(&claim_or_trace(self.evidence, Some(fragment))), fragment.trace_id)) {
                         "Show " (next(until) - until) " more (" (left) " are hidden)"
                     }
                 }
@@ -112,7 +233,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    fn row(&self, node: &Node) -> Markup {
+    fn row(&self, node: &Node, below: usize) -> Markup {
         let Self { clock, here, .. } = self;
         let span = &node.span;
         let indent = format!("d{}", node.depth.min(DEEPEST_INDENT));
@@ -120,14 +241,19 @@ impl<'a> Drawing<'a> {
         let kind = span.kind.name();
         let failed = matches!(span.status, Status::Error(_));
         html! {
-            li.(service_class(&span.service)) #(anchor((span.trace_id, span.span_id))) {
-                button.span.(indent) data-load=(format!("/parts/spans/{}/{}", span.trace_id, span.span_id)) data-dialog="span-dialog" data-into="span-detail" {
-                    span.service { (beginning(&span.service, NAME_CHARACTERS)) } " " span.name { (beginning(&span.name, NAME_CHARACTERS)) }
-                    @if failed { strong.bad { " failed" } }
-                    span.hidden { ", depth " (node.depth) ", starts after " (duration(span.start_unix_nano.saturating_sub(clock.start))) }
+            li.(service_class(&span.service)) #(anchor((span.trace_id, span.span_id))) data-depth=(node.depth) {
+                div.label.(indent) {
+                    @if below > 0 {
+                        button.fold type="button" aria-expanded="true" aria-label=(format!("{below} below {}", title(span))) {}
+                    }
+                    button.span type="button" {
+                        span.service { (beginning(&span.service, NAME_CHARACTERS)) } " " span.name { (beginning(&span.name, NAME_CHARACTERS)) }
+                        @if failed { strong.bad { " failed" } }
+                        span.hidden { ", depth " (node.depth) ", starts after " (duration(span.start_unix_nano.saturating_sub(clock.start))) }
+                    }
                 }
                 span.kind { (kind) @if node.place == Position::Root { ", root" } }
-                svg.bar viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" { rect x=(left) y="1" width=(width) height="8" {} }
+                svg.bar viewBox=(format!("0 0 {BAR_WIDTH} 10")) preserveAspectRatio="none" aria-hidden="true" { rect x=(left) y="1" width=(width) height="8" {} }
                 span.duration { (duration(span.duration_nanos())) }
                 (self.broken_off(span))
                 @for link in span.links.iter().take(LINKS) {
@@ -152,22 +278,34 @@ impl<'a> Drawing<'a> {
                 span.break {
                     strong { @if at.begins { "new trace starts here" } @else { "goes on in another trace here" } } ": "
                     @match at.tie { Tie::Sent => "sent by ", Tie::During => "begun during " }
-                    a href=(to_row(at.from)) { (beginning(&before.service, NAME_CHARACTERS)) " " (beginning(&before.name, NAME_CHARACTERS)) }
+                    a href=(to_row(at.from)) { (title(before)) }
                 }
             }
         }
     }
 }
 
-fn claim_or_trace(evidence: &ClaimEvidence, fragment: &Fragment) -> String {
-    if evidence.claim_id.is_empty() { fragment.trace_id.to_string() } else { evidence.claim_id.clone() }
+/// By what the claim is asked for again.
+fn claim_or_trace(evidence: &ClaimEvidence, fragment: Option<&Fragment>) -> String {
+    let trace = fragment.filter(|_| evidence.claim_id.is_empty()).map(|fragment| fragment.trace_id.to_string());
+    trace.unwrap_or_else(|| evidence.claim_id.clone())
+}
+
+/// How many spans are below one.
+fn below(fragment: &Fragment, at: usize) -> usize {
+    let depth = fragment.nodes.get(at).map_or(0, |node| node.depth);
+    fragment.nodes.iter().skip(at + 1).take_while(|node| node.depth > depth && node.place == Position::Child).count()
+}
+
+pub(super) fn title(span: &Span) -> String {
+    format!("{} {}", beginning(&span.service, NAME_CHARACTERS), beginning(&span.name, NAME_CHARACTERS))
 }
 
 fn ghost_of(node: &Node) -> Option<SpanId> {
     node.span.parent_span_id.filter(|_| node.place == Position::MissingParent)
 }
 
-fn to_row(span: (TraceId, SpanId)) -> String {
+pub(super) fn to_row(span: (TraceId, SpanId)) -> String {
     format!("#{}", anchor(span))
 }
 
@@ -184,12 +322,23 @@ impl Clock {
         Self { start, nanos: end - start }
     }
 
-    /// Left edge and width; never so narrow that it cannot be seen.
+    /// Left edge and width; the style sheet draws a line around it, so that it can be seen however narrow it is.
     fn bar(&self, span: &Span) -> (u128, u128) {
         let scale = |nanos: u64| u128::from(nanos) * BAR_WIDTH / u128::from(self.nanos.max(1));
-        let left = scale(span.start_unix_nano.saturating_sub(self.start)).min(BAR_WIDTH - 3);
-        (left, scale(span.duration_nanos()).clamp(3, BAR_WIDTH - left))
+        let left = scale(span.start_unix_nano.saturating_sub(self.start)).min(BAR_WIDTH - 1);
+        (left, scale(span.duration_nanos()).clamp(1, BAR_WIDTH - left))
     }
+}
+
+/// What a trace of a claim is called on its page, by its place among them.
+pub(super) fn letter(at: usize) -> Markup {
+    let letter = u8::try_from(at).ok().filter(|at| *at < 26).map(|at| char::from(b'A' + at));
+    html! { @if let Some(letter) = letter { b.letter.(trace_class(at)) { (letter) } } }
+}
+
+/// The class that gives a trace its tint; there are a few, and then they begin again.
+pub(super) fn trace_class(at: usize) -> String {
+    format!("trace-{}", at % TINTS)
 }
 
 #[cfg(test)]
