@@ -15,7 +15,7 @@ let lab;
 let browser;
 
 before(async () => {
-  lab = await startLab({ INSUREWATCH_DRILLS: LAB_1 });
+  lab = await startLab({ INSUREWATCH_DRILLS: `${LAB_1},malformed-traceparent` });
   browser = await openBrowser(lab);
 });
 
@@ -40,7 +40,8 @@ async function sendClaims(count = 1) {
   const last = sent.findLast(({ claim }) => claim?.claim_id).claim.claim_id;
   return until("all is said of the claim", async () => {
     const row = (await json("api/claims")).find(({ claim_id }) => claim_id === last);
-    return row?.seen?.settled && row;
+    // A drill does not say what is settled.
+    return (row?.seen?.settled || row?.seen?.spans >= 19) && row;
   });
 }
 
@@ -51,7 +52,7 @@ async function claimOf(scenario, { viewport = WIDE, colorScheme = "light", reduc
   const { claim_id } = await sendClaims(2);
   const page = await browser.open(viewport, { colorScheme, reducedMotion });
   await page.goto(new URL(`claims/${claim_id}`, lab.desk).href);
-  await page.locator(".rows .span").first().waitFor();
+  await page.getByText("live", { exact: true }).waitFor();
   return page;
 }
 
@@ -175,6 +176,7 @@ test("keys alone: rows, collapsing, the span's panel and find", async () => {
 test("by mouse: anywhere on a row, and a part of the clock", async () => {
   const page = await claimOf(LAB_1);
   const row = page.locator(".rows > li[id]").nth(3);
+  await row.scrollIntoViewIfNeeded();
   const box = await row.boundingBox();
   await page.mouse.click(box.x + box.width - 4, box.y + box.height / 2);
   await panel(page).getByRole("heading", { name: "python-api: POST" }).waitFor();
@@ -186,6 +188,7 @@ test("by mouse: anywhere on a row, and a part of the clock", async () => {
   const ticks = () => page.locator(".axis .tick").allTextContents();
   const whole = await ticks();
   assert.match(whole[0], /^0 ns$/, "the clock begins at 0");
+  await page.locator(".overview svg").scrollIntoViewIfNeeded();
   const brush = await page.locator(".overview svg").boundingBox();
   await page.mouse.move(brush.x + brush.width / 2, brush.y + 10);
   await page.mouse.down();
@@ -228,5 +231,101 @@ test("what was chosen stays when more spans arrive", async () => {
     return page.locator(".rows .name", { hasText: "late addition" }).count();
   });
   assert.deepEqual(await chosen(), before, "all of it is as it was");
+  await page.locator(".rows .span").first().focus();
+  await page.locator(".rows > li[id]").first().evaluate((row) => (row.isSame = true));
+  const asked = page.waitForResponse(/\/parts\/claims\//);
+  await page.evaluate(async () => (await import("/assets/live.js")).refreshAll());
+  await (await asked).finished();
+  await page.evaluate(() => new Promise((done) => setTimeout(done, 0)));
+  assert.ok(await page.locator(".rows > li[id]").first().evaluate((row) => row.isSame), "nothing changed, so nothing is drawn again");
+  await page.context().close();
+});
+
+/** What the parts of a header say at one hop: the header's table as rows of text. */
+const parts = (page, hop, header) => page.evaluate(([hop, header]) => {
+  const row = [...document.querySelectorAll(".ledger > tbody > tr:not(.apart)")].find((row) => row.cells[0].textContent === hop);
+  const table = [...row.nextElementSibling.querySelectorAll("table.parts")].find((table) => table.caption.textContent === header);
+  return table && [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim().replace(/\b[0-9a-f]{16,32}\b/g, "ID")));
+}, [hop, header]);
+
+const HOP_1 = "python-api -> java-claims";
+const LOOKUP = "java-claims -> node-policy-store";
+const IDENTITIES = {
+  healthy: ["traceparent", [["version", "00"], ["trace id", "ID trace A"], ["parent id", "ID python-api POST A"], ["flags", "03 sampled"]]],
+  [LAB_1]: ["b3", [["trace id", "ID trace A"], ["parent id", "ID python-api POST A"], ["sampling decision", "1 sampled"]]],
+  "jaeger-vs-w3c": ["uber-trace-id", [["trace id", "ID trace A"], ["parent id", "ID python-api POST A"], ["the parent's parent id", "0"], ["flags", "1 sampled"]]],
+};
+
+test("headers are taken apart, and their ids lead to spans", async () => {
+  for (const [scenario, [header, expected]] of Object.entries(IDENTITIES)) {
+    const page = await claimOf(scenario);
+    const both = expected.map(([part, text]) => [part, text, text]);
+    assert.deepEqual(await parts(page, HOP_1, header), both, scenario);
+  const receiver = page.locator(".ledger > tbody > tr").first().locator("td").nth(1);
+    assert.match(await receiver.textContent(), /java-claims itself sends tracecontext(, baggage)?\.$/, `${scenario}: what the receiver propagates`);
+    await page.context().close();
+  }
+  const whole = await claimOf("healthy");
+  const members = [["tenant.id", "acme-corp 9 bytes"], ["feature.flags", "new-pricing-model 17 bytes"], ["all of it", "51 bytes"]];
+  const sorted = (rows) => rows.map((row) => row.join(" | ")).sort();
+  assert.deepEqual(sorted(await parts(whole, HOP_1, "baggage")), sorted(members.map(([part, text]) => [part, text, text])), "baggage by its members");
+  await whole.context().close();
+  const page = await claimOf("b3-multi-vs-w3c");
+  for (const [header, part, text] of [["x-b3-traceid", "trace id", "ID trace A"], ["x-b3-spanid", "parent id", "ID python-api POST A"], ["x-b3-sampled", "sampling decision", "1 sampled"]]) {
+    assert.deepEqual(await parts(page, HOP_1, header), [[part, text, text]], header);
+  }
+  await page.locator("tr.apart summary").first().click();
+  await page.locator("tr.apart a").first().click();
+  await panel(page).getByRole("heading", { name: "python-api: POST" }).waitFor();
+  assert.deepEqual(await obstacles(page), [], "headers taken apart");
+  await picture(page, "headers-b3multi");
+  await page.context().close();
+});
+
+test("what breaks a rule and what differs is marked, and a drill keeps the rule to itself", async () => {
+  const marked = (page, kind) => page.locator(`.ledger td mark.${kind}`).evaluateAll((marks) => marks.map((mark) => mark.textContent).join(""));
+  const malformed = await claimOf("malformed-traceparent");
+  await malformed.locator("tr.apart summary").nth(1).click();
+  assert.match(await marked(malformed, "odd"), /^[A-F]+$/, "the characters that may not be there");
+  await malformed.getByText("traceparent must", { exact: false }).or(malformed.getByText("the trace id must be 32 lower-case hex digits", { exact: false })).first().waitFor();
+  await picture(malformed, "headers-malformed");
+  assert.deepEqual(await obstacles(malformed), [], "a malformed header");
+  await malformed.context().close();
+
+  const rewritten = await claimOf("gateway-rewrites-context");
+  const row = await parts(rewritten, HOP_1, "traceparent");
+  assert.deepEqual(row[1].slice(1), ["ID trace A", "ID trace B"], "what arrived names another trace");
+  assert.match(row[2][2], /no span that was received/, "and a span that nobody exported");
+  assert.ok((await marked(rewritten, "differs")).length > 20, "the ids that differ are marked");
+  assert.equal(await marked(rewritten, "odd"), "", "no rule is broken");
+  await picture(rewritten, "headers-rewritten");
+  await rewritten.context().close();
+
+  await api(lab, "api/drill", { scenarios: ["malformed-traceparent"] });
+  const { claim_id } = await sendClaims(1);
+  const page = await browser.open();
+  await page.goto(new URL(`claims/${claim_id}`, lab.desk).href);
+  await page.locator("tr.apart summary").first().click();
+  assert.equal(await page.locator(".break").count(), 1, "that a new trace starts may be seen in a drill");
+  assert.equal(await page.locator("mark.odd, .problem").count(), 0, "that a header breaks a rule would name the cause");
+  await page.context().close();
+});
+
+test("a header is copied as it was", async () => {
+  const page = await claimOf("baggage-bloat");
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  // Of the hop to the policy store; java-claims adds the bulk of it.
+  const copy = page.locator(".ledger > tbody > tr:not(.apart)").nth(1).getByRole("button", { name: "Copy baggage" }).first();
+  const value = await copy.getAttribute("data-copy");
+  assert.ok(value.length > 8192, "all of it, and not only what is shown");
+  await copy.click();
+  await page.getByText("Copied", { exact: true }).waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), value);
+  await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+  const other = page.getByRole("button", { name: "Copy traceparent" }).first();
+  await other.click();
+  await until("it is copied by a selection too", async () => (await other.textContent()) === "Copied");
+  const baggage = await parts(page, LOOKUP, "baggage");
+  assert.match(baggage.at(-1).join(" "), /^all of it (\d{4,} bytes) \1$/, "and measured");
   await page.context().close();
 });

@@ -16,13 +16,12 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::{Place, Service, Topology};
-use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading, Span};
+use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading};
 use reqwest::Url;
 use scenario::Scenario;
 use service::Problem;
 use settings::Schema;
 use tokio::sync::{Mutex, mpsc};
-use wire::TraceId;
 
 use crate::api::events::Changes;
 use crate::api::{
@@ -337,6 +336,11 @@ impl Lab {
         self.observer.log().last_whole()
     }
 
+    /// Whether it may be said what is wrong; not while a drill is on.
+    pub(crate) fn judges(&self) -> bool {
+        !self.drills.is_on()
+    }
+
     pub(crate) fn was_sent(&self, claim_id: &str) -> bool {
         self.observer.log().sent(claim_id).is_some()
     }
@@ -349,11 +353,6 @@ impl Lab {
     /// Nothing is counted as complete or not while a drill is on.
     pub(crate) fn scoreboard(&self) -> Scoreboard {
         self.drills.show(Spoiler::new(self.observer.log().scoreboard()))
-    }
-
-    /// The spans of a trace; none if it is not there.
-    pub(crate) async fn spans(&self, trace_id: TraceId) -> Result<Vec<Span>, Problem> {
-        self.reader.spans(trace_id).await
     }
 
     /// The evidence of a claim, named by its id, by the id of one of its traces, or as the last that was sent.

@@ -115,6 +115,7 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
         Some(id) => Some(lab.find(id, LookQuery::AT_ONCE).await),
         None => None,
     };
+    let judges = lab.judges();
     let reading = Reading::new(Topology::LAB, &found);
     Ok(html! {
         section aria-labelledby="hops-title" { h2 #hops-title { (term("Hops", "hop")) } (chain::picture(lab, &reading)) }
@@ -123,7 +124,7 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
             @if let Some(link) = in_grafana(lab, &found) { p { a href=(link) rel="noreferrer" { "This claim in Grafana" } } }
             @match (&query.with, other) {
                 (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &reading)) },
-                (Some(_), Some(Ok(other))) => (pair(lab, id, &reading, &Reading::new(Topology::LAB, &other))),
+                (Some(_), Some(Ok(other))) => (pair(lab, id, &reading, &Reading::new(Topology::LAB, &other), judges)),
                 (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &reading)) },
                 (Some(_), None) => {
                     p { "No healthy claim has been seen yet. Switch to the healthy scenario, send a claim, and return to this page." }
@@ -131,7 +132,7 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
                 }
             }
         }
-        section aria-labelledby="ledger-title" { h2 #ledger-title { (term("Ledger", "ledger")) ": headers at each hop" } (ledger::table(&reading)) }
+        section aria-labelledby="ledger-title" { h2 #ledger-title { (term("Ledger", "ledger")) ": headers at each hop" } (ledger::table(&reading, judges, "")) }
     })
 }
 
@@ -142,14 +143,14 @@ fn in_grafana(lab: &Lab, found: &Collected) -> Option<String> {
     Some(super::in_grafana(lab.grafana()?, &dashboards::link::one_claim(&found.evidence.claim_id, &left, &right)))
 }
 
-fn pair(lab: &Lab, id: &str, one: &Reading<'_>, other: &Reading<'_>) -> Markup {
+fn pair(lab: &Lab, id: &str, one: &Reading<'_>, other: &Reading<'_>, judges: bool) -> Markup {
     html! {
         p { a href=(format!("/claims/{}", encoded(id))) { "Show this claim alone" } }
         div.pair {
             div { h3 { "This claim" } (waterfall::draw(lab, one)) }
             div { h3 { "Claim " code { (beginning(&other.evidence().claim_id, 12)) } } (waterfall::draw(lab, other)) }
         }
-        details #details-other-ledger { summary { "Headers of the other claim" } (ledger::table(other)) }
+        details #details-other-ledger { summary { "Headers of the other claim" } (ledger::table(other, judges, "other-")) }
     }
 }
 

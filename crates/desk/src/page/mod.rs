@@ -26,6 +26,7 @@ mod chain;
 mod claim;
 mod claims;
 mod glossary;
+mod headers;
 mod home;
 mod ledger;
 mod lesson;
@@ -68,6 +69,7 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
             "/assets/links.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("assets/links.js"))),
         )
+        .route("/assets/copy.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/copy.js"))))
         .route(
             "/assets/waterfall.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("assets/waterfall.js"))),

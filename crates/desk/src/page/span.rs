@@ -10,8 +10,10 @@ use serde::Deserialize;
 use wire::{SpanId, TraceId};
 
 use super::claim::not_found;
+use super::headers::Known;
 use super::waterfall::{title, to_row};
 use super::{Page, beginning, duration, part as as_part};
+use crate::api::LookQuery;
 use crate::api::extract::{InPath, InQuery};
 use crate::api::routes::Shared;
 
@@ -21,10 +23,10 @@ const SHOWN_EVENTS: usize = 20;
 const SHOWN_CHILDREN: usize = 20;
 const VALUE_CHARACTERS: usize = 4_000;
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct SpanQuery {
-    /// When the claim's first span started, in nanoseconds since the Unix epoch.
-    since: Option<u64>,
+    /// The claim that it is looked at for; without one it is the one that its trace is part of.
+    of: Option<String>,
 }
 
 pub(super) async fn part(
@@ -34,15 +36,18 @@ pub(super) async fn part(
 ) -> Page {
     let trace: TraceId = trace.parse().map_err(|_| not_found("this is not a trace id"))?;
     let id: SpanId = span.parse().map_err(|_| not_found("this is not a span id"))?;
-    let spans = lab.spans(trace).await?;
-    let span = spans.iter().find(|span| span.span_id == id).ok_or_else(|| not_found("the trace has no such span"))?;
-    Ok(as_part(detail(span, &spans, query.since)))
+    let found = lab.find(&query.of.unwrap_or_else(|| trace.to_string()), LookQuery::AT_ONCE).await?;
+    let span = found.evidence.span(trace, id).ok_or_else(|| not_found("the claim has no such span"))?;
+    Ok(as_part(detail(span, Known { evidence: &found.evidence, judges: lab.judges() })))
 }
 
-fn detail(span: &Span, trace: &[Span], since: Option<u64>) -> Markup {
+fn detail(span: &Span, known: Known<'_>) -> Markup {
     let headers = recorded(&span.attributes);
-    let parent = span.parent_span_id.map(|id| (id, trace.iter().find(|other| other.span_id == id)));
-    let children: Vec<_> = trace.iter().filter(|other| other.parent_span_id == Some(span.span_id)).collect();
+    let evidence = known.evidence;
+    let since = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or_default();
+    let parent = span.parent_span_id.map(|id| (id, evidence.span(span.trace_id, id)));
+    let is_child = |other: &&Span| (other.trace_id, other.parent_span_id) == (span.trace_id, Some(span.span_id));
+    let children: Vec<_> = evidence.spans().filter(is_child).collect();
     let lead = |other: &Span| html! { a href=(to_row((other.trace_id, other.span_id))) { (title(other)) } };
     html! {
         h2 #span-title { (beginning(&span.service, SHOWN)) ": " (beginning(&span.name, SHOWN)) }
@@ -50,7 +55,7 @@ fn detail(span: &Span, trace: &[Span], since: Option<u64>) -> Markup {
             dt { "kind" } dd { (span.kind.name()) }
             dt { "start" } dd {
                 (instant(span.start_unix_nano))
-                @if let Some(before) = since.and_then(|since| span.start_unix_nano.checked_sub(since)) { ", " (duration(before)) " after the claim's first span" }
+                ", " (duration(span.start_unix_nano.saturating_sub(since))) " after the claim's first span"
             }
             dt { "duration" } dd { (duration(span.duration_nanos())) }
             dt { "status" } dd { @match &span.status { Status::Unset => "unset", Status::Ok => "ok", Status::Error(message) => { "error " (beginning(message, VALUE_CHARACTERS)) } } }
@@ -72,7 +77,8 @@ fn detail(span: &Span, trace: &[Span], since: Option<u64>) -> Markup {
         }
         @if headers.iter().next().is_some() {
             h3 { "Trace headers" }
-            dl.attributes { @for (name, values) in headers.iter() { dt { (name) } dd { code { (beginning(&values.join(", "), VALUE_CHARACTERS)) } } } }
+            @for (name, values) in headers.iter() { (known.line(name, &values.join(", "), None)) }
+            (known.of_span(&headers))
         }
         (attributes("Attributes", &span.attributes))
         @if !span.links.is_empty() {

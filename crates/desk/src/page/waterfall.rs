@@ -35,7 +35,8 @@ const TINTS: usize = 6;
 const FOUND: usize = 100;
 
 /// The clock that all fragments share, in nanoseconds since the Unix epoch.
-struct Clock {
+#[derive(Clone, Copy)]
+pub(super) struct Clock {
     start: u64,
     nanos: u64,
 }
@@ -54,7 +55,7 @@ pub(super) fn draw(lab: &Lab, reading: &Reading<'_>) -> Markup {
     let drawing = Drawing::of(reading);
     let Drawing { evidence, clock, .. } = &drawing;
     let count = evidence.fragments.len();
-    let find = format!("/parts/find/{}", encoded(&claim_or_trace(evidence, evidence.fragments.first())));
+    let claim = claim_or_trace(evidence, evidence.fragments.first());
     html! {
         p {
             (count) @if count == 1 { " trace" } @else { " traces" } ", drawn on one clock of " (duration(clock.nanos)) "."
@@ -63,7 +64,7 @@ pub(super) fn draw(lab: &Lab, reading: &Reading<'_>) -> Markup {
             @if let Some(most) = evidence.searched_up_to { " " (most) " traces carry the claim's id, the most that a search finds: its own may not be among them." }
             @if count > TRACES { " The first " (TRACES) " are drawn; " (count - TRACES) " more are left out." }
         }
-        div.waterfall data-nanos=(clock.nanos) data-units=(BAR_WIDTH) data-since=(clock.start) data-find=(find) {
+        div.waterfall data-nanos=(clock.nanos) data-units=(BAR_WIDTH) data-claim=(claim) {
             (tools())
             (overview(evidence, clock))
             div.fragments {
@@ -99,7 +100,8 @@ fn tools() -> Markup {
 fn overview(evidence: &ClaimEvidence, clock: &Clock) -> Markup {
     let mut lines = BTreeMap::<&str, Vec<(u128, u128)>>::new();
     for span in evidence.spans() {
-        let name = if lines.len() < OVERVIEW_LINES || lines.contains_key(span.service.as_str()) { &*span.service } else { "" };
+        let name =
+            if lines.len() < OVERVIEW_LINES || lines.contains_key(span.service.as_str()) { &*span.service } else { "" };
         lines.entry(name).or_default().push(clock.bar(span));
     }
     let mut lines: Vec<_> = lines.into_iter().map(|(name, bars)| (name, merged(bars))).collect();
@@ -116,7 +118,7 @@ fn overview(evidence: &ClaimEvidence, clock: &Clock) -> Markup {
             div.tools {
                 div { label for="zoom-from" { "Zoom from" } input #zoom-from type="range" min="0" max="1000" value="0"; }
                 div { label for="zoom-until" { "to" } input #zoom-until type="range" min="0" max="1000" value="1000"; }
-                button.quiet #zoom-whole type="button" hidden { "Show all of the clock" }
+                button.quiet #zoom-whole type="button" hidden="" { "Show all of the clock" }
                 span.quiet { "Or drag across the lines above, one for each service." }
             }
         }
@@ -136,14 +138,15 @@ fn merged(mut bars: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
     joined
 }
 
-pub(super) fn axis_ticks(nanos: u64) -> Markup {
+/// The clock's labels.
+pub(super) fn ticks(nanos: u64) -> Markup {
     html! { @for tick in 0..=TICKS { span.tick { (duration(nanos / TICKS * tick + nanos % TICKS * tick / TICKS)) } } }
 }
 
 fn axis(clock: &Clock) -> Markup {
     html! {
         div.axis aria-hidden="true" {
-            span { "Span" } span.kind { "Kind" } span.ticks { (axis_ticks(clock.nanos)) } span.duration { "Duration" }
+            span { "Span" } span.kind { "Kind" } span.ticks { (ticks(clock.nanos)) } span.duration { "Duration" }
         }
     }
 }
@@ -253,7 +256,7 @@ impl<'a> Drawing<'a> {
                     }
                 }
                 span.kind { (kind) @if node.place == Position::Root { ", root" } }
-                svg.bar viewBox=(format!("0 0 {BAR_WIDTH} 10")) preserveAspectRatio="none" aria-hidden="true" { rect x=(left) y="1" width=(width) height="8" {} }
+                svg.bar viewBox=(Clock::VIEW_BOX) preserveAspectRatio="none" aria-hidden="true" { rect x=(left) y="1" width=(width) height="8" {} }
                 span.duration { (duration(span.duration_nanos())) }
                 (self.broken_off(span))
                 @for link in span.links.iter().take(LINKS) {
@@ -305,6 +308,12 @@ fn ghost_of(node: &Node) -> Option<SpanId> {
     node.span.parent_span_id.filter(|_| node.place == Position::MissingParent)
 }
 
+/// The same from another page.
+pub(super) fn to_row_of(evidence: &ClaimEvidence, span: &Span) -> String {
+    let id = claim_or_trace(evidence, evidence.fragments.first());
+    format!("/claims/{}{}", encoded(&id), to_row((span.trace_id, span.span_id)))
+}
+
 pub(super) fn to_row(span: (TraceId, SpanId)) -> String {
     format!("#{}", anchor(span))
 }
@@ -316,14 +325,26 @@ fn anchor((trace, span): (TraceId, SpanId)) -> String {
 // === impl Clock ===
 
 impl Clock {
-    fn of(evidence: &ClaimEvidence) -> Self {
+    /// What a bar's place is counted in.
+    pub(super) const VIEW_BOX: &str = "0 0 100000 10";
+
+    pub(super) fn of(evidence: &ClaimEvidence) -> Self {
         let start = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or(0);
         let end = evidence.spans().map(|span| span.end_unix_nano.max(span.start_unix_nano)).max().unwrap_or(0);
         Self { start, nanos: end - start }
     }
 
+    pub(super) const fn nanos(&self) -> u64 {
+        self.nanos
+    }
+
+    /// The same from its start, with another end.
+    pub(super) const fn lasting(self, nanos: u64) -> Self {
+        Self { nanos, ..self }
+    }
+
     /// Left edge and width; the style sheet draws a line around it, so that it can be seen however narrow it is.
-    fn bar(&self, span: &Span) -> (u128, u128) {
+    pub(super) fn bar(&self, span: &Span) -> (u128, u128) {
         let scale = |nanos: u64| u128::from(nanos) * BAR_WIDTH / u128::from(self.nanos.max(1));
         let left = scale(span.start_unix_nano.saturating_sub(self.start)).min(BAR_WIDTH - 1);
         (left, scale(span.duration_nanos()).clamp(1, BAR_WIDTH - left))

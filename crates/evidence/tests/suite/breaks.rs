@@ -53,5 +53,9 @@ fn what_cannot_be_told_is_not_said() {
 
     let mut late = whole_chain();
     late.push(span(0x20, None, "java-claims", SpanKind::Internal, "later", (30, 31)).in_trace(TRACE_B));
-    assert_eq!(breaks(late), [], "it begins after both requests to java-claims have ended, so either may have begun it");
+    assert_eq!(
+        breaks(late),
+        [],
+        "it begins after both requests to java-claims have ended, so either may have begun it"
+    );
 }

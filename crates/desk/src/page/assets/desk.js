@@ -1,5 +1,6 @@
 // Sends forms as JSON, and shows what comes back.
 
+import { keepCopying } from "./copy.js";
 import { keepLinksDrawn } from "./links.js";
 import { listen, refreshAll, replace } from "./live.js";
 import { keepWaterfall } from "./waterfall.js";
@@ -81,6 +82,8 @@ document.addEventListener("click", async (event) => {
   into.querySelector("button")?.focus({ preventScroll: true });
 });
 
+// First, while the parts are as the desk sent them.
+listen();
+keepCopying();
 keepWaterfall();
 keepLinksDrawn();
-listen();

@@ -16,6 +16,8 @@ const STEPS = 1000;
 const folded = new Set();
 /** The row that keys start from, by id. */
 let current = "";
+/** The row that has the focus, by id: its button is another one when the desk has rendered it again. */
+let focused = "";
 /** The part of the clock that is shown. */
 let shown = { from: 0, until: 1 };
 let hits = { html: "", ids: [], at: -1 };
@@ -25,6 +27,7 @@ let wanted = "";
 const one = (selector) => document.querySelector(selector);
 const rows = () => document.querySelectorAll(".waterfall .rows > li[id]");
 const panel = () => document.getElementById("span-panel");
+const claim = () => encodeURIComponent(one(".waterfall").dataset.claim);
 const buttonOf = (row) => row.querySelector(".span");
 
 /** As the desk writes it. */
@@ -114,7 +117,7 @@ async function show(row) {
   setCurrent(row);
   const [, trace, span] = row.id.split("-");
   wanted = row.id;
-  const response = await fetch(`/parts/spans/${trace}/${span}?since=${one(".waterfall").dataset.since}`);
+  const response = await fetch(`/parts/spans/${trace}/${span}?of=${claim()}`);
   const text = await response.text();
   // Keys are quicker than answers.
   if (wanted !== row.id) return;
@@ -124,6 +127,8 @@ async function show(row) {
   panel().hidden = false;
   panel().scrollTop = 0;
   mark(wanted);
+  // It may be below the panel now.
+  row.scrollIntoView({ block: "nearest" });
 }
 
 function close() {
@@ -178,7 +183,7 @@ let timer = 0;
 
 async function find(field) {
   const text = field.value.trim();
-  const html = text ? await (await fetch(`${one(".waterfall").dataset.find}?text=${encodeURIComponent(text)}`)).text() : "";
+  const html = text ? await (await fetch(`/parts/find/${claim()}?text=${encodeURIComponent(text)}`)).text() : "";
   if (field.value.trim() !== text) return;
   const ids = [...fragment(html).querySelectorAll("a")].map((link) => link.hash.slice(1));
   hits = { html, ids, at: -1 };
@@ -280,11 +285,17 @@ function restore() {
   for (const button of document.querySelectorAll(".waterfall .fold, .waterfall .span")) button.tabIndex = -1;
   const row = document.getElementById(current) ?? one(".waterfall .rows > li[id]");
   if (row) setCurrent(row);
+  const lost = document.activeElement === document.body && document.getElementById(focused);
+  if (lost) buttonOf(lost).focus({ preventScroll: true });
   mark(wanted);
   applyFolds();
   showHits();
   showZoom();
 }
+
+document.addEventListener("focusin", ({ target }) => {
+  focused = target.closest(".waterfall .rows > li[id]")?.id ?? "";
+});
 
 document.addEventListener("input", ({ target }) => {
   if (target.id === "find-span") {
