@@ -329,3 +329,85 @@ test("a header is copied as it was", async () => {
   assert.match(baggage.at(-1).join(" "), /^all of it (\d{4,} bytes) \1$/, "and measured");
   await page.context().close();
 });
+
+/** The rows of a comparison that differ: the span, and what differs. */
+const differing = (page) => page.locator(".compared li.differs").evaluateAll((rows) => rows.map((row) => [
+  row.querySelector(".name").textContent,
+  [...row.querySelectorAll(".differences li")].map((line) => line.textContent),
+]));
+
+test("a claim of a lab that never saw a healthy one is compared all the same", async () => {
+  const fresh = await startLab();
+  const guest = await openBrowser(fresh);
+  try {
+    const switched = performance.now();
+    assert.equal((await api(fresh, "api/settings/use", { id: LAB_1 })).status, 200);
+    const tookMs = performance.now() - switched;
+    assert.ok(tookMs < 5000, `the first switch keeps a healthy claim, and takes ${tookMs} ms`);
+    assert.ok(JSON.parse((await api(fresh, "api/claims")).text).length <= 1, "the list shows the lab's own first claim at the most");
+    await api(fresh, "api/claims", { count: 1 });
+    const page = await guest.open();
+    await page.goto(new URL("claims/last?with=healthy", fresh.desk).href);
+    await until("the comparison has all spans", async () => {
+      await page.evaluate(async () => (await import("/assets/live.js")).refreshAll());
+      return (await page.locator(".compared li .this").count()) === 20;
+    });
+    const rows = Object.fromEntries(await differing(page));
+    assert.deepEqual(rows["python-api POST"], ["header only here: b3", "header not here: baggage, traceparent"], "other headers");
+    const receiver = rows["java-claims POST /api/claims"];
+    assert.equal(receiver[0], "parent: none, it is a root, healthy: python-api POST", "another parent");
+    assert.equal(receiver.at(-1), "trace B, healthy: A", "in another trace");
+    assert.equal(rows["python-api POST /claims"], undefined, "what is alike is not marked");
+    assert.equal(await page.locator("svg.chain").count(), 2, "both pictures");
+    assert.deepEqual(await obstacles(page), [], "a comparison");
+    await page.locator(".compared a.name").nth(3).click();
+    await page.locator("#span-panel").getByRole("heading", { name: "python-api: POST" }).waitFor();
+    assert.deepEqual(guest.complaints, [], "no console error, no request to anywhere else");
+  } finally {
+    await guest.close();
+    await fresh.stop();
+  }
+});
+
+test("missing spans, other parents and other headers are marked, span by span", async () => {
+  const of = async (scenario) => {
+    const page = await claimOf(scenario);
+    await page.locator("#compare").click();
+    await page.locator(".compared li").first().waitFor();
+    const rows = Object.fromEntries(await differing(page));
+    await picture(page, `compare-${scenario}`);
+    await page.context().close();
+    return rows;
+  };
+  assert.deepEqual(await of("healthy"), {}, "a healthy claim differs in nothing from another");
+  const custom = await of("custom-client");
+  assert.deepEqual(custom["java-claims GET"], ["missing here"], "the call has no span");
+  assert.ok(custom["node-policy-store GET /policies/:id"].includes("parent: none, it is a root, healthy: java-claims GET"));
+  const fire = await of("fire-and-forget");
+  assert.deepEqual(Object.keys(fire), ["python-api write_audit"], "only the audit span differs");
+  const batch = await of("batch-links");
+  assert.ok(Object.values(batch).flat().includes("only here"), "the batch's own span");
+});
+
+test("comparisons fit every screen", async () => {
+  await api(lab, "api/settings/use", { id: LAB_1 });
+  const { claim_id } = await sendClaims(1);
+  for (const { name, viewport, colorScheme } of LAYOUTS) {
+    const page = await browser.open(viewport, { colorScheme });
+    for (const path of [`claims/${claim_id}`, `claims/${claim_id}?with=healthy`]) {
+      await page.goto(new URL(path, lab.desk).href);
+      await page.locator(".rows li").first().waitFor();
+      const details = page.locator("tr.apart details").first();
+      await details.evaluate((details) => details.setAttribute("open", ""));
+      if (!path.includes("with")) {
+        await page.locator(".rows .span").nth(3).click();
+        await panel(page).getByRole("heading", { name: "python-api: POST" }).waitFor();
+      }
+      const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      assert.equal(excess, 0, `no horizontal scroll at ${path}, ${name}`);
+      assert.deepEqual(await obstacles(page), [], `${path} at ${name}`);
+      await picture(page, `${path.includes("with") ? "compare" : "panel"}-${name}`);
+    }
+    await page.context().close();
+  }
+});

@@ -6,7 +6,7 @@
 //! - [`reading`]: a claim read once against a topology; [`mod@ledger`]: what each of its hops sent and received
 //! - [`mod@cause`]: what went wrong, as data; [`conclusion`]: what a reading comes to, and why
 //! - views of both: [`verdict`], [`mod@diagnose`] (of [`cell`]s), [`picture`], [`waterfall`], [`table`], [`answer`]; [`prose`] has all their sentences
-//! - [`breaks`]: where a claim goes on in another trace
+//! - [`breaks`]: where a claim goes on in another trace; [`compare`]: a claim beside another
 //! - [`expectation`]: what a claim must look like; [`mod@expect`]: whether it does
 //!
 //! It never reads settings, sends no claims and creates no spans. Which chain a claim passes through is passed in.
@@ -17,6 +17,7 @@ pub mod cause;
 pub mod cell;
 pub mod claim;
 pub mod collect;
+pub mod compare;
 pub mod conclusion;
 pub mod diagnose;
 pub mod expect;
@@ -39,6 +40,7 @@ pub use cause::Cause;
 pub use cell::CellStatus;
 pub use claim::{ClaimEvidence, Collected, Fragment};
 pub use collect::{Patience, collect};
+pub use compare::Comparison;
 pub use conclusion::{Conclusion, NotABreak, Outcome, Unknown};
 pub use diagnose::{Diagnosis, Finding};
 pub use expect::{Mismatch, holds};

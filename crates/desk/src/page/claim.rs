@@ -1,5 +1,7 @@
 //! One claim: its hops, its fragments, and a healthy claim to compare with.
 
+use std::sync::Arc;
+
 use ::chain::Topology;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,7 +13,7 @@ use service::Problem;
 use wire::TraceId;
 
 use super::glossary::term;
-use super::{Page, beginning, chain, encoded, ledger, part as as_part, waterfall, whole};
+use super::{Page, beginning, chain, compare, encoded, ledger, part as as_part, waterfall, whole};
 use crate::api::LookQuery;
 use crate::api::extract::{InPath, InQuery};
 use crate::api::routes::Shared;
@@ -107,18 +109,15 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
         }
         Err(problem) => return Err(problem),
     };
-    let other_id = match query.with.as_deref() {
-        Some("healthy") => lab.last_whole_claim(),
-        other => other.map(str::to_owned),
-    };
-    let other = match &other_id {
-        Some(id) => Some(lab.find(id, LookQuery::AT_ONCE).await),
+    let other = match query.with.as_deref() {
         None => None,
+        Some("healthy") => lab.healthy_claim(id).await.map(Ok),
+        Some(other) => Some(lab.find(other, LookQuery::AT_ONCE).await.map(Arc::new)),
     };
     let judges = lab.judges();
     let reading = Reading::new(Topology::LAB, &found);
     Ok(html! {
-        section aria-labelledby="hops-title" { h2 #hops-title { (term("Hops", "hop")) } (chain::picture(lab, &reading)) }
+        section aria-labelledby="hops-title" { h2 #hops-title { (term("Hops", "hop")) } (chain::picture(lab, &reading, "")) }
         section aria-labelledby="traces-title" {
             h2 #traces-title { (term("Traces", "trace")) }
             @if let Some(link) = in_grafana(lab, &found) { p { a href=(link) rel="noreferrer" { "This claim in Grafana" } } }
@@ -127,7 +126,7 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
                 (Some(_), Some(Ok(other))) => (pair(lab, id, &reading, &Reading::new(Topology::LAB, &other), judges)),
                 (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &reading)) },
                 (Some(_), None) => {
-                    p { "No healthy claim has been seen yet. Switch to the healthy scenario, send a claim, and return to this page." }
+                    p { "This lab has seen no healthy claim yet. Once the chain is healthy again, send one and return to this page." }
                     (waterfall::draw(lab, &reading))
                 }
             }
@@ -144,13 +143,14 @@ fn in_grafana(lab: &Lab, found: &Collected) -> Option<String> {
 }
 
 fn pair(lab: &Lab, id: &str, one: &Reading<'_>, other: &Reading<'_>, judges: bool) -> Markup {
+    let other_id = &other.evidence().claim_id;
     html! {
         p { a href=(format!("/claims/{}", encoded(id))) { "Show this claim alone" } }
-        div.pair {
-            div { h3 { "This claim" } (waterfall::draw(lab, one)) }
-            div { h3 { "Claim " code { (beginning(&other.evidence().claim_id, 12)) } } (waterfall::draw(lab, other)) }
-        }
-        details #details-other-ledger { summary { "Headers of the other claim" } (ledger::table(other, judges, "other-")) }
+        h3 { "Compared with the healthy claim " code { (beginning(other_id, 12)) } }
+        (compare::draw(one, other))
+        h3 { "Hops of the healthy claim" }
+        (chain::picture(lab, other, "-other"))
+        details #details-other-ledger { summary { "Headers of the healthy claim" } (ledger::table(other, judges, "other-")) }
     }
 }
 

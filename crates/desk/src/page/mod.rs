@@ -25,6 +25,7 @@ use crate::lab::Lab;
 mod chain;
 mod claim;
 mod claims;
+mod compare;
 mod glossary;
 mod headers;
 mod home;

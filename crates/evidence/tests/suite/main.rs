@@ -15,6 +15,8 @@ mod breaks;
 #[cfg(test)]
 mod claim;
 #[cfg(test)]
+mod compare;
+#[cfg(test)]
 mod conclusion;
 #[cfg(test)]
 mod diagnose;
