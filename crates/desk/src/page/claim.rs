@@ -92,7 +92,7 @@ pub(super) async fn rows(
     let trace: TraceId = trace.parse().map_err(|_| not_found("this is not a trace id"))?;
     let fragment = found.evidence.fragments.iter().find(|fragment| fragment.trace_id == trace);
     let fragment = fragment.ok_or_else(|| not_found("the claim has no such trace"))?;
-    Ok(as_part(waterfall::rows(&Reading::new(Topology::LAB, &found), fragment, query.from)))
+    Ok(as_part(waterfall::rows(&Reading::new(Topology::LAB, &found), &id, fragment, query.from)))
 }
 
 /// The spans of a claim that hold a text.
@@ -122,12 +122,12 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
             h2 #traces-title { (term("Traces", "trace")) }
             @if let Some(link) = in_grafana(lab, &found) { p { a href=(link) rel="noreferrer" { "This claim in Grafana" } } }
             @match (&query.with, other) {
-                (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &reading)) },
+                (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &reading, id)) },
                 (Some(_), Some(Ok(other))) => (pair(lab, id, &reading, &Reading::new(Topology::LAB, &other), judges)),
-                (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &reading)) },
+                (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &reading, id)) },
                 (Some(_), None) => {
                     p { "This lab has seen no healthy claim yet. Once the chain is healthy again, send one and return to this page." }
-                    (waterfall::draw(lab, &reading))
+                    (waterfall::draw(lab, &reading, id))
                 }
             }
         }

@@ -58,7 +58,7 @@ fn side(known: Known<'_>, side: &Side, other: &Side) -> Markup {
     }
 }
 
-/// What a receiver can be expected to read: the formats of its own calls.
+/// What a receiver can be expected to read: the formats that it sends itself.
 fn propagates(reading: &Reading<'_>, receiver: Service) -> Markup {
     let calls = || reading.rows().iter().filter(|row| row.hop.from == receiver);
     let sent: Vec<_> = calls().filter_map(|row| row.sent.recorded()).collect();

@@ -43,6 +43,8 @@ pub(super) struct Clock {
 
 /// What a row says of other rows.
 struct Drawing<'a> {
+    /// By what the claim was asked for: its id, or one of its traces'.
+    asked: &'a str,
     evidence: &'a ClaimEvidence,
     clock: Clock,
     /// The spans that a row can lead to.
@@ -51,11 +53,10 @@ struct Drawing<'a> {
     breaks: BTreeMap<(TraceId, SpanId), Break>,
 }
 
-pub(super) fn draw(lab: &Lab, reading: &Reading<'_>) -> Markup {
-    let drawing = Drawing::of(reading);
+pub(super) fn draw(lab: &Lab, reading: &Reading<'_>, asked: &str) -> Markup {
+    let drawing = Drawing::of(reading, asked);
     let Drawing { evidence, clock, .. } = &drawing;
     let count = evidence.fragments.len();
-    let claim = claim_or_trace(evidence, evidence.fragments.first());
     html! {
         p {
             (count) @if count == 1 { " trace" } @else { " traces" } ", drawn on one clock of " (duration(clock.nanos)) "."
@@ -64,7 +65,7 @@ pub(super) fn draw(lab: &Lab, reading: &Reading<'_>) -> Markup {
             @if let Some(most) = evidence.searched_up_to { " " (most) " traces carry the claim's id, the most that a search finds: its own may not be among them." }
             @if count > TRACES { " The first " (TRACES) " are drawn; " (count - TRACES) " more are left out." }
         }
-        div.waterfall data-nanos=(clock.nanos) data-units=(BAR_WIDTH) data-claim=(claim) {
+        div.waterfall data-nanos=(clock.nanos) data-units=(BAR_WIDTH) data-claim=(asked) {
             (tools())
             (overview(evidence, clock))
             div.fragments {
@@ -185,18 +186,18 @@ fn holds(span: &Span, wanted: &str) -> bool {
 }
 
 /// More rows of a trace, and how many are left.
-pub(super) fn rows(reading: &Reading<'_>, fragment: &Fragment, from: usize) -> Markup {
-    Drawing::of(reading).rows(fragment, from)
+pub(super) fn rows(reading: &Reading<'_>, asked: &str, fragment: &Fragment, from: usize) -> Markup {
+    Drawing::of(reading, asked).rows(fragment, from)
 }
 
 // === impl Drawing ===
 
 impl<'a> Drawing<'a> {
-    fn of(reading: &Reading<'a>) -> Self {
+    fn of(reading: &Reading<'a>, asked: &'a str) -> Self {
         let evidence = reading.evidence();
         let here = evidence.spans().map(|span| (span.trace_id, span.span_id)).collect();
         let breaks = reading.breaks().into_iter().map(|at| (at.to, at)).collect();
-        Self { evidence, clock: Clock::of(evidence), here, breaks }
+        Self { asked, evidence, clock: Clock::of(evidence), here, breaks }
     }
 
     fn fragment(&self, lab: &Lab, at: usize, fragment: &Fragment) -> Markup {
@@ -228,7 +229,7 @@ impl<'a> Drawing<'a> {
             }
             @if left > 0 {
                 li.more {
-                    button.quiet data-append=(format!("/parts/rows/{}/{}?from={until}", encoded(&claim_or_trace(self.evidence, Some(fragment))), fragment.trace_id)) {
+                    button.quiet data-append=(format!("/parts/rows/{}/{}?from={until}", encoded(self.asked), fragment.trace_id)) {
                         "Show " (next(until) - until) " more (" (left) " are hidden)"
                     }
                 }
@@ -288,12 +289,6 @@ impl<'a> Drawing<'a> {
     }
 }
 
-/// By what the claim is asked for again.
-fn claim_or_trace(evidence: &ClaimEvidence, fragment: Option<&Fragment>) -> String {
-    let trace = fragment.filter(|_| evidence.claim_id.is_empty()).map(|fragment| fragment.trace_id.to_string());
-    trace.unwrap_or_else(|| evidence.claim_id.clone())
-}
-
 /// How many spans are below one.
 fn below(fragment: &Fragment, at: usize) -> usize {
     let depth = fragment.nodes.get(at).map_or(0, |node| node.depth);
@@ -310,8 +305,9 @@ fn ghost_of(node: &Node) -> Option<SpanId> {
 
 /// The same from another page.
 pub(super) fn to_row_of(evidence: &ClaimEvidence, span: &Span) -> String {
-    let id = claim_or_trace(evidence, evidence.fragments.first());
-    format!("/claims/{}{}", encoded(&id), to_row((span.trace_id, span.span_id)))
+    let trace = span.trace_id.to_string();
+    let id = if evidence.claim_id.is_empty() { &trace } else { &evidence.claim_id };
+    format!("/claims/{}{}", encoded(id), to_row((span.trace_id, span.span_id)))
 }
 
 pub(super) fn to_row(span: (TraceId, SpanId)) -> String {
@@ -385,7 +381,7 @@ mod tests {
         let evidence =
             ClaimEvidence::from_spans("CLM-1", (1..=1_000).map(|id| span(id, if id == 1 { 100_000 } else { 20 })));
         let found = Collected { evidence, ..Collected::default() };
-        let rows = rows(&Reading::new(Topology::LAB, &found), &found.evidence.fragments[0], 0).into_string();
+        let rows = rows(&Reading::new(Topology::LAB, &found), "CLM-1", &found.evidence.fragments[0], 0).into_string();
         assert!(rows.len() < 2_000_000, "200 rows of 10 links: {} bytes", rows.len());
         assert!(rows.contains("and 99990 more links"), "what is left out is counted");
         assert!(rows.contains("(800 are hidden)"), "rows too");
