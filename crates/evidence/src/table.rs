@@ -1,6 +1,7 @@
 //! The ledger of a claim as text: what each hop sent and received, header by header.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use anstyle::{AnsiColor, Effects};
 use chain::ParentUsed;
@@ -72,19 +73,29 @@ impl Style {
     /// Marks below two values from the first character that differs to the last.
     fn difference(self, one: &str, other: &str) -> String {
         let (one, other) = (clean(one, self.unicode), clean(other, self.unicode));
-        let equal = |(a, b): &(char, char)| a == b;
-        let before = one.chars().zip(other.chars()).take_while(equal).count();
-        let longer = one.chars().count().max(other.chars().count());
-        let after = one.chars().rev().zip(other.chars().rev()).take_while(equal).count();
+        let (left, right) = (differing(&one, &other), differing(&other, &one));
+        let before = left.start;
         let start = columns(&label("", "", "0 B"));
         let room = self.width.saturating_sub(start);
-        let until = longer.saturating_sub(after).max(before + 1).min(room);
+        let until = left.end.max(right.end).max(before + 1).min(room);
         let marks = until.saturating_sub(before);
         if marks == 0 {
             return format!("{}(they differ beyond this line)", " ".repeat(start));
         }
         format!("{}{}", " ".repeat(start + before), "^".repeat(marks))
     }
+}
+
+/// Where a text differs from another: from the first character that does to the last, counted in characters. Empty where
+/// the other only has more.
+#[must_use]
+pub fn differing(text: &str, other: &str) -> Range<usize> {
+    let equal = |(a, b): &(char, char)| a == b;
+    let (length, others) = (text.chars().count(), other.chars().count());
+    let before = text.chars().zip(other.chars()).take_while(equal).count();
+    let rest = length.min(others) - before;
+    let after = text.chars().rev().zip(other.chars().rev()).take(rest).take_while(equal).count();
+    before..length - after
 }
 
 fn label(side: &str, name: &str, bytes: &str) -> String {

@@ -1,6 +1,8 @@
 //! Why a header says no context.
 
+use crate::format::tracestate::StateRejection;
 use crate::id::{SpanId, TraceId, TraceRef};
+use crate::piece::Says;
 
 /// Why a receiver rejects the headers of a format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -8,6 +10,9 @@ pub enum Rejection {
     /// A `traceparent` that breaks a rule of <https://www.w3.org/TR/trace-context-2/#traceparent-header>.
     #[error(transparent)]
     TraceParent(#[from] TraceParentRejection),
+    /// A `tracestate` that breaks a rule of <https://www.w3.org/TR/trace-context-2/#tracestate-header>.
+    #[error(transparent)]
+    TraceState(#[from] StateRejection),
     /// Too few or too many fields.
     #[error("it has {0} fields, which the format does not allow")]
     FieldCount(usize),
@@ -92,6 +97,14 @@ impl Hex {
 
     pub(crate) fn span_id(self, text: &str) -> Result<SpanId, Rejection> {
         u64::try_from(self.read(text)?).ok().and_then(SpanId::new).ok_or(Rejection::Zero(self.field))
+    }
+
+    pub(crate) fn says_trace(self, text: &str) -> Result<Says, Rejection> {
+        self.trace_id(text).map(Says::Trace)
+    }
+
+    pub(crate) fn says_span(self, text: &str) -> Result<Says, Rejection> {
+        self.span_id(text).map(Says::Span)
     }
 }
 

@@ -189,6 +189,12 @@ impl Control {
         self.change(|active| active.settings.merge(&change)).await
     }
 
+    /// Whether nothing is set.
+    pub(crate) async fn is_healthy(&self) -> bool {
+        let path = self.active.lock().await;
+        self.load(&path).is_ok_and(|active| active.settings == Settings::default())
+    }
+
     /// The active scenario.
     pub(crate) async fn current(&self) -> Result<Spoiler<&Scenario>, Problem> {
         let path = self.active.lock().await;

@@ -145,6 +145,11 @@ impl FrontDoor {
         sent
     }
 
+    /// Sends one claim that nobody looks at and the counters do not count.
+    pub(crate) async fn submit_unseen(&self) -> SentClaim {
+        self.post(&Caller::default()).await
+    }
+
     async fn post(&self, caller: &Caller) -> SentClaim {
         let mut request = self.0.client.post(self.0.claims.clone()).json(&self.next_claim());
         for (name, value) in [("traceparent", &caller.traceparent), ("baggage", &caller.baggage)] {

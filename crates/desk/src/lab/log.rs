@@ -228,7 +228,7 @@ impl Entry {
 // === impl Seen ===
 
 impl Seen {
-    fn of(collected: &Collected) -> Self {
+    pub(super) fn of(collected: &Collected) -> Self {
         let fragments = &collected.evidence.fragments;
         let mut services = Vec::new();
         for service in fragments.iter().flat_map(|fragment| &fragment.services) {

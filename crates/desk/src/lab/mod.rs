@@ -5,6 +5,7 @@
 //! - `control`: switches settings and waits until all services have applied them
 //! - `front_door`: sends claims through the front door, singly or as traffic
 //! - `observer`, `log`: looks once at each claim, and remembers the newest
+//! - `reference`: a healthy claim to compare with
 //! - `reader`: gathers the evidence of a claim: its spans, and the third party's record
 //! - `check`: sends probes and judges their evidence
 //!
@@ -16,18 +17,17 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::{Place, Service, Topology};
-use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading, Span};
+use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading};
 use reqwest::Url;
 use scenario::Scenario;
 use service::Problem;
 use settings::Schema;
 use tokio::sync::{Mutex, mpsc};
-use wire::TraceId;
 
 use crate::api::events::Changes;
 use crate::api::{
     CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimRow, ClaimsRequest, DrillAnswer, DrillRequest, DrillStatus,
-    Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, SentClaim, SetRequest, Status, Traffic,
+    Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, Seen, SentClaim, SetRequest, Status, Traffic,
 };
 use crate::drill::grading::{self, Grade};
 use crate::drill::{Drills, Ended, Ending, Mask, Spoiler};
@@ -40,12 +40,14 @@ mod front_door;
 mod log;
 mod observer;
 mod reader;
+mod reference;
 
 use annotations::Annotations;
 use control::{Control, Watched};
 use front_door::FrontDoor;
 use observer::Observer;
 use reader::{EvidenceReader, Trace};
+use reference::Reference;
 
 /// How long a health poll may take.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,6 +56,8 @@ const LOOK_PATIENCE: Patience =
     Patience { deadline: Duration::from_secs(3), settle: Duration::from_millis(300), poll: Duration::from_millis(100) };
 /// How far back a claim is searched for, in seconds. Tempo searches through 168 hours at most, and margins are added.
 const LOOK_BACK_SECONDS: u64 = 6 * 24 * 3600;
+/// How long a switch waits for the spans of a healthy claim, once in the life of a lab.
+const REFERENCE_PATIENCE: Patience = Patience { deadline: Duration::from_secs(3), ..LOOK_PATIENCE };
 const LONGEST_ID_BYTES: usize = 128;
 
 /// The lab as this desk drives it and sees it. It lives as long as the desk, and its tasks as long as the runtime.
@@ -63,6 +67,7 @@ pub(crate) struct Lab {
     front_door: FrontDoor,
     reader: EvidenceReader,
     observer: Observer,
+    reference: Reference,
     drills: Drills,
     changes: Changes,
     trace_source: Url,
@@ -90,10 +95,11 @@ impl Lab {
         let annotations = annotations.transpose()?;
         notify_of_settings(&changes, config.active.clone(), Arc::clone(&config.schema), annotations.clone());
         let reader = EvidenceReader::new(&config.trace_source, client.clone(), url(Service::FraudPartner));
-        let observer = Observer::start(reader.clone(), changes.clone());
+        let folder = config.active.parent().unwrap_or(Path::new("")).to_owned();
+        let reference = Reference::load(&folder);
+        let observer = Observer::start(reader.clone(), changes.clone(), reference.clone());
         let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone())?;
         front_door.set_traffic(config.traffic_per_second);
-        let folder = config.active.parent().unwrap_or(Path::new("")).to_owned();
         let services = Watched::of(config.services, &config.seats);
         let control = Control::new(client, services, config.active, config.catalogue, config.schema, config.backends);
         let needs_ours = |scenario: &Scenario| control.needs_ours(scenario);
@@ -101,6 +107,7 @@ impl Lab {
         Ok(Self {
             front_door,
             observer,
+            reference,
             reader,
             drills,
             changes,
@@ -150,12 +157,14 @@ impl Lab {
     }
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Status, Problem> {
+        self.have_reference().await;
         Ok(self.lock(self.drills.show(self.control.set(request).await?), Status::locked))
     }
 
     /// Switching gives up the drill that is on.
     pub(crate) async fn use_scenario(&self, id: &str) -> Result<Status, Problem> {
         let _turn = self.drill_turn.lock().await;
+        self.have_reference().await;
         let status = self.control.use_scenario(id).await?;
         Ok(self.lock(status.after(&self.end_drill(Ending::Abandoned)?), Status::locked))
     }
@@ -240,6 +249,7 @@ impl Lab {
             return Err(conflict("a drill is on already"));
         }
         let id = self.drills.choose(request.scenarios.as_deref())?;
+        self.have_reference().await;
         // Hidden before it is set, so that it cannot be seen in between.
         self.drills.start(id.clone())?;
         if let Err(problem) = self.control.use_hidden(&id).await {
@@ -333,6 +343,37 @@ impl Lab {
         self.observer.log().last_whole()
     }
 
+    /// A healthy claim to compare with this one: the newest, or the one that is kept, whose spans may be gone elsewhere.
+    pub(crate) async fn healthy_claim(&self, than: &str) -> Option<Arc<Collected>> {
+        let newest = match self.last_whole_claim().filter(|id| id != than) {
+            Some(id) => self.find(&id, LookQuery::AT_ONCE).await.ok().map(Arc::new),
+            None => None,
+        };
+        newest.or_else(|| self.reference.get())
+    }
+
+    /// Sends a claim while the chain is still healthy, if none is kept: once it is broken, there is none to compare with.
+    /// The list does not show it.
+    async fn have_reference(&self) {
+        if self.drills.is_on() || !self.control.is_healthy().await || !self.reference.is_wanted() {
+            return;
+        }
+        let since = clock::unix_seconds();
+        let sent = self.front_door.submit_unseen().await;
+        if let Some(id) = sent.claim_id.as_deref().filter(|_| sent.accepted()) {
+            let collected = self.reader.collect(id, since, &REFERENCE_PATIENCE).await;
+            let collected = collected.with_traceresponse(sent.traceresponse);
+            if Seen::of(&collected).whole {
+                self.reference.keep(&collected);
+            }
+        }
+    }
+
+    /// Whether it may be said what is wrong; not while a drill is on.
+    pub(crate) fn judges(&self) -> bool {
+        !self.drills.is_on()
+    }
+
     pub(crate) fn was_sent(&self, claim_id: &str) -> bool {
         self.observer.log().sent(claim_id).is_some()
     }
@@ -345,11 +386,6 @@ impl Lab {
     /// Nothing is counted as complete or not while a drill is on.
     pub(crate) fn scoreboard(&self) -> Scoreboard {
         self.drills.show(Spoiler::new(self.observer.log().scoreboard()))
-    }
-
-    /// The spans of a trace; none if it is not there.
-    pub(crate) async fn spans(&self, trace_id: TraceId) -> Result<Vec<Span>, Problem> {
-        self.reader.spans(trace_id).await
     }
 
     /// The evidence of a claim, named by its id, by the id of one of its traces, or as the last that was sent.

@@ -13,6 +13,7 @@ use crate::api::events::Changes;
 use crate::api::{ClaimRow, SentClaim};
 use crate::lab::log::{ClaimLog, Next};
 use crate::lab::reader::EvidenceReader;
+use crate::lab::reference::Reference;
 
 /// The pause between two looks, one at a time: however much is sent, the trace store has other work too.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -35,6 +36,7 @@ pub(crate) struct Observer(Arc<Inner>);
 struct Inner {
     log: ClaimLog,
     changes: Changes,
+    reference: Reference,
     /// What is waited for may have changed.
     news: Notify,
 }
@@ -43,8 +45,8 @@ struct Inner {
 
 impl Observer {
     /// Must be called within a Tokio runtime.
-    pub(crate) fn start(reader: EvidenceReader, changes: Changes) -> Self {
-        let observer = Self(Arc::new(Inner { log: ClaimLog::default(), changes, news: Notify::new() }));
+    pub(crate) fn start(reader: EvidenceReader, changes: Changes, reference: Reference) -> Self {
+        let observer = Self(Arc::new(Inner { log: ClaimLog::default(), changes, reference, news: Notify::new() }));
         tokio::spawn(observer.clone().follow(reader.follow()));
         tokio::spawn(observer.clone().look_at_all(reader));
         observer
@@ -64,6 +66,9 @@ impl Observer {
     pub(crate) fn note(&self, claim_id: &str, look: &Collected) {
         if self.0.log.note(claim_id, look, Instant::now()) {
             self.0.changes.notify(|pulse| pulse.looks += 1);
+        }
+        if self.0.log.last_whole().as_deref() == Some(claim_id) {
+            self.0.reference.keep(look);
         }
     }
 
@@ -153,7 +158,8 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(axum::serve(listener, app.with_state(stub.clone())).into_future());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let observer = Observer::start(EvidenceReader::new(&url, client, None), Changes::new());
+        let reference = Reference::load(std::path::Path::new("not-used"));
+        let observer = Observer::start(EvidenceReader::new(&url, client, None), Changes::new(), reference);
         observer.sent(&SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() });
         observer
     }

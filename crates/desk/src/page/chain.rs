@@ -54,28 +54,29 @@ pub(super) async fn latest(lab: &Lab) -> Markup {
 fn of(lab: &Lab, collected: Option<&Collected>) -> Markup {
     let nothing = Collected::default();
     let reading = Reading::new(Topology::LAB, collected.unwrap_or(&nothing));
-    picture(lab, &reading)
+    picture(lab, &reading, "")
 }
 
-pub(super) fn picture(lab: &Lab, reading: &Reading<'_>) -> Markup {
+/// `whose` makes this picture's ids differ from those of another on the same page.
+pub(super) fn picture(lab: &Lab, reading: &Reading<'_>, whose: &str) -> Markup {
     let Picture { hops, services, elsewhere } = lab.picture(reading);
     let row = |hop| reading.row(hop);
     let hops: Vec<_> =
         (1..).zip(hops).map(|(number, (hop, mark))| HopView { number, hop, row: row(hop), mark }).collect();
     html! {
-        svg.chain viewBox="-4 10 1048 385" role="img" aria-labelledby="chain-name chain-text" {
-            title #chain-name { "Services and hops of a claim" }
-            desc #chain-text { @for hop in &hops { (hop.words()) " " } }
+        svg.chain viewBox="-4 10 1048 385" role="img" aria-labelledby=(format!("chain-name{whose} chain-text{whose}")) {
+            title #(format!("chain-name{whose}")) { "Services and hops of a claim" }
+            desc #(format!("chain-text{whose}")) { @for hop in &hops { (hop.words()) " " } }
             defs {
-                marker #head viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse" {
+                marker #(format!("head{whose}")) viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse" {
                     path d="M0 0 L8 4 L0 8 Z" {}
                 }
             }
-            @for hop in &hops { (hop.draw()) }
+            @for hop in &hops { (hop.draw(whose)) }
             @for (service, mark) in services { (draw_service(service, mark)) }
         }
         @for sentence in elsewhere { p.bad { (sentence) } }
-        details.in-words #details-hops {
+        details.in-words #(format!("details-hops{whose}")) {
             summary { "The same in words" }
             ol.hops { @for hop in &hops { li.(class(hop.mark)) { (hop.words()) } } }
         }
@@ -117,12 +118,12 @@ fn class(mark: Mark) -> &'static str {
 // === impl HopView ===
 
 impl HopView<'_> {
-    fn draw(&self) -> Markup {
+    fn draw(&self, whose: &str) -> Markup {
         let Arrow { path, card_left: left, card_top: top } = self.hop.arrow;
         let line = |number: i32| top + 20 * number;
         html! {
             g.hop.(class(self.mark)) {
-                path.arrow d=(path) marker-end="url(#head)" {}
+                path.arrow d=(path) marker-end=(format!("url(#head{whose})")) {}
                 rect.card x=(left) y=(top) width=(CARD_WIDTH) height=(CARD_HEIGHT) rx="6" {}
                 text x=(left + 8) y=(line(1) - 2) { tspan.number { (self.number) " sent " } (beginning(&self.sent(), 26)) }
                 text x=(left + 8) y=(line(2) - 2) { tspan.number { "received " } (beginning(&self.received(), 24)) }

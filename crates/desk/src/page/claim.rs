@@ -1,5 +1,7 @@
 //! One claim: its hops, its fragments, and a healthy claim to compare with.
 
+use std::sync::Arc;
+
 use ::chain::Topology;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,7 +13,7 @@ use service::Problem;
 use wire::TraceId;
 
 use super::glossary::term;
-use super::{Page, beginning, chain, encoded, ledger, part as as_part, waterfall, whole};
+use super::{Page, beginning, chain, compare, encoded, ledger, part as as_part, waterfall, whole};
 use crate::api::LookQuery;
 use crate::api::extract::{InPath, InQuery};
 use crate::api::routes::Shared;
@@ -27,6 +29,12 @@ pub(super) struct ClaimQuery {
 pub(super) struct RowsQuery {
     #[serde(default)]
     from: usize,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct FindQuery {
+    #[serde(default)]
+    text: String,
 }
 
 pub(super) async fn page(
@@ -55,6 +63,10 @@ pub(super) async fn page(
         h1 { "Claim " code { (beginning(&id, 36)) } }
         p { a href="/#claims" { "All claims" } }
         div #part-claim data-part=(url) data-on="looks" { (body) }
+        section #span-panel aria-labelledby="span-title" hidden {
+            div.close { button.quiet #close-span type="button" { "Close" } }
+            div #span-detail { h2 #span-title { "Span" } }
+        }
         @if status == StatusCode::OK {
             section aria-labelledby="diagnosis-title" {
                 h2 #diagnosis-title { "Diagnosis: " (term("the four steps", "the-four-steps")) }
@@ -80,7 +92,13 @@ pub(super) async fn rows(
     let trace: TraceId = trace.parse().map_err(|_| not_found("this is not a trace id"))?;
     let fragment = found.evidence.fragments.iter().find(|fragment| fragment.trace_id == trace);
     let fragment = fragment.ok_or_else(|| not_found("the claim has no such trace"))?;
-    Ok(as_part(waterfall::rows(&found.evidence, fragment, query.from)))
+    Ok(as_part(waterfall::rows(&Reading::new(Topology::LAB, &found), &id, fragment, query.from)))
+}
+
+/// The spans of a claim that hold a text.
+pub(super) async fn find(State(lab): Shared, InPath(id): InPath<String>, InQuery(query): InQuery<FindQuery>) -> Page {
+    let found = lab.find(&id, LookQuery::AT_ONCE).await?;
+    Ok(as_part(waterfall::find(&found.evidence, &query.text)))
 }
 
 async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Problem> {
@@ -91,31 +109,29 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
         }
         Err(problem) => return Err(problem),
     };
-    let other_id = match query.with.as_deref() {
-        Some("healthy") => lab.last_whole_claim(),
-        other => other.map(str::to_owned),
-    };
-    let other = match &other_id {
-        Some(id) => Some(lab.find(id, LookQuery::AT_ONCE).await),
+    let other = match query.with.as_deref() {
         None => None,
+        Some("healthy") => lab.healthy_claim(id).await.map(Ok),
+        Some(other) => Some(lab.find(other, LookQuery::AT_ONCE).await.map(Arc::new)),
     };
+    let judges = lab.judges();
     let reading = Reading::new(Topology::LAB, &found);
     Ok(html! {
-        section aria-labelledby="hops-title" { h2 #hops-title { (term("Hops", "hop")) } (chain::picture(lab, &reading)) }
+        section aria-labelledby="hops-title" { h2 #hops-title { (term("Hops", "hop")) } (chain::picture(lab, &reading, "")) }
         section aria-labelledby="traces-title" {
             h2 #traces-title { (term("Traces", "trace")) }
             @if let Some(link) = in_grafana(lab, &found) { p { a href=(link) rel="noreferrer" { "This claim in Grafana" } } }
             @match (&query.with, other) {
-                (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &found)) },
-                (Some(_), Some(Ok(other))) => (pair(lab, id, &found, &other)),
-                (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &found)) },
+                (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &reading, id)) },
+                (Some(_), Some(Ok(other))) => (pair(lab, id, &reading, &Reading::new(Topology::LAB, &other), judges)),
+                (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &reading, id)) },
                 (Some(_), None) => {
-                    p { "No healthy claim has been seen yet. Switch to the healthy scenario, send a claim, and return to this page." }
-                    (waterfall::draw(lab, &found))
+                    p { "This lab has seen no healthy claim yet. Once the chain is healthy again, send one and return to this page." }
+                    (waterfall::draw(lab, &reading, id))
                 }
             }
         }
-        section aria-labelledby="ledger-title" { h2 #ledger-title { (term("Ledger", "ledger")) ": headers at each hop" } (ledger::table(&reading)) }
+        section aria-labelledby="ledger-title" { h2 #ledger-title { (term("Ledger", "ledger")) ": headers at each hop" } (ledger::table(&reading, judges, "")) }
     })
 }
 
@@ -126,14 +142,15 @@ fn in_grafana(lab: &Lab, found: &Collected) -> Option<String> {
     Some(super::in_grafana(lab.grafana()?, &dashboards::link::one_claim(&found.evidence.claim_id, &left, &right)))
 }
 
-fn pair(lab: &Lab, id: &str, one: &Collected, other: &Collected) -> Markup {
+fn pair(lab: &Lab, id: &str, one: &Reading<'_>, other: &Reading<'_>, judges: bool) -> Markup {
+    let other_id = &other.evidence().claim_id;
     html! {
         p { a href=(format!("/claims/{}", encoded(id))) { "Show this claim alone" } }
-        div.pair {
-            div { h3 { "This claim" } (waterfall::draw(lab, one)) }
-            div { h3 { "Claim " code { (beginning(&other.evidence.claim_id, 12)) } } (waterfall::draw(lab, other)) }
-        }
-        details #details-other-ledger { summary { "Headers of the other claim" } (ledger::table(&Reading::new(Topology::LAB, other))) }
+        h3 { "Compared with the healthy claim " code { (beginning(other_id, 12)) } }
+        (compare::draw(one, other))
+        h3 { "Hops of the healthy claim" }
+        (chain::picture(lab, other, "-other"))
+        details #details-other-ledger { summary { "Headers of the healthy claim" } (ledger::table(other, judges, "other-")) }
     }
 }
 

@@ -25,7 +25,9 @@ use crate::lab::Lab;
 mod chain;
 mod claim;
 mod claims;
+mod compare;
 mod glossary;
+mod headers;
 mod home;
 mod ledger;
 mod lesson;
@@ -50,6 +52,7 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route("/parts/settings", get(scenarios::settings))
         .route("/parts/claims/{id}", get(claim::part))
         .route("/parts/rows/{id}/{trace}", get(claim::rows))
+        .route("/parts/find/{id}", get(claim::find))
         .route("/parts/spans/{trace}/{span}", get(span::part))
         .route("/parts/check", post(lesson::check))
         .route("/parts/diagnosis", post(lesson::diagnose))
@@ -66,6 +69,11 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route(
             "/assets/links.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("assets/links.js"))),
+        )
+        .route("/assets/copy.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/copy.js"))))
+        .route(
+            "/assets/waterfall.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/waterfall.js"))),
         )
 }
 
@@ -91,10 +99,6 @@ fn whole(title: &str, main: &Markup) -> Html<String> {
             p #connection role="status" { "connecting" }
         }
         main #main tabindex="-1" { (main) }
-        dialog #span-dialog aria-labelledby="span-title" {
-            div #span-detail {}
-            form method="dialog" { button { "Close" } }
-        }
         noscript { p.note { "This page needs JavaScript. The command line works without it." } }
     };
     document(title, &script, &body)
@@ -151,7 +155,8 @@ fn stylesheet() -> String {
         let Colour { light, dark, .. } = service.row().colour;
         format!(".{} {{ --service: light-dark({light}, {dark}); }}\n", service_class(service.name()))
     });
-    std::iter::once(include_str!("assets/desk.css").to_owned()).chain(rules).collect()
+    let sheets = [include_str!("assets/desk.css"), include_str!("assets/claim.css")].map(str::to_owned);
+    sheets.into_iter().chain(rules).collect()
 }
 
 /// A trace id: its beginning, and a link to Grafana if there is one.

@@ -4,43 +4,81 @@ use axum::extract::State;
 use evidence::Span;
 use evidence::headers::recorded;
 use evidence::span::{Attributes, Status};
+use jiff::Timestamp;
 use maud::{Markup, html};
+use serde::Deserialize;
 use wire::{SpanId, TraceId};
 
 use super::claim::not_found;
+use super::headers::Known;
+use super::waterfall::{title, to_row};
 use super::{Page, beginning, duration, part as as_part};
-use crate::api::extract::InPath;
+use crate::api::LookQuery;
+use crate::api::extract::{InPath, InQuery};
 use crate::api::routes::Shared;
 
 /// How many attributes, links and events of a span are shown, and how much of a value, in characters.
 const SHOWN: usize = 200;
 const SHOWN_EVENTS: usize = 20;
+const SHOWN_CHILDREN: usize = 20;
 const VALUE_CHARACTERS: usize = 4_000;
 
-pub(super) async fn part(State(lab): Shared, InPath((trace, span)): InPath<(String, String)>) -> Page {
-    let trace: TraceId = trace.parse().map_err(|_| not_found("this is not a trace id"))?;
-    let id: SpanId = span.parse().map_err(|_| not_found("this is not a span id"))?;
-    let spans = lab.spans(trace).await?;
-    let span = spans.iter().find(|span| span.span_id == id).ok_or_else(|| not_found("the trace has no such span"))?;
-    Ok(as_part(detail(span)))
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct SpanQuery {
+    /// The claim that it is looked at for; without one it is the one that its trace is part of.
+    of: Option<String>,
 }
 
-fn detail(span: &Span) -> Markup {
+pub(super) async fn part(
+    State(lab): Shared,
+    InPath((trace, span)): InPath<(String, String)>,
+    InQuery(query): InQuery<SpanQuery>,
+) -> Page {
+    let trace: TraceId = trace.parse().map_err(|_| not_found("this is not a trace id"))?;
+    let id: SpanId = span.parse().map_err(|_| not_found("this is not a span id"))?;
+    let found = lab.find(&query.of.unwrap_or_else(|| trace.to_string()), LookQuery::AT_ONCE).await?;
+    let span = found.evidence.span(trace, id).ok_or_else(|| not_found("the claim has no such span"))?;
+    Ok(as_part(detail(span, Known { evidence: &found.evidence, judges: lab.judges() })))
+}
+
+fn detail(span: &Span, known: Known<'_>) -> Markup {
     let headers = recorded(&span.attributes);
+    let evidence = known.evidence;
+    let since = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or_default();
+    let parent = span.parent_span_id.map(|id| (id, evidence.span(span.trace_id, id)));
+    let is_child = |other: &&Span| (other.trace_id, other.parent_span_id) == (span.trace_id, Some(span.span_id));
+    let children: Vec<_> = evidence.spans().filter(is_child).collect();
+    let lead = |other: &Span| html! { a href=(to_row((other.trace_id, other.span_id))) { (title(other)) } };
     html! {
         h2 #span-title { (beginning(&span.service, SHOWN)) ": " (beginning(&span.name, SHOWN)) }
         dl.attributes {
             dt { "kind" } dd { (span.kind.name()) }
+            dt { "start" } dd {
+                (instant(span.start_unix_nano))
+                ", " (duration(span.start_unix_nano.saturating_sub(since))) " after the claim's first span"
+            }
             dt { "duration" } dd { (duration(span.duration_nanos())) }
             dt { "status" } dd { @match &span.status { Status::Unset => "unset", Status::Ok => "ok", Status::Error(message) => { "error " (beginning(message, VALUE_CHARACTERS)) } } }
             dt { "trace" } dd { code { (span.trace_id) } }
             dt { "span" } dd { code { (span.span_id) } }
-            dt { "parent" } dd { @match span.parent_span_id { Some(parent) => code { (parent) }, None => "none" } }
+            dt { "parent" } dd {
+                @match parent {
+                    None => "none: it is a root",
+                    Some((id, Some(parent))) => { (lead(parent)) " " code { (id) } }
+                    Some((id, None)) => { code { (id) } ", not received" }
+                }
+            }
+            dt { "children" } dd {
+                @if children.is_empty() { "none" }
+                @for child in children.iter().take(SHOWN_CHILDREN) { div { (lead(child)) } }
+                (left_out(children.len(), SHOWN_CHILDREN))
+            }
             dt { "scope" } dd { (span.scope) }
         }
         @if headers.iter().next().is_some() {
             h3 { "Trace headers" }
-            dl.attributes { @for (name, values) in headers.iter() { dt { (name) } dd { code { (beginning(&values.join(", "), VALUE_CHARACTERS)) } } } }
+            @for (name, values) in headers.iter() { (known.line(name, &values.join(", "), None)) }
+            (known.of_span(&headers))
         }
         (attributes("Attributes", &span.attributes))
         @if !span.links.is_empty() {
@@ -48,10 +86,16 @@ fn detail(span: &Span) -> Markup {
             ul { @for link in span.links.iter().take(SHOWN) { li { "trace " code { (link.trace_id) } ", span " code { (link.span_id) } } } }
             (left_out(span.links.len(), SHOWN))
         }
-        @for event in span.events.iter().take(SHOWN_EVENTS) { (attributes(&format!("Event {}", event.name), &event.attributes)) }
+        @for event in span.events.iter().take(SHOWN_EVENTS) { (attributes(&format!("Event {}, {}", event.name, instant(event.unix_nano)), &event.attributes)) }
         (left_out(span.events.len(), SHOWN_EVENTS))
         (attributes("Resource", &span.resource))
     }
+}
+
+/// In UTC, as finely as it is known.
+fn instant(unix_nano: u64) -> String {
+    let instant = Timestamp::from_nanosecond(unix_nano.into());
+    instant.map_or_else(|_| unix_nano.to_string(), |instant| instant.strftime("%F %T.%6f UTC").to_string())
 }
 
 fn attributes(title: &str, attributes: &Attributes) -> Markup {

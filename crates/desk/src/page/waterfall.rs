@@ -1,10 +1,10 @@
-//! The fragments of a claim on one clock.
+//! The fragments of a claim on one clock: a row for each span, and above them when each service worked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::claim::{Node, Position, listed};
 use evidence::span::Status;
-use evidence::{ClaimEvidence, Collected, Fragment, Span};
+use evidence::{Break, ClaimEvidence, Fragment, Reading, Span, Tie};
 use maud::{Markup, html};
 use wire::{SpanId, TraceId};
 
@@ -21,18 +21,41 @@ const LINKS: usize = 10;
 /// How much of a service's or a span's name is shown, in characters.
 const NAME_CHARACTERS: usize = 200;
 const DEEPEST_INDENT: usize = 12;
-/// The bar's own units, from the start of the clock to its end.
-const BAR_WIDTH: u128 = 1000;
+/// The bar's own units, from the start of the clock to its end: fine enough to be magnified.
+const BAR_WIDTH: u128 = 100_000;
+/// How the clock is divided.
+const TICKS: u64 = 4;
+/// What is drawn of a service's work: times closer together than this are one.
+const OVERVIEW_GAP: u128 = BAR_WIDTH / 200;
+/// How many services have a line; the others share one.
+const OVERVIEW_LINES: usize = 10;
+/// How many tints the style sheet has for traces.
+const TINTS: usize = 6;
+/// How many spans a search lists.
+const FOUND: usize = 100;
 
 /// The clock that all fragments share, in nanoseconds since the Unix epoch.
-struct Clock {
+#[derive(Clone, Copy)]
+pub(super) struct Clock {
     start: u64,
     nanos: u64,
 }
 
-pub(super) fn draw(lab: &Lab, found: &Collected) -> Markup {
-    let evidence = &found.evidence;
-    let clock = Clock::of(evidence);
+/// What a row says of other rows.
+struct Drawing<'a> {
+    /// By what the claim was asked for: its id, or one of its traces'.
+    asked: &'a str,
+    evidence: &'a ClaimEvidence,
+    clock: Clock,
+    /// The spans that a row can lead to.
+    here: BTreeSet<(TraceId, SpanId)>,
+    /// By the first span after each break.
+    breaks: BTreeMap<(TraceId, SpanId), Break>,
+}
+
+pub(super) fn draw(lab: &Lab, reading: &Reading<'_>, asked: &str) -> Markup {
+    let drawing = Drawing::of(reading, asked);
+    let Drawing { evidence, clock, .. } = &drawing;
     let count = evidence.fragments.len();
     html! {
         p {
@@ -42,114 +65,303 @@ pub(super) fn draw(lab: &Lab, found: &Collected) -> Markup {
             @if let Some(most) = evidence.searched_up_to { " " (most) " traces carry the claim's id, the most that a search finds: its own may not be among them." }
             @if count > TRACES { " The first " (TRACES) " are drawn; " (count - TRACES) " more are left out." }
         }
-        div.fragments {
-            @for fragment in evidence.fragments.iter().take(TRACES) { (self::fragment(lab, evidence, fragment)) }
-            // A script draws links here when the places of the rows are known.
-            svg.links aria-hidden="true" {}
-        }
-    }
-}
-
-fn fragment(lab: &Lab, evidence: &ClaimEvidence, fragment: &Fragment) -> Markup {
-    html! {
-        div.fragment {
-            h3 {
-                "Trace " (trace_id(lab, fragment.trace_id)) " "
-                span.quiet { (fragment.nodes.len()) @if fragment.nodes.len() == 1 { " span: " } @else { " spans: " } (listed(&fragment.services)) }
+        div.waterfall data-nanos=(clock.nanos) data-units=(BAR_WIDTH) data-claim=(asked) {
+            (tools())
+            (overview(evidence, clock))
+            div.fragments {
+                (axis(clock))
+                @for (at, fragment) in evidence.fragments.iter().take(TRACES).enumerate() { (drawing.fragment(lab, at, fragment)) }
+                // A script draws links and breaks here when the places of the rows are known.
+                svg.links aria-hidden="true" {}
             }
-            @if fragment.roots().next().is_none() { p.unsure { "No root span was received." } }
-            @if !fragment.other_claims.is_empty() { p { "It also has spans of claim " (listed(&fragment.other_claims)) "." } }
-            ol.rows { (rows(evidence, fragment, 0)) }
         }
     }
 }
 
-/// Some rows of a trace, and how many are left.
-pub(super) fn rows(evidence: &ClaimEvidence, fragment: &Fragment, from: usize) -> Markup {
+/// What the scripts do.
+fn tools() -> Markup {
+    html! {
+        div.tools {
+            div.wide {
+                label for="find-span" { "Find a span by service, name, id or attribute" }
+                input #find-span type="search" autocomplete="off" spellcheck="false" maxlength="200";
+            }
+            button.quiet #fold-all type="button" { "Collapse all" }
+            button.quiet #unfold-all type="button" { "Expand all" }
+        }
+        div #found aria-live="polite" {}
+        p.keys.quiet {
+            "Keys: " kbd { "j" } " " kbd { "k" } " next, previous; " kbd { "←" } " " kbd { "→" } " collapse, expand; " kbd { "Enter" } " the span; "
+            kbd { "/" } " find, " kbd { "Enter" } " the next one found; " kbd { "Esc" } " close."
+        }
+    }
+}
+
+/// When each service worked: a line of each, whatever trace its spans are in. The scripts let a part of it be chosen.
+fn overview(evidence: &ClaimEvidence, clock: &Clock) -> Markup {
+    let mut lines = BTreeMap::<&str, Vec<(u128, u128)>>::new();
+    for span in evidence.spans() {
+        let name =
+            if lines.len() < OVERVIEW_LINES || lines.contains_key(span.service.as_str()) { &*span.service } else { "" };
+        lines.entry(name).or_default().push(clock.bar(span));
+    }
+    let mut lines: Vec<_> = lines.into_iter().map(|(name, bars)| (name, merged(bars))).collect();
+    lines.sort_by_key(|(_, bars)| bars.first().map(|bar| bar.0));
+    html! {
+        div.overview {
+            svg viewBox=(format!("0 0 {BAR_WIDTH} {}", lines.len() * 10)) preserveAspectRatio="none" aria-hidden="true" {
+                @for (at, (name, bars)) in lines.iter().enumerate() {
+                    g.(service_class(name)) {
+                        @for (left, width) in bars { rect x=(left) y=(at * 10 + 2) width=(width) height="6" {} }
+                    }
+                }
+            }
+            div.tools {
+                div { label for="zoom-from" { "Zoom from" } input #zoom-from type="range" min="0" max="1000" value="0"; }
+                div { label for="zoom-until" { "to" } input #zoom-until type="range" min="0" max="1000" value="1000"; }
+                button.quiet #zoom-whole type="button" hidden="" { "Show all of the clock" }
+                span.quiet { "Or drag across the lines above, one for each service." }
+            }
+        }
+    }
+}
+
+/// Joins what overlaps, or is so near that nobody could see the gap.
+fn merged(mut bars: Vec<(u128, u128)>) -> Vec<(u128, u128)> {
+    bars.sort_unstable();
+    let mut joined = Vec::<(u128, u128)>::new();
+    for (left, width) in bars {
+        match joined.last_mut() {
+            Some(last) if left <= last.0 + last.1 + OVERVIEW_GAP => last.1 = last.1.max(left + width - last.0),
+            _ => joined.push((left, width)),
+        }
+    }
+    joined
+}
+
+/// The clock's labels.
+pub(super) fn ticks(nanos: u64) -> Markup {
+    html! { @for tick in 0..=TICKS { span.tick { (duration(nanos / TICKS * tick + nanos % TICKS * tick / TICKS)) } } }
+}
+
+fn axis(clock: &Clock) -> Markup {
+    html! {
+        div.axis aria-hidden="true" {
+            span { "Span" } span.kind { "Kind" } span.ticks { (ticks(clock.nanos)) } span.duration { "Duration" }
+        }
+    }
+}
+
+/// The spans that hold a text, in any case: the first of them, and how many there are.
+pub(super) fn find(evidence: &ClaimEvidence, text: &str) -> Markup {
     let clock = Clock::of(evidence);
-    let here: BTreeSet<_> = evidence.spans().map(|span| (span.trace_id, span.span_id)).collect();
-    let next = |from: usize| from.saturating_add(from.clamp(ROWS, MORE_ROWS)).min(fragment.nodes.len());
-    let until = next(from);
-    let left = fragment.nodes.len() - until;
-    let before = from.checked_sub(1).and_then(|at| fragment.nodes.get(at));
-    let mut ghost = before.and_then(ghost_of);
+    let wanted = text.to_lowercase();
+    let drawn = evidence.fragments.iter().take(TRACES).flat_map(Fragment::spans);
+    let found: Vec<_> = drawn.filter(|span| holds(span, &wanted)).collect();
     html! {
-        @for node in fragment.nodes.iter().take(until).skip(from) {
-            @if let Some(parent) = ghost_of(node) && ghost.replace(parent) != Some(parent) {
-                li.ghost { span { "parent " code { (parent) } " not received" } }
-            }
-            (row(node, &clock, &here))
+        p.quiet {
+            (found.len()) " of " (evidence.spans().count()) " spans have this."
+            @if found.len() > FOUND { " The first " (FOUND) " are listed." }
         }
-        @if left > 0 {
-            li.more {
-                button.quiet data-append=(format!("/parts/rows/{}/{}?from={until}", encoded(&claim_or_trace(evidence, fragment)), fragment.trace_id)) {
-                    "Show " (next(until) - until) " more (" (left) " are hidden)"
+        @if !found.is_empty() {
+            ol.hits {
+                @for span in found.iter().take(FOUND) {
+                    li { a href=(to_row((span.trace_id, span.span_id))) { (title(span)) } " " span.quiet { "after " (duration(span.start_unix_nano.saturating_sub(clock.start))) } }
                 }
             }
         }
     }
 }
 
-fn claim_or_trace(evidence: &ClaimEvidence, fragment: &Fragment) -> String {
-    if evidence.claim_id.is_empty() { fragment.trace_id.to_string() } else { evidence.claim_id.clone() }
+fn holds(span: &Span, wanted: &str) -> bool {
+    let has = |text: &str| text.to_lowercase().contains(wanted);
+    let ids = [span.trace_id.to_string(), span.span_id.to_string()];
+    let attribute = |(key, value): (&String, &serde_json::Value)| match value.as_str() {
+        Some(text) => has(key) || has(text),
+        None => has(key) || has(&value.to_string()),
+    };
+    [&span.service, &span.name].into_iter().chain(&ids).any(|text| has(text))
+        || has(span.kind.name())
+        || span.attributes.iter().any(attribute)
+}
+
+/// More rows of a trace, and how many are left.
+pub(super) fn rows(reading: &Reading<'_>, asked: &str, fragment: &Fragment, from: usize) -> Markup {
+    Drawing::of(reading, asked).rows(fragment, from)
+}
+
+// === impl Drawing ===
+
+impl<'a> Drawing<'a> {
+    fn of(reading: &Reading<'a>, asked: &'a str) -> Self {
+        let evidence = reading.evidence();
+        let here = evidence.spans().map(|span| (span.trace_id, span.span_id)).collect();
+        let breaks = reading.breaks().into_iter().map(|at| (at.to, at)).collect();
+        Self { asked, evidence, clock: Clock::of(evidence), here, breaks }
+    }
+
+    fn fragment(&self, lab: &Lab, at: usize, fragment: &Fragment) -> Markup {
+        html! {
+            div.fragment {
+                h3 {
+                    "Trace " (letter(at)) " " (trace_id(lab, fragment.trace_id)) " "
+                    span.quiet { (fragment.nodes.len()) @if fragment.nodes.len() == 1 { " span: " } @else { " spans: " } (listed(&fragment.services)) }
+                }
+                @if fragment.roots().next().is_none() { p.unsure { "No root span was received." } }
+                @if !fragment.other_claims.is_empty() { p { "It also has spans of claim " (listed(&fragment.other_claims)) "." } }
+                ol.rows data-trace=(fragment.trace_id) { (self.rows(fragment, 0)) }
+            }
+        }
+    }
+
+    fn rows(&self, fragment: &Fragment, from: usize) -> Markup {
+        let next = |from: usize| from.saturating_add(from.clamp(ROWS, MORE_ROWS)).min(fragment.nodes.len());
+        let until = next(from);
+        let left = fragment.nodes.len() - until;
+        let before = from.checked_sub(1).and_then(|at| fragment.nodes.get(at));
+        let mut ghost = before.and_then(ghost_of);
+        html! {
+            @for (at, node) in fragment.nodes.iter().enumerate().take(until).skip(from) {
+                @if let Some(parent) = ghost_of(node) && ghost.replace(parent) != Some(parent) {
+                    li.ghost { span { "parent " code { (parent) } " not received" } }
+                }
+                (self.row(node, below(fragment, at)))
+            }
+            @if left > 0 {
+                li.more {
+                    button.quiet data-append=(format!("/parts/rows/{}/{}?from={until}", encoded(self.asked), fragment.trace_id)) {
+                        "Show " (next(until) - until) " more (" (left) " are hidden)"
+                    }
+                }
+            }
+        }
+    }
+
+    fn row(&self, node: &Node, below: usize) -> Markup {
+        let Self { clock, here, .. } = self;
+        let span = &node.span;
+        let indent = format!("d{}", node.depth.min(DEEPEST_INDENT));
+        let (left, width) = clock.bar(span);
+        let kind = span.kind.name();
+        let failed = matches!(span.status, Status::Error(_));
+        html! {
+            li.(service_class(&span.service)) #(anchor((span.trace_id, span.span_id))) data-depth=(node.depth) {
+                div.label.(indent) {
+                    @if below > 0 {
+                        button.fold type="button" aria-expanded="true" aria-label=(format!("{below} below {}", title(span))) {}
+                    }
+                    button.span type="button" {
+                        span.service { (beginning(&span.service, NAME_CHARACTERS)) } " " span.name { (beginning(&span.name, NAME_CHARACTERS)) }
+                        @if failed { strong.bad { " failed" } }
+                        span.hidden { ", depth " (node.depth) ", starts after " (duration(span.start_unix_nano.saturating_sub(clock.start))) }
+                    }
+                }
+                span.kind { (kind) @if node.place == Position::Root { ", root" } }
+                svg.bar viewBox=(Clock::VIEW_BOX) preserveAspectRatio="none" aria-hidden="true" { rect x=(left) y="1" width=(width) height="8" {} }
+                span.duration { (duration(span.duration_nanos())) }
+                (self.broken_off(span))
+                @for link in span.links.iter().take(LINKS) {
+                    span.link {
+                        "linked to "
+                        @if here.contains(&(link.trace_id, link.span_id)) {
+                            a href=(to_row((link.trace_id, link.span_id))) { "span " code { (link.span_id) } }
+                        } @else { "span " code { (link.span_id) } " of trace " code { (link.trace_id) } }
+                    }
+                }
+                @if span.links.len() > LINKS { span.link { "and " (span.links.len() - LINKS) " more links" } }
+            }
+        }
+    }
+
+    /// What is seen at the first span after a break: that, and not why, so that it may be read in a drill.
+    fn broken_off(&self, span: &Span) -> Markup {
+        let at = self.breaks.get(&(span.trace_id, span.span_id));
+        let before = at.and_then(|at| self.evidence.span(at.from.0, at.from.1));
+        html! {
+            @if let Some((at, before)) = at.zip(before) {
+                span.break {
+                    strong { @if at.begins { "new trace starts here" } @else { "goes on in another trace here" } } ": "
+                    @match at.tie { Tie::Sent => "sent by ", Tie::During => "begun during " }
+                    a href=(to_row(at.from)) { (title(before)) }
+                }
+            }
+        }
+    }
+}
+
+/// How many spans are below one.
+fn below(fragment: &Fragment, at: usize) -> usize {
+    let depth = fragment.nodes.get(at).map_or(0, |node| node.depth);
+    fragment.nodes.iter().skip(at + 1).take_while(|node| node.depth > depth && node.place == Position::Child).count()
+}
+
+pub(super) fn title(span: &Span) -> String {
+    format!("{} {}", beginning(&span.service, NAME_CHARACTERS), beginning(&span.name, NAME_CHARACTERS))
 }
 
 fn ghost_of(node: &Node) -> Option<SpanId> {
     node.span.parent_span_id.filter(|_| node.place == Position::MissingParent)
 }
 
-fn row(node: &Node, clock: &Clock, here: &BTreeSet<(TraceId, SpanId)>) -> Markup {
-    let span = &node.span;
-    let indent = format!("d{}", node.depth.min(DEEPEST_INDENT));
-    let (left, width) = clock.bar(span);
-    let kind = span.kind.name();
-    let failed = matches!(span.status, Status::Error(_));
-    html! {
-        li.(service_class(&span.service)) #(anchor(span.trace_id, span.span_id)) {
-            button.span.(indent) data-load=(format!("/parts/spans/{}/{}", span.trace_id, span.span_id)) data-dialog="span-dialog" data-into="span-detail" {
-                span.service { (beginning(&span.service, NAME_CHARACTERS)) } " " span.name { (beginning(&span.name, NAME_CHARACTERS)) }
-                @if failed { strong.bad { " failed" } }
-                span.hidden { ", depth " (node.depth) ", starts after " (duration(span.start_unix_nano.saturating_sub(clock.start))) }
-            }
-            span.kind { (kind) @if node.place == Position::Root { ", root" } }
-            svg.bar viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" { rect x=(left) y="1" width=(width) height="8" {} }
-            span.duration { (duration(span.duration_nanos())) }
-            @for link in span.links.iter().take(LINKS) {
-                span.link {
-                    "linked to "
-                    @if here.contains(&(link.trace_id, link.span_id)) {
-                        a href=(format!("#{}", anchor(link.trace_id, link.span_id))) { "span " code { (link.span_id) } }
-                    } @else { "span " code { (link.span_id) } " of trace " code { (link.trace_id) } }
-                }
-            }
-            @if span.links.len() > LINKS { span.link { "and " (span.links.len() - LINKS) " more links" } }
-        }
-    }
+/// The same from another page.
+pub(super) fn to_row_of(evidence: &ClaimEvidence, span: &Span) -> String {
+    let trace = span.trace_id.to_string();
+    let id = if evidence.claim_id.is_empty() { &trace } else { &evidence.claim_id };
+    format!("/claims/{}{}", encoded(id), to_row((span.trace_id, span.span_id)))
 }
 
-fn anchor(trace: TraceId, span: SpanId) -> String {
+pub(super) fn to_row(span: (TraceId, SpanId)) -> String {
+    format!("#{}", anchor(span))
+}
+
+fn anchor((trace, span): (TraceId, SpanId)) -> String {
     format!("s-{trace}-{span}")
 }
 
 // === impl Clock ===
 
 impl Clock {
-    fn of(evidence: &ClaimEvidence) -> Self {
+    /// What a bar's place is counted in.
+    pub(super) const VIEW_BOX: &str = "0 0 100000 10";
+
+    pub(super) fn of(evidence: &ClaimEvidence) -> Self {
         let start = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or(0);
         let end = evidence.spans().map(|span| span.end_unix_nano.max(span.start_unix_nano)).max().unwrap_or(0);
         Self { start, nanos: end - start }
     }
 
-    /// Left edge and width; never so narrow that it cannot be seen.
-    fn bar(&self, span: &Span) -> (u128, u128) {
-        let scale = |nanos: u64| u128::from(nanos) * BAR_WIDTH / u128::from(self.nanos.max(1));
-        let left = scale(span.start_unix_nano.saturating_sub(self.start)).min(BAR_WIDTH - 3);
-        (left, scale(span.duration_nanos()).clamp(3, BAR_WIDTH - left))
+    pub(super) const fn nanos(&self) -> u64 {
+        self.nanos
     }
+
+    /// The same from its start, with another end.
+    pub(super) const fn lasting(self, nanos: u64) -> Self {
+        Self { nanos, ..self }
+    }
+
+    /// Left edge and width; the style sheet draws a line around it, so that it can be seen however narrow it is.
+    pub(super) fn bar(&self, span: &Span) -> (u128, u128) {
+        let scale = |nanos: u64| u128::from(nanos) * BAR_WIDTH / u128::from(self.nanos.max(1));
+        let left = scale(span.start_unix_nano.saturating_sub(self.start)).min(BAR_WIDTH - 1);
+        (left, scale(span.duration_nanos()).clamp(1, BAR_WIDTH - left))
+    }
+}
+
+/// What a trace of a claim is called on its page, by its place among them.
+pub(super) fn letter(at: usize) -> Markup {
+    let letter = u8::try_from(at).ok().filter(|at| *at < 26).map(|at| char::from(b'A' + at));
+    html! { @if let Some(letter) = letter { b.letter.(trace_class(at)) { (letter) } } }
+}
+
+/// The class that gives a trace its tint; there are a few, and then they begin again.
+pub(super) fn trace_class(at: usize) -> String {
+    format!("trace-{}", at % TINTS)
 }
 
 #[cfg(test)]
 mod tests {
+    use chain::Topology;
+    use evidence::Collected;
     use serde_json::json;
 
     use super::*;
@@ -168,7 +380,8 @@ mod tests {
         };
         let evidence =
             ClaimEvidence::from_spans("CLM-1", (1..=1_000).map(|id| span(id, if id == 1 { 100_000 } else { 20 })));
-        let rows = rows(&evidence, &evidence.fragments[0], 0).into_string();
+        let found = Collected { evidence, ..Collected::default() };
+        let rows = rows(&Reading::new(Topology::LAB, &found), "CLM-1", &found.evidence.fragments[0], 0).into_string();
         assert!(rows.len() < 2_000_000, "200 rows of 10 links: {} bytes", rows.len());
         assert!(rows.contains("and 99990 more links"), "what is left out is counted");
         assert!(rows.contains("(800 are hidden)"), "rows too");

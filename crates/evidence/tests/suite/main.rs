@@ -11,7 +11,11 @@
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
+mod breaks;
+#[cfg(test)]
 mod claim;
+#[cfg(test)]
+mod compare;
 #[cfg(test)]
 mod conclusion;
 #[cfg(test)]

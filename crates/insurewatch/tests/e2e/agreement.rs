@@ -3,7 +3,7 @@
 
 use chain::{Kind, Place, Topology};
 use desk::api::{CheckReport, ClaimRow, Judgement};
-use evidence::{Answer, Collected, Diagnosis, Expectation, Outcome, Reading, Weight};
+use evidence::{Answer, Collected, Diagnosis, Expectation, Outcome, Reading, Span, Weight};
 use scenario::file::Cause;
 use serde_json::json;
 
@@ -23,6 +23,25 @@ pub(crate) fn assert_checked_alike(lab: &Lab, report: &CheckReport, healed: &Exp
         assert_eq!(judged, claim.outcome, "{what}: check comes to what its claim's spans show");
         assert_eq!(outcome == Outcome::Healthy, is_whole(lab, &claim.claim_id), "{what}: {outcome:?} in the list");
         assert_drawn_alike(lab, &reading.conclude().diagnosis(), what);
+        assert_every_trace_is_reached(&reading, what);
+    }
+}
+
+/// From the trace that the claim came in with, breaks and links lead to all of its traces.
+fn assert_every_trace_is_reached(reading: &Reading<'_>, what: &str) {
+    let evidence = reading.evidence();
+    let breaks = reading.breaks().into_iter().map(|at| (at.from.0, at.to.0));
+    let links = evidence.spans().flat_map(|span| span.links.iter().map(|link| (link.trace_id, span.trace_id)));
+    let ways: Vec<_> = breaks.chain(links).collect();
+    // The claim's own request; a trace of another claim, which it may be mixed with, can begin earlier.
+    let entry = |span: &&Span| reading.is_front_door(span) && span.claim_id() == Some(evidence.claim_id.as_str());
+    let first = evidence.spans().find(entry).or_else(|| evidence.spans().next());
+    let mut reached: Vec<_> = first.map(|span| span.trace_id).into_iter().collect();
+    while let Some((_, next)) = ways.iter().find(|(from, to)| reached.contains(from) && !reached.contains(to)) {
+        reached.push(*next);
+    }
+    for fragment in &evidence.fragments {
+        assert!(reached.contains(&fragment.trace_id), "{what}: nothing leads to {}: {ways:?}", fragment.describe());
     }
 }
 

@@ -6,10 +6,11 @@
 
 use crate::context::Context;
 use crate::format::{Carrier, Format, Identity, Written, first};
+use crate::piece::{Field, Piece, Role, Says, in_places, lower_hex};
 use crate::rejection::{Hex, Rejection, excerpt};
 
 /// `b3: {trace-id}-{span-id}[-{decision}[-{parent-span-id}]]`
-pub(crate) const IDENTITY: Identity = Identity { family: Format::B3, undecided: true, read, write };
+pub(crate) const IDENTITY: Identity = Identity { family: Format::B3, undecided: true, read, write, pieces };
 
 pub(crate) const TRACE_ID: Hex = Hex {
     field: "trace id",
@@ -20,6 +21,18 @@ pub(crate) const TRACE_ID: Hex = Hex {
 pub(crate) const SPAN_ID: Hex =
     Hex { field: "span id", fits: |digits| digits == 16, upper: false, digits: "16 lower-case hex digits" };
 const PARENT_SPAN_ID: Hex = Hex { field: "parent span id", ..SPAN_ID };
+
+pub(crate) const TRACE_ID_FIELD: Field =
+    Field { role: Role::TraceId, may_hold: lower_hex, read: |text| TRACE_ID.says_trace(text) };
+pub(crate) const SPAN_ID_FIELD: Field =
+    Field { role: Role::SpanId, may_hold: lower_hex, read: |text| SPAN_ID.says_span(text) };
+pub(crate) const DECISION_FIELD: Field =
+    Field { role: Role::Decision, may_hold: |_| true, read: |text| is_sampled(text).map(|_| Says::Other) };
+pub(crate) const PARENT_SPAN_ID_FIELD: Field = Field {
+    role: Role::ParentSpanId,
+    may_hold: lower_hex,
+    read: |text| PARENT_SPAN_ID.read(text).map(|_| Says::Other),
+};
 
 const HEADER: &str = "b3";
 /// The decision that asks for debugging.
@@ -41,6 +54,18 @@ fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
         random: false,
         debug: decision == Some(DEBUG),
     })
+}
+
+fn pieces<'a>(_: &str, value: &'a str) -> Vec<Piece<'a>> {
+    const FIELDS: &[Field] = &[TRACE_ID_FIELD, SPAN_ID_FIELD, DECISION_FIELD, PARENT_SPAN_ID_FIELD];
+    if is_sampled(value).is_ok() {
+        return vec![DECISION_FIELD.piece(value)];
+    }
+    let beyond = Err(Rejection::FieldCount(value.split_terminator('-').count()));
+    let fields = value.strip_suffix('-').unwrap_or(value);
+    let mut pieces = in_places(fields, &["-"], FIELDS, &beyond);
+    pieces.extend(value.get(fields.len()..).filter(|end| !end.is_empty()).map(|end| Piece::new(Role::Separator, end)));
+    pieces
 }
 
 /// A bare decision (`b3: 0`), which names no span, is never sent.

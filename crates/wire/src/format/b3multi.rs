@@ -1,12 +1,13 @@
 //! B3 in [several headers](https://github.com/openzipkin/b3-propagation#multiple-headers).
 
 use crate::context::Context;
-use crate::format::b3::{SPAN_ID, TRACE_ID, is_sampled};
+use crate::format::b3::{self, SPAN_ID, TRACE_ID, is_sampled};
 use crate::format::{Carrier, Format, Identity, Written, first};
+use crate::piece::{Piece, Role};
 use crate::rejection::Rejection;
 
 /// `x-b3-traceid`, `x-b3-spanid` and `x-b3-sampled`; a sender may add the parent of its span, or ask for debugging.
-pub(crate) const IDENTITY: Identity = Identity { family: Format::B3, undecided: true, read, write };
+pub(crate) const IDENTITY: Identity = Identity { family: Format::B3, undecided: true, read, write, pieces };
 
 const TRACE_ID_HEADER: &str = "x-b3-traceid";
 const SPAN_ID_HEADER: &str = "x-b3-spanid";
@@ -28,6 +29,17 @@ fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
         random: false,
         debug,
     })
+}
+
+fn pieces<'a>(header: &str, value: &'a str) -> Vec<Piece<'a>> {
+    let field = match header {
+        TRACE_ID_HEADER => b3::TRACE_ID_FIELD,
+        SPAN_ID_HEADER => b3::SPAN_ID_FIELD,
+        SAMPLED_HEADER => b3::DECISION_FIELD,
+        FLAGS_HEADER => return vec![Piece::new(Role::Flags, value)],
+        _ => return vec![Piece::new(Role::ParentSpanId, value)],
+    };
+    vec![field.piece(value)]
 }
 
 fn write(context: &Context) -> Written {

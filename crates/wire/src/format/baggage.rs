@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
+use crate::piece::{Field, Piece, Role, Says, listed, member};
+
 /// The header of baggage.
 pub const BAGGAGE: &str = "baggage";
 
@@ -30,6 +32,27 @@ pub(crate) fn members<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<Stri
             Some((key.trim().to_owned(), member)).filter(|(key, _)| !key.is_empty())
         })
         .collect()
+}
+
+/// Nothing is judged: what a receiver makes of it is up to its SDK.
+pub(crate) fn pieces(value: &str) -> Vec<Piece<'_>> {
+    const KEY: Field = Field { role: Role::Key, may_hold: |_| true, read: |_| Ok(Says::Other) };
+    const VALUE: Field = Field { role: Role::Value, ..KEY };
+    listed(value, ',', |text, pieces| {
+        let mut parts = text.split_inclusive(';');
+        let first = parts.next().unwrap_or_default();
+        member(first.trim_end_matches(';'), [KEY, VALUE], Ok(Says::Other), pieces);
+        let mut between = first.get(first.trim_end_matches(';').len()..).unwrap_or_default();
+        for part in parts {
+            let property = part.trim_end_matches(';');
+            pieces.push(Piece::new(Role::Separator, between));
+            pieces.push(Piece::new(Role::Property, property));
+            between = part.get(property.len()..).unwrap_or_default();
+        }
+        if !between.is_empty() {
+            pieces.push(Piece::new(Role::Separator, between));
+        }
+    })
 }
 
 #[cfg(test)]

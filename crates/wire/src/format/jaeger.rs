@@ -4,10 +4,11 @@ use percent_encoding::percent_decode_str;
 
 use crate::context::Context;
 use crate::format::{Carrier, Format, Identity, Written, first};
+use crate::piece::{Field, Piece, Role, Says, any_hex, in_places};
 use crate::rejection::{Hex, Rejection};
 
 /// `uber-trace-id: {trace-id}:{span-id}:{parent-span-id}:{flags}`
-pub(crate) const IDENTITY: Identity = Identity { family: Format::Jaeger, undecided: false, read, write };
+pub(crate) const IDENTITY: Identity = Identity { family: Format::Jaeger, undecided: false, read, write, pieces };
 
 const HEADER: &str = "uber-trace-id";
 
@@ -39,6 +40,17 @@ fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
         random: false,
         debug: false,
     })
+}
+
+fn pieces<'a>(_: &str, value: &'a str) -> Vec<Piece<'a>> {
+    const FIELDS: &[Field] = &[
+        Field { role: Role::TraceId, may_hold: any_hex, read: |text| TRACE_ID.says_trace(text) },
+        Field { role: Role::SpanId, may_hold: any_hex, read: |text| SPAN_ID.says_span(text) },
+        Field { role: Role::ParentSpanId, may_hold: |_| true, read: |_| Ok(Says::Other) },
+        Field { role: Role::Flags, may_hold: any_hex, read: |text| FLAGS.read(text).map(|_| Says::Other) },
+    ];
+    let decoded = percent_decode_str(value).decode_utf8_lossy();
+    in_places(value, &[":", "%3A", "%3a"], FIELDS, &Err(Rejection::FieldCount(decoded.split(':').count())))
 }
 
 /// The deprecated parent field is sent as 0, as by the SDKs of Java and Node.

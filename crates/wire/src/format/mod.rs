@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::piece::Piece;
 use crate::rejection::Rejection;
 
 mod b3;
@@ -39,6 +40,8 @@ pub struct Identity {
     /// Reads headers of which at least one is there.
     pub(crate) read: fn(&dyn Carrier) -> Result<Context, Rejection>,
     pub(crate) write: fn(&Context) -> Written,
+    /// Takes the value of one of its headers apart.
+    pub(crate) pieces: for<'a> fn(&str, &'a str) -> Vec<Piece<'a>>,
 }
 
 /// What a format carries.
@@ -191,6 +194,15 @@ impl Format {
         Some((context, context.sampled.unwrap_or(self.identity()?.undecided)))
     }
 
+    /// The pieces of the value of one of its headers.
+    pub(crate) fn pieces<'a>(self, header: &str, value: &'a str) -> Vec<Piece<'a>> {
+        match self.carries() {
+            Carries::Identity(identity) => (identity.pieces)(header, value),
+            Carries::VendorState => tracestate::pieces(value),
+            Carries::Baggage => baggage::pieces(value),
+        }
+    }
+
     /// The headers that say `context`; none if the format names no trace.
     #[must_use]
     pub fn write(self, context: &Context) -> Written {
@@ -289,9 +301,26 @@ mod tests {
             let _ = headers.sampled();
             let _ = headers.baggage();
             let _ = headers.joined(true);
+            for (name, value) in headers.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value))) {
+                let text: String = crate::pieces(name, value).iter().map(|piece| piece.text).collect();
+                prop_assert_eq!(&text, value, "{} in pieces is what it was", name);
+                let runs = crate::pieces(name, value).iter().flat_map(|piece| piece.runs()).map(|(run, _)| run).collect::<String>();
+                prop_assert_eq!(&runs, value, "{} in runs is what it was", name);
+            }
             for format in Format::ALL {
                 if let Some(Err(rejection)) = format.read(&headers) {
                     prop_assert!(!rejection.to_string().is_empty(), "a rejection says why");
+                }
+                if let Some(Ok(_)) = format.read(&headers) {
+                    let firsts = headers.iter().filter(|(name, _)| format.headers().contains(name));
+                    let firsts = firsts.filter_map(|(name, values)| Some((name, values.first()?)));
+                    // Where debug is asked for, nothing else that decides is read; an encoded digit is decoded by the reader
+                    // alone; of two fields with one name the reader takes the last.
+                    let unread = |name: &str, value: &str| name == "x-b3-sampled" || value.contains('%') || name == "x-amzn-trace-id";
+                    for (name, value) in firsts.filter(|(name, value)| !unread(name, value)) {
+                        let rejected = crate::pieces(name, value).into_iter().find_map(|piece| piece.says.err());
+                        prop_assert!(rejected.is_none(), "{} is read, and {}: {:?}", value, name, rejected);
+                    }
                 }
                 if let Some((context, _)) = format.extract(&headers) {
                     let written = format.write(&context).into_iter();

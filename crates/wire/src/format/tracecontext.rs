@@ -8,10 +8,11 @@ use std::str::FromStr;
 use crate::context::Context;
 use crate::format::{Carrier, Format, Identity, Written};
 use crate::id::{SpanId, TraceId};
+use crate::piece::{Field, Piece, Role, Says, in_places, lower_hex};
 use crate::rejection::{Rejection, TraceParentRejection};
 
 /// `traceparent: {version}-{trace-id}-{parent-id}-{flags}`
-pub(crate) const IDENTITY: Identity = Identity { family: Format::TraceContext, undecided: false, read, write };
+pub(crate) const IDENTITY: Identity = Identity { family: Format::TraceContext, undecided: false, read, write, pieces };
 
 /// The header that carries trace identity.
 pub const TRACEPARENT: &str = "traceparent";
@@ -50,6 +51,39 @@ fn write(context: &Context) -> Written {
     vec![(TRACEPARENT, parent.to_string())]
 }
 
+fn pieces<'a>(_: &str, value: &'a str) -> Vec<Piece<'a>> {
+    const FIELDS: &[Field] = &[
+        Field { role: Role::Version, may_hold: lower_hex, read: |text| Ok(version(text).map(|_| Says::Other)?) },
+        Field { role: Role::TraceId, may_hold: lower_hex, read: |text| Ok(Says::Trace(trace_id(text)?.into())) },
+        Field { role: Role::SpanId, may_hold: lower_hex, read: |text| Ok(Says::Span(parent_id(text)?)) },
+        Field { role: Role::Flags, may_hold: lower_hex, read: |text| Ok(flags(text).map(|_| Says::Other)?) },
+    ];
+    let first_version = value.split('-').next().is_some_and(|field| version(field) == Ok(0));
+    let beyond = if first_version { Err(TraceParentRejection::FieldCount.into()) } else { Ok(Says::Other) };
+    in_places(value, &["-"], FIELDS, &beyond)
+}
+
+fn version(text: &str) -> Result<u8, TraceParentRejection> {
+    match hex::<1>(text).ok_or(TraceParentRejection::Version)? {
+        [0xff] => Err(TraceParentRejection::VersionForbidden),
+        [version] => Ok(version),
+    }
+}
+
+fn trace_id(text: &str) -> Result<TraceId, TraceParentRejection> {
+    let bytes = hex::<16>(text).ok_or(TraceParentRejection::TraceId)?;
+    TraceId::from_bytes(&bytes).ok_or(TraceParentRejection::TraceIdZero)
+}
+
+fn parent_id(text: &str) -> Result<SpanId, TraceParentRejection> {
+    let bytes = hex::<8>(text).ok_or(TraceParentRejection::ParentId)?;
+    SpanId::from_bytes(&bytes).ok_or(TraceParentRejection::ParentIdZero)
+}
+
+fn flags(text: &str) -> Result<u8, TraceParentRejection> {
+    hex::<1>(text).map(|[flags]| flags).ok_or(TraceParentRejection::Flags)
+}
+
 /// Exactly `N` bytes in lower-case hex.
 fn hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
     let lower = |digit: &u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(digit);
@@ -76,16 +110,12 @@ impl FromStr for TraceParent {
         let (version, trace_id, parent_id, flags) = (field()?, field()?, field()?, field()?);
         let more = fields.next().is_some();
 
-        let version = hex::<1>(version).ok_or(Why::Version)?;
-        match version {
-            [0xff] => return Err(Why::VersionForbidden),
-            // § 3.2.4: what later versions add after a dash is not ours to judge.
-            [0] if more => return Err(Why::FieldCount),
-            _ => {}
+        // § 3.2.4: what later versions add after a dash is not ours to judge.
+        if self::version(version)? == 0 && more {
+            return Err(Why::FieldCount);
         }
-        let trace_id = TraceId::from_bytes(&hex::<16>(trace_id).ok_or(Why::TraceId)?).ok_or(Why::TraceIdZero)?;
-        let parent_id = SpanId::from_bytes(&hex::<8>(parent_id).ok_or(Why::ParentId)?).ok_or(Why::ParentIdZero)?;
-        let [flags] = hex::<1>(flags).ok_or(Why::Flags)?;
+        let (trace_id, parent_id) = (self::trace_id(trace_id)?, self::parent_id(parent_id)?);
+        let flags = self::flags(flags)?;
         // § 3.2.2.5.3: other flags are not for us.
         Ok(Self { trace_id, parent_id, sampled: flags & SAMPLED != 0, random: flags & RANDOM != 0 })
     }

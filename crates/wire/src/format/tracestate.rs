@@ -3,6 +3,7 @@
 //! Section numbers in this file are that document's.
 
 use crate::format::Carrier;
+use crate::piece::{Field, Piece, Role, Says, listed, member};
 
 /// The header that carries the state of vendors.
 pub const TRACESTATE: &str = "tracestate";
@@ -47,6 +48,20 @@ pub fn read(carrier: &dyn Carrier) -> Result<String, StateRejection> {
         }
     }
     Ok(members.join(","))
+}
+
+pub(crate) fn pieces(value: &str) -> Vec<Piece<'_>> {
+    const KEY: Field = Field {
+        role: Role::Key,
+        may_hold: |it| it.is_ascii_lowercase() || it.is_ascii_digit() || "_-*/@".contains(it),
+        read: |text| if is_state_key(text) { Ok(Says::Other) } else { Err(StateRejection::Key.into()) },
+    };
+    const VALUE: Field = Field {
+        role: Role::Value,
+        may_hold: |it| (' '..='~').contains(&it) && !",=".contains(it),
+        read: |text| if is_state_value(text) { Ok(Says::Other) } else { Err(StateRejection::Value.into()) },
+    };
+    listed(value, ',', |text, pieces| member(text, [KEY, VALUE], Err(StateRejection::Member.into()), pieces))
 }
 
 /// § 3.3.2.2.1: `( lcalpha / DIGIT ) 0*255 ( lcalpha / DIGIT / "_" / "-" / "*" / "/" / "@" )`

@@ -2,12 +2,14 @@
 
 use crate::context::Context;
 use crate::format::{Carrier, Format, Identity, Written, first};
+use crate::id::TraceRef;
+use crate::piece::{Field, Piece, Role, Says, any_hex, listed, member};
 use crate::rejection::{Hex, Rejection};
 
 /// `x-amzn-trace-id: Root=1-{8 digits}-{24 digits};Parent={span-id};Sampled={0|1|?}`
 ///
 /// Without a decision a trace is not sampled: so do the SDKs of Java, Python and Rust.
-pub(crate) const IDENTITY: Identity = Identity { family: Format::XRay, undecided: false, read, write };
+pub(crate) const IDENTITY: Identity = Identity { family: Format::XRay, undecided: false, read, write, pieces };
 
 const HEADER: &str = "x-amzn-trace-id";
 
@@ -22,10 +24,8 @@ fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
     let value = first(carrier, HEADER).ok_or(Rejection::Missing(HEADER))?;
     let fields = || value.split(';').filter_map(|field| field.trim().split_once('='));
     let field = |name: &str| fields().rfind(|(key, _)| *key == name).map(|(_, value)| value);
-    let root: Vec<_> = field("Root").ok_or(Rejection::Missing("Root"))?.split('-').collect();
-    let [_version, seconds, unique] = *root.as_slice() else { return Err(Rejection::FieldCount(root.len())) };
     Ok(Context {
-        trace_id: TRACE_ID.trace_id(&format!("{seconds}{unique}"))?,
+        trace_id: root(field("Root").ok_or(Rejection::Missing("Root"))?)?,
         span_id: SPAN_ID.span_id(field("Parent").ok_or(Rejection::Missing("Parent"))?)?,
         sampled: match field("Sampled") {
             Some("1") => Some(true),
@@ -34,6 +34,29 @@ fn read(carrier: &dyn Carrier) -> Result<Context, Rejection> {
         },
         random: false,
         debug: false,
+    })
+}
+
+fn root(text: &str) -> Result<TraceRef, Rejection> {
+    let parts: Vec<_> = text.split('-').collect();
+    let [_version, seconds, unique] = *parts.as_slice() else { return Err(Rejection::FieldCount(parts.len())) };
+    TRACE_ID.trace_id(&format!("{seconds}{unique}"))
+}
+
+fn pieces<'a>(_: &str, value: &'a str) -> Vec<Piece<'a>> {
+    const KEY: Field = Field { role: Role::Key, may_hold: |_| true, read: |_| Ok(Says::Other) };
+    listed(value, ';', |text, pieces| {
+        let value = match text.split('=').next() {
+            Some("Root") => Field {
+                role: Role::TraceId,
+                may_hold: |character| any_hex(character) || character == '-',
+                read: |text| root(text).map(Says::Trace),
+            },
+            Some("Parent") => Field { role: Role::SpanId, may_hold: any_hex, read: |text| SPAN_ID.says_span(text) },
+            Some("Sampled") => Field { role: Role::Decision, ..KEY },
+            _ => Field { role: Role::Value, ..KEY },
+        };
+        member(text, [KEY, value], Ok(Says::Other), pieces);
     })
 }
 

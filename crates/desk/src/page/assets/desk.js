@@ -1,7 +1,9 @@
-// Sends forms as JSON, shows what comes back, and opens spans.
+// Sends forms as JSON, and shows what comes back.
 
+import { keepCopying } from "./copy.js";
 import { keepLinksDrawn } from "./links.js";
-import { fragment, listen, refreshAll, replace } from "./live.js";
+import { listen, refreshAll, replace } from "./live.js";
+import { keepWaterfall } from "./waterfall.js";
 
 function body(form) {
   const values = {};
@@ -69,24 +71,19 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("button[data-load], button[data-append]");
+  const button = event.target.closest("button[data-load]");
   if (!button) return;
-  const response = await fetch(button.dataset.load ?? button.dataset.append);
+  const response = await fetch(button.dataset.load);
   const text = await response.text();
-  if (button.dataset.append) {
-    const rows = fragment(text);
-    const first = rows.querySelector("button");
-    button.closest("li").replaceWith(rows);
-    first?.focus();
-    return;
-  }
   const into = document.getElementById(button.dataset.into);
   if (into.dataset.part) into.dataset.part = button.dataset.load;
   if (response.ok) replace(into, text);
   else say(into, JSON.parse(text).detail, true);
-  if (button.dataset.dialog) document.getElementById(button.dataset.dialog).showModal();
-  else into.querySelector("button")?.focus({ preventScroll: true });
+  into.querySelector("button")?.focus({ preventScroll: true });
 });
 
-keepLinksDrawn();
+// First, while the parts are as the desk sent them.
 listen();
+keepCopying();
+keepWaterfall();
+keepLinksDrawn();

@@ -1,7 +1,5 @@
 // Asks for parts of the page again when the desk says that something changed.
 
-import { drawLinks } from "./links.js";
-
 const PAUSE_MS = 300;
 /** The pause after a request, in the time that it took: a large trace must not keep the desk busy. */
 const PAUSE_SHARE = 4;
@@ -25,7 +23,7 @@ export function replace(target, html) {
   }
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   tick();
-  drawLinks();
+  target.dispatchEvent(new Event("replaced", { bubbles: true }));
 }
 
 /** Scripts in it never run. */

@@ -1,0 +1,247 @@
+//! Two claims beside each other: their spans paired by what they are, whatever traces and places they are in, and what
+//! differs within a pair.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chain::SpanKind;
+use wire::TraceHeaders;
+
+use crate::claim::{ClaimEvidence, Node, Position};
+use crate::headers::recorded;
+use crate::span::{Span, Status};
+
+/// The spans of two claims in one order: that of the second, and what only the first has after its parent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison<'a> {
+    /// The pairs.
+    pub pairs: Vec<Pair<'a>>,
+}
+
+/// A span that both claims have, or one of them has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair<'a> {
+    /// The span of the first claim.
+    pub one: Option<Compared<'a>>,
+    /// The span of the second claim.
+    pub other: Option<Compared<'a>>,
+    /// What the first has otherwise than the second; nothing where one of them has no such span.
+    pub differences: Vec<Difference>,
+}
+
+/// A span of one of the claims.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Compared<'a> {
+    /// The span and its place in the tree.
+    pub node: &'a Node,
+    /// Its trace, by its place among the claim's fragments.
+    pub trace: usize,
+}
+
+/// What the first claim's span has otherwise than the second's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// It is in another trace, counted in the order in which the claim's traces begin.
+    Trace,
+    /// It has another parent.
+    Parent {
+        /// The first claim's.
+        one: Above,
+        /// The second's.
+        other: Above,
+    },
+    /// It has other headers on record. Ids do not count, which no two claims share.
+    Headers {
+        /// Those that only the first has.
+        more: Vec<String>,
+        /// Those that only the second has.
+        fewer: Vec<String>,
+        /// Those that both have, with another decision or other members.
+        changed: Vec<String>,
+    },
+    /// Only one of the two failed.
+    Failed {
+        /// Whether it is the first.
+        one: bool,
+    },
+    /// It has another number of links.
+    Links {
+        /// The first's.
+        one: usize,
+        /// The second's.
+        other: usize,
+    },
+}
+
+/// What is above a span.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Above {
+    /// Nothing: it is a root.
+    Nothing,
+    /// A parent that was not received.
+    NotReceived,
+    /// A span of the claim, in words.
+    Span(String),
+    /// A span of another claim.
+    AnotherClaim(String),
+    /// The spans above it lead back to it.
+    Cycle,
+}
+
+/// What makes two spans the same work: service, kind and name.
+type Work<'a> = (&'a str, SpanKind, &'a str);
+
+/// The spans of one claim, in order.
+struct Side<'a> {
+    evidence: &'a ClaimEvidence,
+    spans: Vec<Compared<'a>>,
+}
+
+// === impl Comparison ===
+
+impl<'a> Comparison<'a> {
+    /// Compares a claim with another. A span is paired with one of the same service, kind and name: first with one below the
+    /// same parent, then with any; among several in the order of their starts.
+    #[must_use]
+    pub fn of(one: &'a ClaimEvidence, other: &'a ClaimEvidence) -> Self {
+        let (one, other) = (Side::of(one), Side::of(other));
+        let mut partner = BTreeMap::<usize, usize>::new();
+        let mut taken = BTreeSet::new();
+        for exact in [true, false] {
+            let mut free = BTreeMap::<_, Vec<usize>>::new();
+            for (at, span) in by_start(&one.spans) {
+                if !taken.contains(&at) {
+                    free.entry(one.shape(span, exact)).or_default().push(at);
+                }
+            }
+            for (at, span) in by_start(&other.spans) {
+                let Some(same) = free.get_mut(&other.shape(span, exact)).filter(|_| !partner.contains_key(&at)) else {
+                    continue;
+                };
+                if !same.is_empty() {
+                    let found = same.remove(0);
+                    partner.insert(at, found);
+                    taken.insert(found);
+                }
+            }
+        }
+        let mut rows: Vec<(Option<usize>, Option<usize>)> =
+            (0..other.spans.len()).map(|at| (partner.get(&at).copied(), Some(at))).collect();
+        // What only the first has stands below what is above it there.
+        for (at, span) in one.spans.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
+            let parent = span.node.span.parent_span_id.map(|id| (span.node.span.trace_id, id));
+            let is_parent = |row: &(Option<usize>, Option<usize>)| {
+                let above = row.0.and_then(|at| one.spans.get(at)).map(|above| &above.node.span);
+                above.is_some_and(|above| Some((above.trace_id, above.span_id)) == parent)
+            };
+            let below = rows.iter().position(is_parent).map_or(rows.len(), |place| place + 1);
+            rows.insert(below, (Some(at), None));
+        }
+        let pair = |(left, right): (Option<usize>, Option<usize>)| {
+            let (left, right) = (left.and_then(|at| one.spans.get(at)), right.and_then(|at| other.spans.get(at)));
+            let both = left.zip(right);
+            let differences = both.map(|(left, right)| differences((&one, left), (&other, right))).unwrap_or_default();
+            Pair { one: left.copied(), other: right.copied(), differences }
+        };
+        Self { pairs: rows.into_iter().map(pair).collect() }
+    }
+}
+
+// === impl Pair ===
+
+impl Pair<'_> {
+    /// Whether the two claims differ here.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        self.one.is_none() || self.other.is_none() || !self.differences.is_empty()
+    }
+
+    /// The span to name it by.
+    #[must_use]
+    pub fn node(&self) -> Option<&Node> {
+        self.other.or(self.one).map(|span| span.node)
+    }
+}
+
+// === impl Side ===
+
+impl<'a> Side<'a> {
+    /// Without what is known to be another claim's: a trace may hold several.
+    fn of(evidence: &'a ClaimEvidence) -> Self {
+        let ours = |span: &Span| {
+            let owner = evidence.lineage(span).find_map(Span::claim_id);
+            owner.is_none_or(|owner| owner == evidence.claim_id)
+        };
+        let fragments = evidence.fragments.iter().enumerate();
+        let spans = fragments.flat_map(|(trace, it)| it.nodes.iter().map(move |node| Compared { node, trace }));
+        Self { evidence, spans: spans.filter(|it| ours(&it.node.span)).collect() }
+    }
+
+    fn above(&self, node: &Node) -> Above {
+        let parent = node.span.parent_span_id.and_then(|id| self.evidence.span(node.span.trace_id, id));
+        match (node.place, parent) {
+            (Position::Root, _) => Above::Nothing,
+            (Position::Cycle, _) => Above::Cycle,
+            (_, None) => Above::NotReceived,
+            (_, Some(parent)) => {
+                let name = format!("{} {}", parent.service, parent.name);
+                let owner = self.evidence.lineage(parent).find_map(Span::claim_id);
+                match owner.is_none_or(|owner| owner == self.evidence.claim_id) {
+                    true => Above::Span(name),
+                    false => Above::AnotherClaim(name),
+                }
+            }
+        }
+    }
+
+    fn shape(&self, span: &Compared<'a>, exact: bool) -> (Work<'a>, Option<Above>) {
+        let Span { service, kind, name, .. } = &span.node.span;
+        ((service, *kind, name), exact.then(|| self.above(span.node)))
+    }
+}
+
+fn by_start<'a, 'b>(spans: &'b [Compared<'a>]) -> Vec<(usize, &'b Compared<'a>)> {
+    let mut all: Vec<_> = spans.iter().enumerate().collect();
+    all.sort_by_key(|(_, span)| span.node.span.start_unix_nano);
+    all
+}
+
+fn differences((one, left): (&Side<'_>, &Compared<'_>), (other, right): (&Side<'_>, &Compared<'_>)) -> Vec<Difference> {
+    let (mine, theirs) = (&left.node.span, &right.node.span);
+    let trace = (left.trace != right.trace).then_some(Difference::Trace);
+    let (above, before) = (one.above(left.node), other.above(right.node));
+    let parent = (above != before).then_some(Difference::Parent { one: above, other: before });
+    let failed = |span: &Span| matches!(span.status, Status::Error(_));
+    let failed = (failed(mine) != failed(theirs)).then(|| Difference::Failed { one: failed(mine) });
+    let (links, before) = (mine.links.len(), theirs.links.len());
+    let links = (links != before).then_some(Difference::Links { one: links, other: before });
+    [trace, parent, headers(mine, theirs), failed, links].into_iter().flatten().collect()
+}
+
+/// Where one of the two may have left headers out, its silence is no difference.
+fn headers(mine: &Span, theirs: &Span) -> Option<Difference> {
+    let (one, other) = (recorded(&mine.attributes), recorded(&theirs.attributes));
+    let without = |headers: &TraceHeaders, than: &TraceHeaders, silence: bool| {
+        let missing = than.iter().map(|(name, _)| name).filter(|name| silence && headers.get(name).is_empty());
+        missing.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let fewer = without(&one, &other, mine.records_everything());
+    let more = without(&other, &one, theirs.records_everything());
+    let both = one.iter().filter(|(name, _)| !other.get(name).is_empty());
+    let changed = both.filter(|(name, _)| said(name, &one) != said(name, &other)).map(|(name, _)| name.to_owned());
+    let changed: Vec<_> = changed.collect();
+    let differs = [&more, &fewer, &changed].into_iter().any(|names| !names.is_empty());
+    differs.then_some(Difference::Headers { more, fewer, changed })
+}
+
+/// What a header says apart from ids. The order of members says nothing.
+fn said(name: &str, headers: &TraceHeaders) -> BTreeSet<String> {
+    use wire::{Role, pieces};
+    let values = headers.get(name).iter().flat_map(|value| pieces(name, value));
+    let counts = |role: Role| !matches!(role, Role::Separator | Role::TraceId | Role::SpanId | Role::ParentSpanId);
+    let said = values.map(|piece| match (counts(piece.role), piece.says.is_ok()) {
+        (true, _) => piece.text.to_owned(),
+        // An id that breaks a rule is told from one that does not.
+        (false, valid) => valid.to_string(),
+    });
+    said.collect()
+}
