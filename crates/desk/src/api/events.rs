@@ -38,6 +38,11 @@ impl Changes {
         self.counters.send_modify(count);
     }
 
+    /// Whether a page is open.
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.counters.receiver_count() > 0
+    }
+
     /// The counters as they are, then whenever they change.
     pub(crate) fn stream(&self) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, Problem> {
         let busy = || {

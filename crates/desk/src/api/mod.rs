@@ -302,6 +302,8 @@ pub struct Pulse {
     pub generation: u64,
     /// Changes of the drill, and hints.
     pub drill: u64,
+    /// Changes of which services answer; noticed while somebody reads these events.
+    pub services: u64,
     /// What is sent continuously.
     pub traffic: Traffic,
 }

@@ -51,9 +51,7 @@ impl<T, E> Spoiler<Result<T, E>> {
 
 impl Mask for Picture {
     fn masked(self) -> Self {
-        let hops = self.hops.into_iter().map(|(at, mark)| (at, mark.neutral())).collect();
-        let services = self.services.into_iter().map(|(at, mark)| (at, mark.neutral())).collect();
-        Self { hops, services, elsewhere: Vec::new() }
+        self.neutral()
     }
 }
 

@@ -194,6 +194,13 @@ impl Control {
         Spoiler::new(self.healths(&active).await)
     }
 
+    /// The services that do not answer; one that is being started is not among them.
+    pub(crate) async fn silent_services(&self) -> Vec<Service> {
+        let healths = self.healths(&Active::default()).await;
+        let silent = healths.iter().zip(&self.services).filter(|(it, _)| it.generation.is_none() && !it.starting);
+        silent.map(|(_, watched)| watched.service).collect()
+    }
+
     fn get(&self, id: &str) -> Result<&Scenario, Problem> {
         self.catalogue.get(id).map_err(|error| Problem::new(StatusCode::NOT_FOUND, error.to_string()))
     }

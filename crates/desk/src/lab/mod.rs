@@ -1,6 +1,7 @@
 //! What the desk can do, for the API and for the pages.
 //!
 //! - here: [`Lab`], the only type that routes and pages use
+//! - `answering`: which services answer, while a page is open
 //! - `annotations`: annotates in Grafana when settings changed
 //! - `control`: switches settings and waits until all services have applied them
 //! - `front_door`: sends claims through the front door, singly or as traffic
@@ -34,6 +35,7 @@ use crate::drill::{Drills, Ended, Ending, Mask, Spoiler};
 use crate::{Config, StartError, clock};
 
 mod annotations;
+mod answering;
 mod check;
 mod control;
 mod front_door;
@@ -42,6 +44,7 @@ mod observer;
 mod reader;
 
 use annotations::Annotations;
+use answering::Answering;
 use control::{Control, Watched};
 use front_door::FrontDoor;
 use observer::Observer;
@@ -59,7 +62,8 @@ const LONGEST_ID_BYTES: usize = 128;
 /// The lab as this desk drives it and sees it. It lives as long as the desk, and its tasks as long as the runtime.
 #[derive(Debug)]
 pub(crate) struct Lab {
-    control: Control,
+    control: Arc<Control>,
+    answering: Answering,
     front_door: FrontDoor,
     reader: EvidenceReader,
     observer: Observer,
@@ -95,20 +99,22 @@ impl Lab {
         let observer = Observer::start(reader.clone(), changes.clone());
         let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone())?;
         front_door.set_traffic(config.traffic_per_second);
+        let control = Arc::new(Control::new(
+            client,
+            Watched::of(config.services, &config.seats),
+            config.active,
+            config.catalogue,
+            config.schema,
+            config.backends,
+        ));
         Ok(Self {
             front_door,
             observer,
             reader,
             drills,
+            answering: Answering::start(Arc::clone(&control), changes.clone()),
             changes,
-            control: Control::new(
-                client,
-                Watched::of(config.services, &config.seats),
-                config.active,
-                config.catalogue,
-                config.schema,
-                config.backends,
-            ),
+            control,
             trace_source: config.trace_source,
             grafana: config.grafana,
             annotations,
@@ -344,6 +350,11 @@ impl Lab {
     /// The picture of a claim; without any judgement while a drill is on.
     pub(crate) fn picture(&self, reading: &Reading<'_>) -> Picture {
         self.drills.show(Spoiler::new(reading.conclude().picture()))
+    }
+
+    /// The services that did not answer when they were asked last.
+    pub(crate) fn silent_services(&self) -> Vec<Service> {
+        self.answering.silent()
     }
 
     /// Nothing is counted as complete or not while a drill is on.

@@ -16,7 +16,7 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
         div.desk {
             section #chain aria-labelledby="chain-title" {
                 h2 #chain-title { "The " (term("chain", "chain")) }
-                div #part-chain data-part="/parts/chain" data-on="looks" { (chain::latest(&lab).await) }
+                div #part-chain data-part="/parts/chain" data-on="looks services" { (chain::latest(&lab).await) }
             }
             div.column {
                 section #lab aria-labelledby="lab-title" {

@@ -1,9 +1,10 @@
 //! Whether all that the desk says of a claim is one truth: the list, the picture, check, diagnose, and the grading of
 //! drills.
 
+use chain::vocabulary::TENANT;
 use chain::{Kind, Place, Topology};
 use desk::api::{CheckReport, ClaimRow, Judgement};
-use evidence::{Answer, Collected, Diagnosis, Expectation, Outcome, Reading, Weight};
+use evidence::{Answer, Collected, Diagnosis, Expectation, Outcome, Reading, Span, Weight};
 use scenario::file::Cause;
 use serde_json::json;
 
@@ -23,6 +24,7 @@ pub(crate) fn assert_checked_alike(lab: &Lab, report: &CheckReport, healed: &Exp
         assert_eq!(judged, claim.outcome, "{what}: check comes to what its claim's spans show");
         assert_eq!(outcome == Outcome::Healthy, is_whole(lab, &claim.claim_id), "{what}: {outcome:?} in the list");
         assert_drawn_alike(lab, &reading.conclude().diagnosis(), what);
+        assert_drawn_in_its_traces(lab, &reading, what);
     }
 }
 
@@ -39,8 +41,7 @@ pub(crate) fn assert_diagnosed_alike(lab: &Lab, diagnosis: &Diagnosis, what: &st
 
 /// The page of a claim shows red where something was found, and nowhere else.
 fn assert_drawn_alike(lab: &Lab, diagnosis: &Diagnosis, what: &str) {
-    let url = format!("{}claims/{}", lab.file.desk, diagnosis.claim_id);
-    let page = lab.client.get(url).send().unwrap().error_for_status().unwrap().text().unwrap();
+    let page = page_of(lab, &diagnosis.claim_id);
     let (_, chain) = page.split_once("<svg class=\"chain\"").expect("the page has a picture");
     let (chain, rest) = chain.split_once("</svg>").expect("the picture ends");
     let (beside, _) = rest.split_once("</section>").expect("the hops end");
@@ -51,6 +52,41 @@ fn assert_drawn_alike(lab: &Lab, diagnosis: &Diagnosis, what: &str) {
     assert_eq!(count(beside, &["<p class=\"bad\">"]), found(false), "{what}: {beside}\n{diagnosis:#?}");
     let red = count(&page, &["class=\"bad\""]);
     assert!(red == 0 || diagnosis.findings().next().is_some(), "{what}: facts are not red by themselves: {page}");
+}
+
+/// Every service of the claim is drawn with the letters of the traces that have spans of it, and every hop with what became of
+/// the baggage.
+fn assert_drawn_in_its_traces(lab: &Lab, reading: &Reading<'_>, what: &str) {
+    let evidence = reading.evidence();
+    let page = page_of(lab, &evidence.claim_id);
+    for service in Topology::LAB.instrumented() {
+        // A trace may hold other claims too, and the first span of a service in a trace carries the claim's id.
+        let ours = |span: &&Span| span.service == service.name() && span.claim_id() == Some(&evidence.claim_id);
+        let letters =
+            ('A'..='Z').zip(&evidence.fragments).filter(|(_, fragment)| fragment.spans().any(|span| ours(&span)));
+        let letters: Vec<_> = letters.map(|(letter, _)| letter.to_string()).collect();
+        let words = match letters.as_slice() {
+            [] => "no span received".to_owned(),
+            [one] => format!("trace {one}"),
+            several => format!("traces {}", several.join(", ")),
+        };
+        assert!(page.contains(&format!("{service}: {words}")), "{what}: {service} is in {words}: {page}");
+    }
+    for row in reading.rows().iter().filter(|row| row.hop.to.has_sdk()) {
+        let Some(receiver) = row.received.span.and_then(|it| evidence.span(it.trace_id, it.span_id)) else { continue };
+        let read = receiver.attributes.contains_key(TENANT);
+        let sentence =
+            page.split_once(&format!(", {} to {}", row.hop.from, row.hop.to)).expect("each hop has a sentence").1;
+        let (sentence, _) = sentence.split_once('.').expect("it ends");
+        assert_eq!(sentence.contains("baggage carried"), read, "{what}: the tenant was read there or not: {sentence}");
+        let dropped = sentence.contains("baggage dropped");
+        assert!(!dropped || !read, "{what}: what was read was not dropped: {sentence}");
+    }
+}
+
+fn page_of(lab: &Lab, claim_id: &str) -> String {
+    let url = format!("{}claims/{claim_id}", lab.file.desk);
+    lab.client.get(url).send().unwrap().error_for_status().unwrap().text().unwrap()
 }
 
 fn is_whole(lab: &Lab, claim_id: &str) -> bool {
