@@ -45,7 +45,11 @@ async function desk(viewport, options) {
 async function settledClaim() {
   const sent = await api(lab, "api/claims", { count: 1 });
   const { claim } = JSON.parse(sent.text.split("\n")[0]);
-  await until("the claim is settled", async () => (await json("api/claims")).find((row) => row.claim_id === claim.claim_id)?.seen?.settled);
+  await until("the claim is settled", async () => {
+    const { seen } = (await json("api/claims")).find((row) => row.claim_id === claim.claim_id) ?? {};
+    // In a drill nobody says so.
+    return seen?.settled || (seen && (await json("api/drill")).current);
+  });
   return claim.claim_id;
 }
 
@@ -94,4 +98,151 @@ test("a service that does not answer is shown so, and that it answers again", as
     process.kill(pid, "SIGCONT");
   }
   await until("and no longer", async () => !/does not answer/.test(await box.textContent()));
+});
+
+/** Commits to a hypothesis, or answers a drill. */
+async function answer(page, place, kind) {
+  await page.locator("#drill-place").selectOption(place);
+  await page.locator("#drill-kind").selectOption(kind);
+  await page.locator("#answer").click();
+  await page.locator("#lab-result").getByText(/Correct|Incorrect|Not judged/).waitFor({ timeout: 30_000 });
+  return page.locator("#lab-result").textContent();
+}
+
+const stage = (page) => page.locator(".stages [aria-current=step] summary").textContent();
+const JUDGED = ".chain .joined, .chain .torn, .chain .leaking, .chain .lost, .chain .unsure, .good, .bad";
+
+test("evidence first, the verdict after a hypothesis", async () => {
+  const page = await desk(LARGE);
+  await page.locator(`#use-${LAB_1}`).click();
+  await until("the symptom has the focus", () => page.evaluate(() => document.activeElement.id === "lesson-title"));
+  await until("choosing leads to the symptom", async () => (await page.locator("#lesson-title").textContent()) === "Two traces for one claim");
+  assert.match(await page.locator("#rail").textContent(), /only its beginning/, "which is told");
+  assert.equal(await stage(page), "Look", "then it is looked at");
+  assert.match(await answer(page, HOP_1, "inject").catch(() => "closed"), /closed|Not judged/, "nothing is judged without evidence");
+  const claim = await settledClaim();
+  await until("the hypothesis is asked for", async () => (await stage(page)) === "Hypothesis");
+  for (const path of ["", `claims/${claim}`]) {
+    await page.goto(new URL(path, lab.desk).href);
+    await page.locator(".chain .hop.seen").first().waitFor();
+    assert.equal(await page.locator(`main :is(${JUDGED}):not(#claims *)`).count(), 0, `no colour judges on /${path}`);
+    assert.doesNotMatch(await page.locator("body").innerText(), /b3-vs-w3c|PROPAGATORS\s*=\s*b3|=b3\b/, `nothing names the answer on /${path}`);
+    await picture(page, `covered-${path ? "claim" : "desk"}`);
+  }
+  await page.goto(lab.desk);
+  assert.equal(await page.locator("#drill-place").inputValue() + await page.locator("#drill-kind").inputValue(), "", "nothing is preselected");
+  const before = (await json("api/claims")).length;
+  assert.match(await answer(page, HOP_1, "transit"), /Incorrect.*arrived unchanged/, "a wrong hypothesis meets its evidence");
+  assert.equal((await json("api/claims")).length, before, "an answer sends no claim");
+  await page.locator(".chain .hop.torn").first().waitFor();
+  assert.equal(await stage(page), "Fix", "now it can be fixed");
+  assert.match(await page.locator("#rail").textContent(), /Yours: python-api -> java-claims, step 2 \(transit\)\. Incorrect/, "what was said stays there");
+  assert.match(await page.locator("#part-settings").textContent(), /b3/, "settings are shown");
+  await picture(page, "uncovered-desk");
+  await page.context().close();
+});
+
+test("after the fix the complete claim is beside the split one", async () => {
+  await api(lab, "api/settings/use", { id: LAB_1 });
+  const page = await desk(LARGE);
+  const split = await settledClaim();
+  assert.match(await answer(page, HOP_1, "extract"), /Correct/, "the cause");
+  await api(lab, "api/settings/set", { service: "python-api", key: "OTEL_PROPAGATORS", value: "tracecontext,baggage" });
+  const whole = await settledClaim();
+  const card = page.locator(".before-after");
+  await card.waitFor();
+  assert.equal(await stage(page), "Proof", "the lesson is at its end");
+  const text = await card.textContent();
+  assert.match(text, /Before.*2 traces, not complete.*After.*1 trace, complete/, "both claims in one card");
+  assert.ok(text.includes(split.slice(0, 12)) && text.includes(whole.slice(0, 12)), `the two claims: ${text}`);
+  assert.equal(await page.locator("#compare-proof").getAttribute("href"), `/claims/${split}?with=${whole}`, "and the way to compare them");
+  await picture(page, "before-after");
+  await page.locator("#compare-proof").click();
+  await page.locator("#rail .before-after").waitFor();
+  await page.context().close();
+});
+
+test("what would end a drill asks first, everywhere", async () => {
+  const start = async () => {
+    const { current } = await json("api/drill");
+    if (!current) await api(lab, "api/drill", { scenarios: [LAB_1] });
+  };
+  await start();
+  const claim = await settledClaim();
+  const asked = [
+    ["", (page) => page.locator("#diagnose")],
+    ["", (page) => page.locator("#reveal")],
+    ["", (page) => page.locator("#reset")],
+    ["", (page) => page.locator("#use-thread-pool")],
+    [`claims/${claim}`, (page) => button(page, "Diagnose this claim")],
+  ];
+  for (const [path, find] of asked) {
+    await start();
+    const page = await browser.open();
+    await page.goto(new URL(path, lab.desk).href);
+    await page.locator(".lesson[data-in-drill]").waitFor();
+    const name = await find(page).textContent();
+    await find(page).click();
+    await page.locator("#ask[open]").getByText("A drill is on.", { exact: false }).waitFor();
+    await button(page, "Cancel").click();
+    assert.ok((await json("api/drill")).current, `${name}: the drill goes on`);
+    await find(page).click();
+    await button(page, "Go on").click();
+    await until(`${name}: it ends when that is wanted`, async () => !(await json("api/drill")).current);
+    await page.context().close();
+  }
+  await api(lab, "api/settings/use", { id: LAB_1 });
+  const page = await desk();
+  await settledClaim();
+  await page.locator("#reveal").click();
+  await page.locator("#ask[open]").getByText("This shows the answer", { exact: false }).waitFor();
+  await button(page, "Cancel").click();
+  assert.ok(await page.locator(".lesson[data-covered]").count(), "a lesson stays covered");
+  await page.context().close();
+});
+
+for (const viewport of [LARGE, MIDDLE, NARROW]) {
+  test(`Send and Check are in reach at ${viewport.width} px, and the picture can be read`, async () => {
+    await settledClaim();
+    for (const colorScheme of ["light", "dark"]) {
+      const page = await desk(viewport, { colorScheme, reducedMotion: "reduce" });
+      const claim = (await json("api/claims"))[0].claim_id;
+      for (const path of ["", `claims/${claim}`, "glossary", "nosuch"]) {
+        page.expectsRefusal = path === "nosuch";
+        await page.goto(new URL(path, lab.desk).href);
+        for (const name of ["Send a claim", "Check"]) {
+          const { y, height } = await button(page, name).boundingBox();
+          assert.ok(y >= 0 && y + height <= viewport.height, `${name} is on the screen of /${path}: ${y}`);
+        }
+        const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.equal(excess, 0, `no horizontal scroll at /${path}`);
+        assert.doesNotMatch(await page.locator("body").innerText(), /`/, `no backtick at /${path}`);
+      }
+      page.expectsRefusal = false;
+      await page.goto(lab.desk);
+      const sizes = await page.locator(".chain text").evaluateAll((all) => all.map((text) => {
+        const scale = text.ownerSVGElement.getBoundingClientRect().width / text.ownerSVGElement.viewBox.baseVal.width;
+        return getComputedStyle(text).display === "none" || !scale ? null : scale * parseFloat(getComputedStyle(text).fontSize);
+      }).filter(Boolean));
+      assert.ok(sizes.every((size) => size >= 10), `text of the picture is at least 10 px: ${Math.min(...sizes)}`);
+      assert.deepEqual(await obstacles(page), [], `at ${viewport.width} ${colorScheme}`);
+      await picture(page, `flow-${viewport.width}-${colorScheme}`);
+      await page.context().close();
+    }
+  });
+}
+
+test("the dialog of a span opens at its top, and closes on the backdrop", async () => {
+  const claim = await settledClaim();
+  for (const viewport of [LARGE, NARROW]) {
+    const page = await browser.open(viewport);
+    await page.goto(new URL(`claims/${claim}`, lab.desk).href);
+    await page.locator(".rows .span").first().click();
+    const dialog = page.locator("#span-dialog[open]");
+    await dialog.waitFor();
+    assert.equal(await dialog.evaluate((it) => it.scrollTop), 0, "at its top");
+    await page.mouse.click(3, 3);
+    await dialog.waitFor({ state: "detached" });
+    await page.context().close();
+  }
 });

@@ -110,7 +110,7 @@ pub fn app(config: Config) -> Result<Router, StartError> {
         .route("/api/openapi.json", get(async || document))
         .merge(page::router(token.clone()))
         .route("/healthz", get(async |State(lab): State<Arc<Lab>>| Json(lab.health())))
-        .fallback(routes::nothing_here)
+        .fallback(page::nothing_here)
         .method_not_allowed_fallback(routes::wrong_method)
         .with_state(lab)
         .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))

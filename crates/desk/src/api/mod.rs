@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::{Kind, Topology};
-use evidence::{Collected, HopRow, Outcome, Reading, Verdict};
+use evidence::{Answer, Collected, HopRow, Outcome, Reading, Verdict};
 use scenario::{Group, Scenario};
 use serde::{Deserialize, Serialize};
 use service::Problem;
@@ -204,7 +204,7 @@ pub struct CheckReport {
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub verdict: Verdict,
-    /// Whether the verdict is hidden, as a drill is on.
+    /// Whether the verdict is hidden: in a drill, and on the page in a lesson until there is a hypothesis.
     pub masked: bool,
     /// The claims that were sent for it.
     pub probes: Vec<SentClaim>,
@@ -261,6 +261,9 @@ pub struct ClaimRow {
 pub struct Seen {
     /// How many traces it was split into.
     pub traces: usize,
+    /// Who has spans in each, in the order of the claim's page.
+    #[serde(default)]
+    pub fragments: Vec<Vec<String>>,
     /// Who has spans in them.
     pub services: Vec<String>,
     /// The service of each span without a parent.
@@ -402,6 +405,15 @@ fn invalid(detail: String) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
+// === impl DrillAnswer ===
+
+impl DrillAnswer {
+    pub(crate) fn parsed(&self) -> Result<Answer, Problem> {
+        let place = self.place.parse().map_err(|unknown: chain::UnknownPlace| invalid(unknown.to_string()))?;
+        Ok(Answer::new(place, self.kind))
+    }
+}
+
 // === impl ClaimsRequest ===
 
 impl ClaimsRequest {
@@ -505,7 +517,7 @@ impl Mask for CheckReport {
         let observed = self.verdict.claims.into_iter().flat_map(|claim| claim.observed).collect();
         let verdict = Verdict {
             outcome: Outcome::CannotTell,
-            sentence: "A drill is on, so there is no verdict. This was observed:".to_owned(),
+            sentence: "The verdict is hidden until you have answered. This was observed:".to_owned(),
             claims: Vec::new(),
             evidence: observed,
         };

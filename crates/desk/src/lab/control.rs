@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -18,10 +17,10 @@ use settings::{Active, Schema, Settings};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use crate::HealthAt;
 use crate::api::{Hint, ScenarioBrief, ServiceStatus, SetRequest, Status};
 use crate::drill::Spoiler;
 use crate::guard::backends::Backends;
-use crate::{HealthAt, clock};
 
 /// How long services may take to apply a change before it is reported that one has not.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
@@ -41,8 +40,6 @@ pub(crate) struct Control {
     active: Mutex<PathBuf>,
     /// How many hints were given, and of which scenario.
     hints: Mutex<(String, usize)>,
-    /// When a scenario was switched to last, in milliseconds since the Unix epoch.
-    switched_unix_ms: AtomicU64,
 }
 
 /// A service of the chain, and where it is asked what it has applied.
@@ -73,27 +70,11 @@ impl Control {
         schema: Arc<Schema>,
         backends: Backends,
     ) -> Self {
-        // Nobody switches between the start of the lab and that of its desk.
-        let written = std::fs::metadata(&active).and_then(|it| it.modified()).ok();
-        let switched = written.map_or_else(clock::unix_millis, clock::millis_of);
-        Self {
-            client,
-            services,
-            catalogue,
-            schema,
-            backends,
-            active: Mutex::new(active),
-            hints: Mutex::default(),
-            switched_unix_ms: AtomicU64::new(switched),
-        }
+        Self { client, services, catalogue, schema, backends, active: Mutex::new(active), hints: Mutex::default() }
     }
 
     pub(crate) fn schema(&self) -> &Schema {
         &self.schema
-    }
-
-    pub(crate) fn switched_unix_ms(&self) -> u64 {
-        self.switched_unix_ms.load(Relaxed)
     }
 
     pub(crate) fn briefs(&self) -> impl Iterator<Item = ScenarioBrief> {
@@ -155,9 +136,7 @@ impl Control {
                 .unwrap_or_default(),
         };
         let active = Active { generation, scenario: name, settings: scenario.settings.clone() };
-        let status = self.publish(&path, active).await?;
-        self.switched_unix_ms.store(clock::unix_millis(), Relaxed);
-        Ok(status)
+        self.publish(&path, active).await
     }
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Spoiler<Status>, Problem> {

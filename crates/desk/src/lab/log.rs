@@ -18,6 +18,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(400);
 /// The time to the next look, as a share of the claim's age: a claim is looked at some ten times at the most.
 const BACKOFF: f64 = 0.4;
 const LEAST_WAIT: Duration = Duration::from_millis(200);
+/// So many traces of a claim are listed: anyone who sends spans can make it more.
+const MOST_FRAGMENTS: usize = 20;
 /// How far the scoreboard looks back.
 const WINDOW_S: u64 = 300;
 
@@ -150,6 +152,24 @@ impl ClaimLog {
         rows.next().cloned()
     }
 
+    /// The newest claim that was accepted at this time or later.
+    pub(crate) fn newest_since(&self, unix_ms: u64) -> Option<ClaimRow> {
+        let log = self.lock();
+        let mut rows = log.rows().rev().filter(|row| row.sent_unix_ms >= unix_ms && row.claim.accepted());
+        rows.next().cloned()
+    }
+
+    /// The newest complete claim since then, and the newest before it that is settled and not complete.
+    pub(crate) fn before_and_after(&self, unix_ms: u64) -> Option<(ClaimRow, ClaimRow)> {
+        let log = self.lock();
+        let rows = log.rows().rev().take_while(|row| row.sent_unix_ms >= unix_ms);
+        let mut decided = rows.filter(|row| row.seen.as_ref().is_some_and(Seen::is_decided));
+        let is_whole = |row: &&ClaimRow| row.seen.as_ref().is_some_and(|seen| seen.whole);
+        let after = decided.find(is_whole)?;
+        let before = decided.find(|row| !is_whole(row))?;
+        Some((before.clone(), after.clone()))
+    }
+
     pub(crate) fn last_whole(&self) -> Option<String> {
         self.lock().last_whole.clone()
     }
@@ -236,9 +256,17 @@ impl Seen {
                 services.push(service.clone());
             }
         }
-        let outcome = Reading::new(Topology::LAB, collected).conclude().outcome();
+        let reading = Reading::new(Topology::LAB, collected);
+        let conclusion = reading.conclude();
+        let outcome = conclusion.outcome();
+        let drawn = conclusion.picture().services;
+        let in_trace = |at: usize| {
+            let here = drawn.iter().filter(|it| it.traces.contains(&at));
+            here.map(|it| it.service.name().to_owned()).collect()
+        };
         Self {
             traces: fragments.len(),
+            fragments: (0..fragments.len().min(MOST_FRAGMENTS)).map(in_trace).collect(),
             services,
             roots: fragments.iter().flat_map(|fragment| fragment.roots()).map(|root| root.service.clone()).collect(),
             spans: collected.evidence.spans().count(),
@@ -267,7 +295,15 @@ mod tests {
     }
 
     fn seen(spans: usize, whole: bool) -> Seen {
-        Seen { traces: spans.min(1), services: Vec::new(), roots: Vec::new(), spans, whole, settled: false }
+        Seen {
+            traces: spans.min(1),
+            services: Vec::new(),
+            fragments: Vec::new(),
+            roots: Vec::new(),
+            spans,
+            whole,
+            settled: false,
+        }
     }
 
     #[test]

@@ -16,22 +16,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use chain::{Place, Service, Topology};
+use chain::{Service, Topology};
 use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading, Span};
 use reqwest::Url;
 use scenario::Scenario;
 use service::Problem;
-use settings::Schema;
+use settings::{Active, Schema};
 use tokio::sync::{Mutex, mpsc};
 use wire::TraceId;
 
 use crate::api::events::Changes;
 use crate::api::{
     CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimRow, ClaimsRequest, DrillAnswer, DrillRequest, DrillStatus,
-    Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, SentClaim, SetRequest, Status, Traffic,
+    HEALTHY, Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, SentClaim, SetRequest, Status, Traffic,
 };
 use crate::drill::grading::{self, Grade};
-use crate::drill::{Drills, Ended, Ending, Mask, Spoiler};
+use crate::drill::{Drills, Ended, Ending, Hypothesis, Lesson, Mask, Spoiler, Viewer};
 use crate::{Config, StartError, clock};
 
 mod annotations;
@@ -88,6 +88,10 @@ impl Lab {
         let front_door = url(Service::PythonApi).ok_or(StartError::Missing(Service::PythonApi))?;
         let folder = config.active.parent().unwrap_or(Path::new(""));
         let drills = Drills::load(folder, config.drills, &config.catalogue)?;
+        // The lab may begin with a scenario, and a lesson outlives the desk.
+        if let Ok(active) = Active::load(&config.active, &config.schema) {
+            drills.resume_lesson(active.scenario.as_deref().unwrap_or(HEALTHY));
+        }
         let changes = Changes::new();
         let annotations = config.grafana.as_ref().map(|public| {
             let api = config.grafana_api.as_ref().unwrap_or(public);
@@ -128,7 +132,7 @@ impl Lab {
         LabStatus {
             front_door: self.front_door.url().to_string(),
             trace_source: self.trace_source.to_string(),
-            services: self.lock(self.drills.show(services), Mask::masked),
+            services: self.lock(self.drills.show(services, Viewer::Api), Mask::masked),
             traffic: self.front_door.traffic(),
         }
     }
@@ -155,24 +159,25 @@ impl Lab {
         self.control.schema()
     }
 
-    pub(crate) async fn status(&self) -> Result<Status, Problem> {
-        Ok(self.lock(self.drills.show(self.control.status().await?), Status::locked))
+    /// While the page covers a lesson, which scenario was chosen is no secret, as with locked answers.
+    pub(crate) async fn status(&self, viewer: Viewer) -> Result<Status, Problem> {
+        let status = self.drills.show(self.control.status().await?, Viewer::Api);
+        let locked = self.lock_reveal || self.drills.hides_from(viewer);
+        Ok(if locked { status.locked() } else { status })
     }
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Status, Problem> {
-        Ok(self.lock(self.drills.show(self.control.set(request).await?), Status::locked))
+        Ok(self.lock(self.drills.show(self.control.set(request).await?, Viewer::Api), Status::locked))
     }
 
     /// Switching gives up the drill that is on.
     pub(crate) async fn use_scenario(&self, id: &str) -> Result<Status, Problem> {
         let _turn = self.drill_turn.lock().await;
+        self.control.brief(id)?;
+        // Covered before it is set, so that the page does not show it in between.
+        self.drills.begin_lesson(id)?;
         let status = self.control.use_scenario(id).await?;
         Ok(self.lock(status.after(&self.end_drill(Ending::Abandoned)?), Status::locked))
-    }
-
-    /// When a scenario was switched to last, in milliseconds since the Unix epoch.
-    pub(crate) fn switched_unix_ms(&self) -> u64 {
-        self.control.switched_unix_ms()
     }
 
     /// Every scenario, in the order of the catalogue.
@@ -182,6 +187,22 @@ impl Lab {
 
     pub(crate) fn brief(&self, id: &str) -> Result<ScenarioBrief, Problem> {
         self.control.brief(id)
+    }
+
+    /// The newest claim since then that is complete, and the newest before it that is not.
+    pub(crate) fn before_and_after(&self, since: u64) -> Option<(ClaimRow, ClaimRow)> {
+        self.observer.log().before_and_after(since)
+    }
+
+    /// Whether a claim was accepted since then.
+    pub(crate) fn has_claims_since(&self, since: u64) -> bool {
+        self.observer.log().newest_since(since).is_some()
+    }
+
+    /// Whether nothing is broken in the lesson that is on, as the page may say once it is uncovered.
+    pub(crate) async fn is_control(&self) -> bool {
+        let current = self.control.current().await.ok();
+        current.and_then(|current| self.drills.open(current)).is_some_and(Scenario::is_control)
     }
 
     /// The active scenario; none while a drill is on.
@@ -212,6 +233,7 @@ impl Lab {
         self.unlocked()?;
         let _turn = self.drill_turn.lock().await;
         let ended = self.end_drill(Ending::Revealed)?;
+        self.uncover(None)?;
         self.name_scenario(&ended).await?;
         Ok(self.control.current().await?.after(&ended).clone())
     }
@@ -230,14 +252,19 @@ impl Lab {
 
     /// Tells how far it is, and then the report; in a drill it says only healthy or broken.
     pub(crate) async fn check(&self, request: CheckRequest, events: mpsc::Sender<CheckEvent>) {
-        let report = self.report(request.id, Some(&events)).await;
+        let report = self.report(request.id, Some(&events), Viewer::Api).await;
         let _ = events.send(CheckEvent::Report(Box::new(report))).await;
     }
 
-    pub(crate) async fn report(&self, id: Option<String>, events: Option<&mpsc::Sender<CheckEvent>>) -> CheckReport {
+    pub(crate) async fn report(
+        &self,
+        id: Option<String>,
+        events: Option<&mpsc::Sender<CheckEvent>>,
+        viewer: Viewer,
+    ) -> CheckReport {
         // Whether some scenario in particular is healed would say whether it is the hidden one.
         let healed = id.and_then(|id| self.drills.open(self.control.healed(&id)).flatten());
-        self.drills.show(check::report(&self.front_door, &self.reader, healed, events).await)
+        self.drills.show(check::report(&self.front_door, &self.reader, healed, events).await, viewer)
     }
 
     pub(crate) fn drill(&self) -> DrillStatus {
@@ -261,51 +288,84 @@ impl Lab {
     }
 
     pub(crate) async fn answer_drill(&self, answer: &DrillAnswer) -> Result<Judgement, Problem> {
-        let place: Place = answer.place.parse().map_err(|unknown: chain::UnknownPlace| {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, unknown.to_string())
-        })?;
+        let answer = answer.parsed()?;
         let _turn = self.drill_turn.lock().await;
         let hidden = self.drills.hidden().ok_or_else(|| conflict("no drill is on"))?;
-        let cause = self.control.hidden(hidden)?.map(|scenario| {
+        let scenario = self.control.hidden(hidden)?;
+        let since = self.drills.started_unix_ms().unwrap_or_default();
+        let (correct, evidence) = self.grade(answer, scenario, since).await?.judgement();
+        match correct {
+            Some(true) => {
+                let ended = self.end_drill(Ending::Solved)?;
+                self.name_scenario(&ended).await?;
+            }
+            Some(false) => {
+                self.drills.count_wrong_answer()?;
+                self.changes.notify(|pulse| pulse.drill += 1);
+            }
+            None => {}
+        }
+        Ok(Judgement { correct, evidence, drill: self.drills.status() })
+    }
+
+    /// Commits the learner to a hypothesis about the lesson that is on, which uncovers it.
+    pub(crate) async fn hypothesize(&self, given: &DrillAnswer) -> Result<Judgement, Problem> {
+        self.unlocked()?;
+        let answer = given.parsed()?;
+        let _turn = self.drill_turn.lock().await;
+        let lesson = self.drills.lesson().ok_or_else(|| conflict("no lesson is on: choose a scenario first"))?;
+        let scenario = self.control.find(&lesson.scenario)?;
+        let (correct, evidence) = self.grade(answer, scenario, lesson.started_unix_ms).await?.judgement();
+        if let Some(is_correct) = correct {
+            self.uncover(Some(Hypothesis { answer: format!("{}, {}", answer.place, answer.kind), is_correct }))?;
+        }
+        Ok(Judgement { correct, evidence, drill: self.drills.status() })
+    }
+
+    /// Shows on the page what a lesson covers.
+    pub(crate) fn uncover(&self, hypothesis: Option<Hypothesis>) -> Result<(), Problem> {
+        self.drills.uncover(hypothesis)?;
+        self.changes.notify(|pulse| pulse.drill += 1);
+        Ok(())
+    }
+
+    /// The lesson that is on; none in a drill, nor of the healthy scenario.
+    pub(crate) fn lesson(&self) -> Option<Lesson> {
+        self.drills.lesson()
+    }
+
+    /// Whether the page shows neither settings nor judgements.
+    pub(crate) fn is_covered(&self) -> bool {
+        self.drills.hides_from(Viewer::Page)
+    }
+
+    /// What an answer is worth, by the claims since then; it sends none.
+    async fn grade(&self, answer: Answer, scenario: Spoiler<&Scenario>, since: u64) -> Result<Grade, Problem> {
+        let cause = scenario.map(|scenario| {
             let cause = scenario.fault.as_ref().map(|fault| &fault.cause);
             cause.ok_or_else(|| conflict("this scenario has no cause to find"))
         });
         let cause = cause.transpose()?;
-        let answer = Answer::new(place, answer.kind);
-        let grade = match (grading::names(answer, &cause), grading::differs_by_time(answer, &cause)) {
+        Ok(match (grading::names(answer, &cause), grading::differs_by_time(answer, &cause)) {
             (Some(right), _) => right,
-            (None, Some(by_time)) => by_time.grade(answer, self.old_claim().await.as_ref()),
-            (None, None) => {
-                let collected = check::probe_evidence(&self.front_door, &self.reader).await?;
-                grading::grade(answer, &cause, &Reading::new(Topology::LAB, &collected).conclude())
-            }
-        };
-        let (correct, evidence) = match grade {
-            Grade::Right(evidence) => {
-                let ended = self.end_drill(Ending::Solved)?;
-                self.name_scenario(&ended).await?;
-                (Some(true), evidence)
-            }
-            Grade::Wrong(sentence) => {
-                self.drills.count_wrong_answer()?;
-                self.changes.notify(|pulse| pulse.drill += 1);
-                (Some(false), vec![sentence])
-            }
-            Grade::TooEarly => (
-                None,
-                vec![format!(
-                    "It is too early to tell: late spans differ from missing spans only when a claim of this drill is {} s \
-                     old. This answer does not count.",
-                    grading::LATEST_SPAN_S
-                )],
-            ),
-        };
-        Ok(Judgement { correct, evidence, drill: self.drills.status() })
+            (None, Some(by_time)) => by_time.grade(answer, self.old_claim(since).await.as_ref()),
+            (None, None) => match self.newest_claim(since).await {
+                Some(newest) => grading::grade(answer, &cause, &Reading::new(Topology::LAB, &newest).conclude()),
+                None => Grade::NoClaim,
+            },
+        })
     }
 
-    /// What there is of the oldest claim of this drill of which every span should have come by now.
-    async fn old_claim(&self) -> Option<Collected> {
-        let since = self.drills.started_unix_ms()?;
+    /// What there is of the newest claim since then; its spans are waited for.
+    async fn newest_claim(&self, since: u64) -> Option<Collected> {
+        let newest = self.observer.log().newest_since(since)?;
+        let claim_id = newest.claim.claim_id.as_deref()?;
+        let collected = self.reader.collect(claim_id, since / 1000, &Patience::default()).await;
+        Some(collected.with_traceresponse(newest.claim.traceresponse))
+    }
+
+    /// What there is of the oldest claim since then of which every span should have come by now.
+    async fn old_claim(&self, since: u64) -> Option<Collected> {
         let old = self.observer.log().oldest_since(since).filter(|row| row.age_ms() > grading::LATEST_SPAN_S * 1000)?;
         let at_once = Patience { deadline: Duration::ZERO, ..Patience::default() };
         Some(self.reader.collect(old.claim.claim_id.as_deref()?, since / 1000, &at_once).await)
@@ -324,9 +384,9 @@ impl Lab {
         self.front_door.send(request, events).await;
     }
 
-    /// Newest first; while a drill is on, without what any of them comes to.
-    pub(crate) fn claims(&self) -> Vec<ClaimRow> {
-        self.drills.show(Spoiler::new(self.observer.log().newest()))
+    /// Newest first; without what any of them comes to, while that is hidden.
+    pub(crate) fn claims(&self, viewer: Viewer) -> Vec<ClaimRow> {
+        self.drills.show(Spoiler::new(self.observer.log().newest()), viewer)
     }
 
     pub(crate) fn last_claim(&self) -> Option<SentClaim> {
@@ -347,9 +407,9 @@ impl Lab {
         self.observer.log().sent(claim_id).is_some()
     }
 
-    /// The picture of a claim; without any judgement while a drill is on.
+    /// The picture of a claim on the page; without any judgement while that is hidden.
     pub(crate) fn picture(&self, reading: &Reading<'_>) -> Picture {
-        self.drills.show(Spoiler::new(reading.conclude().picture()))
+        self.drills.show(Spoiler::new(reading.conclude().picture()), Viewer::Page)
     }
 
     /// The services that did not answer when they were asked last.
@@ -357,9 +417,9 @@ impl Lab {
         self.answering.silent()
     }
 
-    /// Nothing is counted as complete or not while a drill is on.
-    pub(crate) fn scoreboard(&self) -> Scoreboard {
-        self.drills.show(Spoiler::new(self.observer.log().scoreboard()))
+    /// Nothing is counted as complete or not while that is hidden.
+    pub(crate) fn scoreboard(&self, viewer: Viewer) -> Scoreboard {
+        self.drills.show(Spoiler::new(self.observer.log().scoreboard()), viewer)
     }
 
     /// The spans of a trace; none if it is not there.
@@ -418,6 +478,7 @@ impl Lab {
     async fn diagnosed(&self, diagnosis: Spoiler<Diagnosis>) -> Result<Diagnosis, Problem> {
         let _turn = self.drill_turn.lock().await;
         let ended = self.end_drill(Ending::Diagnosed)?;
+        self.uncover(None)?;
         self.name_scenario(&ended).await?;
         Ok(diagnosis.after(&ended))
     }

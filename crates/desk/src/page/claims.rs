@@ -6,10 +6,11 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::glossary::term;
-use super::{beginning, encoded, part as as_part};
+use super::{beginning, chain, encoded, part as as_part, service_class};
 use crate::api::ClaimRow;
 use crate::api::extract::InQuery;
 use crate::api::routes::Shared;
+use crate::drill::Viewer;
 use crate::lab::Lab;
 
 /// How many claims are listed at first.
@@ -32,8 +33,7 @@ pub(super) async fn scoreboard(State(lab): Shared) -> Html<String> {
 pub(super) fn forms(lab: &Lab) -> Markup {
     html! {
         div.row {
-            form data-post="/api/claims" data-into="claims-result" data-wait="Sending" { button #send-claim { "Send a claim" } }
-            form.row data-post="/api/traffic" data-into="claims-result" data-say="The rate was changed." {
+            form.row data-post="/api/traffic" data-into="traffic-result" data-say="The rate was changed." {
                 div {
                     label for="rate" { "Claims per second" }
                     input #rate name="per_second" type="number" min="0" max="1000" step="any" value=(lab.traffic().per_second) data-number required;
@@ -42,7 +42,7 @@ pub(super) fn forms(lab: &Lab) -> Markup {
             }
             p #traffic.quiet { (traffic_words(lab)) }
         }
-        p #claims-result.result aria-live="polite" {}
+        p #traffic-result.result aria-live="polite" {}
     }
 }
 
@@ -52,14 +52,14 @@ fn traffic_words(lab: &Lab) -> String {
 }
 
 pub(super) fn list(lab: &Lab, all: bool) -> Markup {
-    let claims = lab.claims();
+    let (claims, is_covered) = (lab.claims(Viewer::Page), lab.is_covered());
     let shown = if all { claims.len() } else { claims.len().min(FIRST) };
     html! {
         @if claims.is_empty() { p { "No claim has been sent yet." } } @else {
             div.scroll role="region" aria-label="Newest claims" tabindex="0" {
                 table.claims {
-                    thead { tr { th scope="col" { "Claim" } th scope="col" { "Status" } th scope="col" { "Traces" } th scope="col" { "Complete" } th scope="col" { "Services reached" } } }
-                    tbody { @for row in claims.iter().take(shown) { (claim(row)) } }
+                    thead { tr { th scope="col" { "Claim" } th scope="col" { "Status" } th scope="col" { "Traces" } th scope="col" { "Complete" } th scope="col" { "Its traces" } } }
+                    tbody { @for row in claims.iter().take(shown) { (claim(row, is_covered)) } }
                 }
             }
         }
@@ -71,7 +71,7 @@ pub(super) fn list(lab: &Lab, all: bool) -> Markup {
     }
 }
 
-fn claim(row: &ClaimRow) -> Markup {
+fn claim(row: &ClaimRow, is_covered: bool) -> Markup {
     let id = row.claim.claim_id.as_deref().unwrap_or_default();
     let class = if row.claim.accepted() { "good" } else { "bad" };
     let status = row.claim.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
@@ -83,16 +83,28 @@ fn claim(row: &ClaimRow) -> Markup {
                 None => { td { "…" } td { "…" } td { "no span yet" } },
                 Some(seen) => {
                     td { (seen.traces) }
-                    td { @if seen.whole { span.good { "yes" } } @else if seen.settled { span.bad { "no" } } @else { "…" } }
-                    td { @if seen.services.is_empty() { "no span received" } @else { (seen.services.join(", ")) } }
+                    td { @if is_covered { span.quiet { "covered" } } @else if seen.whole { span.good { "yes" } } @else if seen.settled { span.bad { "no" } } @else { "…" } }
+                    td { @if seen.fragments.is_empty() { "no span received" } @else { (glyph(&seen.fragments)) } }
                 },
             }
         }
     }
 }
 
+/// The traces of a claim, each with its letter and a mark for each service that has spans in it.
+pub(super) fn glyph(fragments: &[Vec<String>]) -> Markup {
+    html! {
+        @for (at, services) in fragments.iter().enumerate() {
+            span.glyph.(chain::tint(Some(&at))) title=(services.join(", ")) {
+                (chain::letter(at))
+                @for service in services { i.(service_class(service)) { span.hidden { " " (service) } } }
+            } " "
+        }
+    }
+}
+
 pub(super) fn board(lab: &Lab) -> Markup {
-    let board = lab.scoreboard();
+    let board = lab.scoreboard(Viewer::Page);
     let share = (board.whole * 100).checked_div(board.claims);
     html! {
         @if let Some(share) = share {

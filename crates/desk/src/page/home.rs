@@ -6,7 +6,7 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::glossary::term;
-use super::{chain, claims, lesson, scenarios, whole};
+use super::{chain, claims, scenarios, whole};
 use crate::api::routes::Shared;
 use crate::lab::Lab;
 
@@ -16,25 +16,18 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
         div.desk {
             section #chain aria-labelledby="chain-title" {
                 h2 #chain-title { "The " (term("chain", "chain")) }
-                div #part-chain data-part="/parts/chain" data-on="looks services" { (chain::latest(&lab).await) }
+                div #part-chain data-part="/parts/chain" data-on="looks services drill" { (chain::latest(&lab).await) }
             }
-            div.column {
-                section #lab aria-labelledby="lab-title" {
-                    h2 #lab-title { "The lab" }
-                    div #part-lab data-part="/parts/lab" data-on="settings drill" { (lesson::state(&lab).await) }
-                    (lesson::actions())
-                }
-                section #settings aria-labelledby="settings-title" {
-                    h2 #settings-title { "Settings" }
-                    div #part-settings data-part="/parts/settings" data-on="settings drill" { (scenarios::table(&lab).await) }
-                    (settings_form(&lab))
-                }
+            section #settings aria-labelledby="settings-title" {
+                h2 #settings-title { "Settings" }
+                div #part-settings data-part="/parts/settings" data-on="settings drill" { (scenarios::table(&lab).await) }
+                (settings_form(&lab))
             }
             section #claims aria-labelledby="claims-title" {
                 h2 #claims-title { "Claims" }
                 (claims::forms(&lab))
-                div #part-scoreboard data-part="/parts/scoreboard" data-on="looks" { (claims::board(&lab)) }
-                div #part-claims data-part="/parts/claims" data-on="claims looks" { (claims::list(&lab, false)) }
+                div #part-scoreboard data-part="/parts/scoreboard" data-on="looks drill" { (claims::board(&lab)) }
+                div #part-claims data-part="/parts/claims" data-on="claims looks drill" { (claims::list(&lab, false)) }
             }
             section #scenarios aria-labelledby="scenarios-title" {
                 h2 #scenarios-title { (term("Scenarios", "scenario")) }
@@ -43,7 +36,7 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
             }
         }
     };
-    whole("Desk", &main)
+    whole(&lab, "Desk", &main).await
 }
 
 fn settings_form(lab: &Lab) -> Markup {
@@ -67,7 +60,7 @@ fn settings_form(lab: &Lab) -> Markup {
         }
         p #settings-result.result aria-live="polite" {}
         form data-post="/api/settings/reset" data-into="settings-result" data-say="The healthy scenario is active." data-wait="Waiting until all services have applied it" {
-            button.quiet { "Reset to healthy" }
+            button.quiet #reset { "Reset to healthy" }
         }
         details #details-schema {
             summary { "All settings of each service" }

@@ -9,6 +9,7 @@ use super::glossary::term;
 use super::part as as_part;
 use crate::api::routes::Shared;
 use crate::api::{ScenarioBrief, ServiceStatus};
+use crate::drill::Viewer;
 use crate::lab::Lab;
 
 pub(super) async fn part(State(lab): Shared) -> Html<String> {
@@ -38,11 +39,11 @@ fn row(scenario: &ScenarioBrief, current: Option<&str>) -> Markup {
     let active = current == Some(scenario.id.as_str());
     html! {
         li.active[active] {
-            form data-post="/api/settings/use" data-into="scenario-result" data-say=(format!("{} is active.", scenario.id)) data-wait="Waiting until all services have applied it" {
+            form data-post="/api/settings/use" data-into="scenario-result" data-say=(format!("“{}” is active.", scenario.title)) data-then="lesson-title" data-wait="Waiting until all services have applied it" {
                 input type="hidden" name="id" value=(scenario.id);
                 button #(format!("use-{}", scenario.id)) aria-pressed=(active) {
                     span { (scenario.title) }
-                    span.quiet { (scenario.id) @if active { " – active" } }
+                    @if active { span.quiet { "active" } }
                 }
             }
         }
@@ -50,13 +51,13 @@ fn row(scenario: &ScenarioBrief, current: Option<&str>) -> Markup {
 }
 
 pub(super) async fn table(lab: &Lab) -> Markup {
-    let status = match lab.status().await {
+    let status = match lab.status(Viewer::Page).await {
         Ok(status) => status,
         Err(problem) => return html! { p.bad { (problem.detail) } },
     };
     html! {
         p {
-            @if status.masked { "Settings are hidden: a drill is on, or the answers are locked. They can still be changed. " }
+            @if status.masked { "Settings are hidden until you have answered, or by the leader of the class. They can still be changed. " }
             (term("Generation", "generation")) " " (status.generation) " of the settings."
         }
         div.scroll role="region" aria-label="Settings of each service" tabindex="0" {

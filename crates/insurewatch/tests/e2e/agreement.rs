@@ -4,7 +4,8 @@
 use chain::vocabulary::TENANT;
 use chain::{Kind, Place, Topology};
 use desk::api::{CheckReport, ClaimRow, Judgement};
-use evidence::{Answer, Collected, Diagnosis, Expectation, Outcome, Reading, Span, Weight};
+use evidence::{Answer, ClaimEvidence, Collected, Diagnosis, Expectation, Outcome, Reading, Span, Weight};
+use scenario::Scenario;
 use scenario::file::Cause;
 use serde_json::json;
 
@@ -84,6 +85,29 @@ fn assert_drawn_in_its_traces(lab: &Lab, reading: &Reading<'_>, what: &str) {
     }
 }
 
+/// The page shows what the learner chose to see: colours, verdict and settings.
+pub(crate) fn uncover(lab: &Lab) {
+    lab.post("parts/uncover", &json!({}));
+}
+
+/// Until the learner has a hypothesis, no page judges a claim, and none shows the settings or the scenario's id.
+pub(crate) fn assert_covered(lab: &Lab, lesson: &Scenario, evidence: &ClaimEvidence) {
+    let read = |path: &str| lab.client.get(format!("{}{path}", lab.file.desk)).send().unwrap().text().unwrap();
+    for path in ["", "parts/lab", "parts/settings", "parts/claims", &format!("claims/{}", evidence.claim_id)] {
+        let page = read(path);
+        let id = &lesson.id;
+        for class in ["joined", "torn", "leaking", "lost", "unsure", "dropped", "leaks", "carried"] {
+            let judged = page.contains(&format!(" {class}\""));
+            assert!(!judged, "{id}: /{path} has an arrow or a box that is {class}: {page}");
+        }
+        let text: String = page.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+        assert!(!text.contains(id), "{id}: /{path} shows the id: {text}");
+        let values = lesson.settings.iter().map(|(_, key, value)| format!("{key}={value}"));
+        let shown: Vec<_> = values.filter(|value| page.contains(value)).collect();
+        assert!(shown.is_empty(), "{id}: /{path} shows {shown:?}");
+    }
+}
+
 fn page_of(lab: &Lab, claim_id: &str) -> String {
     let url = format!("{}claims/{claim_id}", lab.file.desk);
     lab.client.get(url).send().unwrap().error_for_status().unwrap().text().unwrap()
@@ -152,6 +176,8 @@ pub(crate) fn assert_graded_alike(lab: &Lab, id: &str, cause: &Cause, diagnosis:
             continue;
         }
         lab.post("api/drill", &json!({ "scenarios": [id] }));
+        // An answer sends no claim. What one leaves behind may only harm the next.
+        lab.cli(&["claim", "--count", "2"]).ended(0, "there is evidence to judge by");
         if tried.is_empty() {
             let bystander = Place::Service(bystander.expect("no cause touches every service"));
             let judged = answer(bystander, kind);

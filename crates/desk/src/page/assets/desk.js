@@ -3,6 +3,10 @@
 import { keepLinksDrawn } from "./links.js";
 import { fragment, listen, refreshAll, replace } from "./live.js";
 
+/** What ends a drill and shows the answer, whoever offers it. */
+const ENDS_DRILL = /^\/(parts\/(diagnosis|reveal)|api\/settings\/(use|reset))\b/;
+const SHOWS_ANSWER = /^\/parts\/(diagnosis|reveal)\b/;
+
 function body(form) {
   const values = {};
   for (const field of form.elements) {
@@ -21,10 +25,15 @@ function body(form) {
   return values;
 }
 
+/** The desk's sentences mark code as Markdown does. */
 function say(into, text, refused = false) {
   into.replaceChildren();
   const paragraph = document.createElement(into.tagName === "P" ? "span" : "p");
-  paragraph.textContent = text;
+  text.split("`").forEach((part, at) => {
+    const piece = document.createElement(at % 2 ? "code" : "span");
+    piece.textContent = part;
+    paragraph.append(piece);
+  });
   paragraph.className = refused ? "bad" : "";
   into.append(paragraph);
 }
@@ -35,9 +44,35 @@ function counted(lines) {
   return `${done.accepted} accepted, ${done.failed} failed`;
 }
 
+/** Whether to go on: what would end a drill, or show the answer of a lesson, is asked first. */
+async function mayGoOn(form) {
+  const lesson = document.querySelector(".lesson");
+  const asked = [
+    ["inDrill" in lesson.dataset && ENDS_DRILL, "A drill is on. This ends it, and it counts as not solved."],
+    ["covered" in lesson.dataset && SHOWS_ANSWER, "You have not committed to a hypothesis yet. This shows the answer."],
+  ];
+  const [, question] = asked.find(([path]) => path && path.test(form.dataset.post)) ?? [];
+  if (!question) return true;
+  const dialog = document.getElementById("ask");
+  document.getElementById("ask-text").textContent = question;
+  dialog.returnValue = "";
+  dialog.showModal();
+  await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
+  return dialog.returnValue === "yes";
+}
+
+/** To the symptom of what was just chosen. */
+function goTo(id) {
+  const target = document.getElementById(id);
+  target?.scrollIntoView({ block: "nearest" });
+  target?.focus({ preventScroll: true });
+}
+
 async function send(form) {
+  if (!(await mayGoOn(form))) return;
   const into = document.getElementById(form.dataset.into);
   const buttons = form.querySelectorAll("button");
+  let then = "";
   try {
     const json = JSON.stringify(body(form));
     say(into, `${form.dataset.wait ?? "Working"} …`);
@@ -53,11 +88,17 @@ async function send(form) {
     if (!response.ok) throw new Error(type.includes("json") ? JSON.parse(text).detail : text);
     if (type.startsWith("text/html")) replace(into, text);
     else say(into, type.includes("ndjson") ? counted(text) : form.dataset.say);
+    if (form.dataset.then) then = form.dataset.then;
   } catch (error) {
     say(into, error.message, true);
   } finally {
     buttons.forEach((button) => button.removeAttribute("aria-disabled"));
-    refreshAll();
+    const refreshed = refreshAll();
+    if (then) {
+      document.getElementById("lab-result").replaceChildren();
+      await refreshed;
+      goTo(then);
+    }
   }
 }
 
@@ -84,8 +125,24 @@ document.addEventListener("click", async (event) => {
   if (into.dataset.part) into.dataset.part = button.dataset.load;
   if (response.ok) replace(into, text);
   else say(into, JSON.parse(text).detail, true);
-  if (button.dataset.dialog) document.getElementById(button.dataset.dialog).showModal();
+  const dialog = document.getElementById(button.dataset.dialog);
+  if (dialog) {
+    dialog.showModal();
+    dialog.scrollTop = 0;
+  }
   else into.querySelector("button")?.focus({ preventScroll: true });
+});
+
+document.addEventListener("click", ({ target, clientX, clientY }) => {
+  if (target.tagName === "DIALOG") {
+    // A click on the backdrop is one on the dialog, beyond its box.
+    const { left, right, top, bottom } = target.getBoundingClientRect();
+    if (clientX < left || clientX > right || clientY < top || clientY > bottom) target.close();
+  }
+  if (target.id === "close-result") {
+    document.getElementById("lab-result").replaceChildren();
+    document.getElementById("check").focus();
+  }
 });
 
 keepLinksDrawn();

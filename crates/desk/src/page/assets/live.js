@@ -46,6 +46,11 @@ export async function refresh(part) {
   }
   under_way.add(part);
   const began = performance.now();
+  await load(part);
+  pauseAfter(part, began);
+}
+
+async function load(part) {
   try {
     const response = await fetch(part.dataset.part);
     const html = await response.text();
@@ -53,6 +58,9 @@ export async function refresh(part) {
   } catch {
     // The connection's status shows it.
   }
+}
+
+async function pauseAfter(part, began) {
   const pause = Math.max(PAUSE_MS, PAUSE_SHARE * (performance.now() - began));
   await new Promise((done) => setTimeout(done, pause));
   under_way.delete(part);
@@ -61,8 +69,9 @@ export async function refresh(part) {
 
 const parts = () => document.querySelectorAll("[data-part]");
 
+/** Ends when every part that was not being asked for already is there. */
 export function refreshAll() {
-  parts().forEach(refresh);
+  return Promise.all([...parts()].map(refresh));
 }
 
 let last = null;
