@@ -246,3 +246,73 @@ test("the dialog of a span opens at its top, and closes on the backdrop", async 
     await page.context().close();
   }
 });
+
+test("settings are chosen from menus, with their defaults, and checked in one", async () => {
+  const page = await desk(LARGE);
+  const keys = async (service) => {
+    await page.locator(`#settings-${service}`).evaluate((it) => { it.open = true; });
+    return page.locator(`#settings-${service} .setting label`).allTextContents();
+  };
+  assert.deepEqual(await keys("gateway"), ["FORWARD_HEADERS", "TRACE_CONTEXT"], "the gateway is offered what it knows");
+  assert.deepEqual(await keys("fraud-partner"), [], "and the third party nothing");
+  assert.ok((await keys("java-claims")).includes("POLICY_CLIENT"), "java-claims has its own");
+  const policy = page.locator("#set-java-claims-POLICY_CLIENT");
+  assert.deepEqual(await policy.locator("option").allTextContents(), ["default: traced", "traced (default)", "hand-built", "plain"], "a menu with the default");
+  await policy.selectOption("plain");
+  await page.locator("#apply-check-java-claims").click();
+  await page.locator("#lab-result .outcome").getByText("BROKEN").waitFor({ timeout: 30_000 });
+  assert.equal(JSON.parse((await api(lab, "api/settings")).text).settings["java-claims"].POLICY_CLIENT, "plain", "it is set");
+  await until("the page shows that it is set", async () => (await policy.inputValue()) === "plain" && page.locator("#settings-java-claims summary").first().textContent().then((text) => /1 set/.test(text)));
+  await picture(page, "settings");
+  assert.deepEqual(await obstacles(page), [], "for people who hear or see it otherwise");
+  await policy.selectOption("");
+  await page.locator("#apply-java-claims").click();
+  await page.locator("#settings-result").getByText("All services have applied it.").waitFor();
+  assert.deepEqual(JSON.parse((await api(lab, "api/settings")).text).settings, {}, "and left to its default again");
+  await page.locator("#apply-java-claims").click();
+  await page.locator("#settings-result").getByText("Nothing was changed.").waitFor();
+  await page.context().close();
+});
+
+test("a whole lesson by keyboard alone", async () => {
+  const page = await desk(LARGE, { reducedMotion: "reduce" });
+  const at = () => page.evaluate(() => document.activeElement.id);
+  const tabTo = async (id) => {
+    for (let presses = 0; presses < 300; presses += 1) {
+      if (await at() === id) return;
+      await page.keyboard.press("Tab");
+    }
+    throw new Error(`no Tab leads to ${id}`);
+  };
+  const press = async (id, key = "Enter") => {
+    await tabTo(id);
+    await page.keyboard.press(key);
+  };
+  const choose = async (id, down) => {
+    await tabTo(id);
+    for (let presses = 0; presses < down; presses += 1) await page.keyboard.press("ArrowDown");
+  };
+  await press(`use-${LAB_1}`);
+  await until("the focus is at the symptom", async () => (await at()) === "lesson-title");
+  await press("send-claim");
+  await until("the hypothesis is asked for", async () => (await stage(page)) === "Hypothesis");
+  await until("the claim is settled", async () => (await json("api/claims"))[0]?.seen?.settled);
+  await choose("drill-place", 1);
+  await choose("drill-kind", 3);
+  await press("answer");
+  await page.locator("#lab-result").getByText("Correct", { exact: true }).waitFor({ timeout: 30_000 });
+  const summary = page.locator("#settings-python-api > summary");
+  await tabTo("reset");
+  for (let presses = 0; presses < 300 && !(await summary.evaluate((it) => it === document.activeElement)); presses += 1) await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("Enter");
+  await tabTo("set-python-api-OTEL_PROPAGATORS");
+  assert.equal(await page.locator("#set-python-api-OTEL_PROPAGATORS").inputValue(), "b3", "what is set is there");
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("tracecontext,baggage");
+  await press("apply-check-python-api");
+  await page.locator("#lab-result .outcome").getByText("HEALTHY").waitFor({ timeout: 30_000 });
+  await page.locator(".before-after").waitFor();
+  await press("compare-proof");
+  await page.getByRole("heading", { name: /^Claim / }).first().waitFor();
+  await page.context().close();
+});

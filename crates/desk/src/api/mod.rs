@@ -116,6 +116,15 @@ pub struct SetRequest {
     pub value: String,
 }
 
+/// What the page's form of one service sends.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceValues {
+    pub(crate) service: String,
+    /// By key; without a value it is left to the service's environment and its default.
+    pub(crate) values: BTreeMap<String, Option<String>>,
+}
+
 /// `POST /api/claims`; answered by lines of [`ClaimEvent`].
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

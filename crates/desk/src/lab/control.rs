@@ -1,5 +1,6 @@
 //! Switches settings, and waits until all services have applied them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +14,12 @@ use reqwest::{Client, Url};
 use scenario::{Catalogue, Scenario};
 use service::Problem;
 use service::health::{self, Health};
-use settings::{Active, Schema, Settings};
+use settings::{Active, Schema};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::HealthAt;
-use crate::api::{Hint, ScenarioBrief, ServiceStatus, SetRequest, Status};
+use crate::api::{Hint, ScenarioBrief, ServiceStatus, ServiceValues, SetRequest, Status};
 use crate::drill::Spoiler;
 use crate::guard::backends::Backends;
 
@@ -141,13 +142,28 @@ impl Control {
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Spoiler<Status>, Problem> {
         let SetRequest { service, key, value } = request;
+        let values = BTreeMap::from([(key.clone(), Some(value.clone()))]);
+        self.set_all(&ServiceValues { service: service.clone(), values }).await
+    }
+
+    /// Changes settings of one service, all or none.
+    pub(crate) async fn set_all(&self, request: &ServiceValues) -> Result<Spoiler<Status>, Problem> {
         let refused = |error: &dyn std::error::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
-        self.schema.check(service, key, value).map_err(|refusal| refused(&refusal))?;
-        self.backends.check(key, value)?;
-        let service: Service = service.parse().map_err(|unknown: chain::UnknownService| refused(&unknown))?;
-        let mut change = Settings::default();
-        change.set(service, key, value);
-        self.change(|active| active.settings.merge(&change)).await
+        for (key, value) in &request.values {
+            let Some(value) = value else { continue };
+            self.schema.check(&request.service, key, value).map_err(|refusal| refused(&refusal))?;
+            self.backends.check(key, value)?;
+        }
+        let service: Service = request.service.parse().map_err(|unknown: chain::UnknownService| refused(&unknown))?;
+        let change = |active: &mut Active| {
+            for (key, value) in &request.values {
+                match value {
+                    Some(value) => active.settings.set(service, key, value),
+                    None => active.settings.unset(service, key),
+                }
+            }
+        };
+        self.change(change).await
     }
 
     /// The active scenario.

@@ -28,7 +28,8 @@ use wire::TraceId;
 use crate::api::events::Changes;
 use crate::api::{
     CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimRow, ClaimsRequest, DrillAnswer, DrillRequest, DrillStatus,
-    HEALTHY, Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, SentClaim, SetRequest, Status, Traffic,
+    HEALTHY, Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, SentClaim, ServiceValues, SetRequest,
+    Status, Traffic,
 };
 use crate::drill::grading::{self, Grade};
 use crate::drill::{Drills, Ended, Ending, Hypothesis, Lesson, Mask, Spoiler, Viewer};
@@ -168,6 +169,11 @@ impl Lab {
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Status, Problem> {
         Ok(self.lock(self.drills.show(self.control.set(request).await?, Viewer::Api), Status::locked))
+    }
+
+    /// Changes settings of one service, all or none.
+    pub(crate) async fn set_all(&self, request: &ServiceValues) -> Result<(), Problem> {
+        self.control.set_all(request).await.map(drop)
     }
 
     /// Switching gives up the drill that is on.

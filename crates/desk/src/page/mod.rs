@@ -17,8 +17,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 use service::Problem;
 use service::body::Body;
 
-use crate::api::DrillAnswer;
 use crate::api::routes::{self, Shared};
+use crate::api::{DrillAnswer, ServiceValues};
 use crate::clock;
 use crate::guard::token::{self, Token};
 use crate::lab::Lab;
@@ -48,7 +48,11 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route("/parts/claims", get(claims::part))
         .route("/parts/scoreboard", get(claims::scoreboard))
         .route("/parts/scenarios", get(scenarios::part))
-        .route("/parts/settings", get(scenarios::settings))
+        .route(
+            "/parts/settings",
+            get(scenarios::settings)
+                .post(async |lab: Shared, Body(values): Body<ServiceValues>| scenarios::set(lab, values).await),
+        )
         .route("/parts/claims/{id}", get(claim::part))
         .route("/parts/rows/{id}/{trace}", get(claim::rows))
         .route("/parts/spans/{trace}/{span}", get(span::part))

@@ -1,7 +1,7 @@
 // Sends forms as JSON, shows what comes back, and opens spans.
 
 import { keepLinksDrawn } from "./links.js";
-import { fragment, listen, refreshAll, replace } from "./live.js";
+import { fragment, isEdited, listen, refreshAll, replace } from "./live.js";
 
 /** What ends a drill and shows the answer, whoever offers it. */
 const ENDS_DRILL = /^\/(parts\/(diagnosis|reveal)|api\/settings\/(use|reset))\b/;
@@ -9,14 +9,14 @@ const SHOWS_ANSWER = /^\/parts\/(diagnosis|reveal)\b/;
 
 function body(form) {
   const values = {};
-  for (const field of form.elements) {
-    if (!field.name) continue;
-    if (field.name === "assignment") {
-      const at = field.value.indexOf("=");
-      if (at < 1) throw new Error("must be KEY=VALUE");
-      values.key = field.value.slice(0, at).trim();
-      values.value = field.value.slice(at + 1).trim();
-    } else if ("number" in field.dataset) {
+  const fields = [...form.elements].filter((field) => field.name);
+  if (form.dataset.settings) {
+    const changed = fields.filter(isEdited).map((field) => [field.name, field.value.trim() || null]);
+    if (!changed.length) throw new Error("Nothing was changed.");
+    return { service: form.dataset.settings, values: Object.fromEntries(changed) };
+  }
+  for (const field of fields) {
+    if ("number" in field.dataset) {
       values[field.name] = Number(field.value);
     } else {
       values[field.name] = field.value === "" ? null : field.value;
@@ -68,7 +68,7 @@ function goTo(id) {
   target?.focus({ preventScroll: true });
 }
 
-async function send(form) {
+async function send(form, check) {
   if (!(await mayGoOn(form))) return;
   const into = document.getElementById(form.dataset.into);
   const buttons = form.querySelectorAll("button");
@@ -89,6 +89,9 @@ async function send(form) {
     if (type.startsWith("text/html")) replace(into, text);
     else say(into, type.includes("ndjson") ? counted(text) : form.dataset.say);
     if (form.dataset.then) then = form.dataset.then;
+    // What was typed is what the desk says from now on.
+    if (form.dataset.settings) form.reset();
+    if (check) document.getElementById("check").form.requestSubmit();
   } catch (error) {
     say(into, error.message, true);
   } finally {
@@ -106,7 +109,7 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (!form.dataset.post) return;
   event.preventDefault();
-  if (!form.querySelector("button[aria-disabled]")) send(form);
+  if (!form.querySelector("button[aria-disabled]")) send(form, "check" in (event.submitter?.dataset ?? {}));
 });
 
 document.addEventListener("click", async (event) => {

@@ -9,11 +9,17 @@ const PAUSE_SHARE = 4;
 /** What the desk sent last for a part: the part itself changes, as when rows are added to it. */
 const sent = new WeakMap();
 
+/** Whether somebody has changed a field since the desk rendered it. */
+export function isEdited(field) {
+  const rendered = field.options ? [...field.options].find((option) => option.defaultSelected)?.value ?? "" : field.defaultValue;
+  return field.value !== rendered;
+}
+
 /** Puts HTML that the desk rendered, and so escaped, into an element; open details and focus stay. */
 export function replace(target, html) {
   const open = [...target.querySelectorAll("details[open][id]")].map((details) => details.id);
   const focused = target.contains(document.activeElement) ? document.activeElement.id : "";
-  const typed = [...target.querySelectorAll("input[id]:not([type=hidden]), select[id]")].map((field) => [field.id, field.value]);
+  const typed = [...target.querySelectorAll("input[id]:not([type=hidden]), select[id]")].filter(isEdited).map((field) => [field.id, field.value]);
   target.replaceChildren(fragment(html));
   sent.set(target, html);
   for (const id of open) {
