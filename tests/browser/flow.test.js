@@ -316,3 +316,39 @@ test("a whole lesson by keyboard alone", async () => {
   await page.getByRole("heading", { name: /^Claim / }).first().waitFor();
   await page.context().close();
 });
+
+test("the list of claims: time, duration, glyphs, filter, pause, counts, bounded height", async () => {
+  const healthy = await settledClaim();
+  await api(lab, "api/settings/use", { id: LAB_1 });
+  await api(lab, "parts/uncover", {});
+  const split = await settledClaim();
+  const page = await desk(LARGE);
+  const row = (claim) => page.locator(`tr:has(#claim-${claim})`);
+  assert.match(await row(split).locator("td").nth(4).textContent(), /\d{1,2}[:.]\d{2}[:.]\d{2}/, "when it was sent");
+  assert.match(await row(split).locator("td").nth(5).textContent(), /^\d+ ms$/, "how long its answer took");
+  const glyphs = await row(split).locator(".glyph").allTextContents();
+  assert.deepEqual(glyphs.map((text) => text.trim().split(/\s+/)), [["A", "python-api"], ["B", "java-claims", "node-policy-store", "claims-worker"]], "each trace with its services");
+  const counts = await page.locator("table.per-scenario tbody tr").allTextContents();
+  assert.ok(counts.some((text) => text.startsWith("Two traces for one claim")), `counts by scenario: ${counts}`);
+  assert.doesNotMatch(counts.join(), /b3/, "by title");
+
+  await page.locator("#show").selectOption("several-traces");
+  await until("only those in several traces are listed", async () => (await row(healthy).count()) === 0 && (await row(split).count()) === 1);
+  await page.locator("#show").selectOption("all");
+  await until("all of them again", async () => (await row(healthy).count()) === 1);
+  await page.locator("#pause").click();
+  const late = await settledClaim();
+  await page.locator("#part-chain").getByText(late.slice(0, 12)).first().waitFor();
+  assert.equal(await row(late).count(), 0, "a paused list stays as it is");
+  await page.locator("#pause").click();
+  await row(late).waitFor();
+
+  await api(lab, "api/claims", { count: 40, per_second: 100 });
+  await button(page, "Show only the newest 20").waitFor({ state: "detached" });
+  await until("as many rows as are listed", async () => (await page.locator("table.claims tbody tr").count()) === 20);
+  const box = await page.locator(".bounded").boundingBox();
+  assert.ok(box.height <= 430, `the list has a bounded height: ${box.height}`);
+  assert.deepEqual(await obstacles(page), [], "for people who hear or see it otherwise");
+  await picture(page, "claims-list");
+  await page.context().close();
+});

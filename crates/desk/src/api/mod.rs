@@ -261,6 +261,9 @@ pub struct ClaimRow {
     pub claim: SentClaim,
     /// When it was sent, in milliseconds since the Unix epoch.
     pub sent_unix_ms: u64,
+    /// The scenario that was active then; absent in a drill.
+    #[serde(default)]
+    pub scenario: Option<String>,
     /// What was seen of it so far; absent until a span has arrived, or is known not to come.
     pub seen: Option<Seen>,
 }
@@ -285,11 +288,14 @@ pub struct Seen {
     pub settled: bool,
 }
 
-/// `GET /api/scoreboard`: the claims of the last minutes whose evidence is settled.
+/// `GET /api/scoreboard`: the claims of the last minutes whose evidence is settled, among those that are remembered.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Scoreboard {
-    /// How far it looks back, in seconds.
+    /// How far it looks back, in seconds: less under traffic, since only so many claims are remembered.
     pub window_s: u64,
+    /// Whether that is because no more claims are remembered.
+    #[serde(default)]
+    pub is_cut: bool,
     /// How many claims these are.
     pub claims: usize,
     /// How many of them are complete.
@@ -299,6 +305,21 @@ pub struct Scoreboard {
     pub by_traces: BTreeMap<usize, usize>,
     /// How many spans without a parent each service has.
     pub roots: BTreeMap<String, usize>,
+    /// The same by the scenario that was active, the newest first.
+    #[serde(default)]
+    pub by_scenario: Vec<ScenarioCounts>,
+}
+
+/// The claims of one scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScenarioCounts {
+    /// The scenario; absent for drills.
+    pub scenario: Option<String>,
+    pub claims: usize,
+    /// How many of them are complete.
+    pub whole: usize,
+    /// How many were split into more than one trace.
+    pub split: usize,
 }
 
 /// `GET /api/events`: counters that grow when something changed, so that a reader knows what to ask for again.
@@ -516,7 +537,8 @@ impl Mask for Vec<ClaimRow> {
 
 impl Mask for Scoreboard {
     fn masked(self) -> Self {
-        Self { claims: 0, whole: 0, ..self }
+        let counts = self.by_scenario.into_iter().map(|counts| ScenarioCounts { whole: 0, ..counts });
+        Self { claims: 0, whole: 0, by_scenario: counts.collect(), ..self }
     }
 }
 

@@ -8,7 +8,7 @@ use chain::Topology;
 use evidence::{Changed, Collected, Outcome, Patience, Reading};
 use tokio::time::Instant;
 
-use crate::api::{ClaimRow, Scoreboard, Seen, SentClaim};
+use crate::api::{ClaimRow, ScenarioCounts, Scoreboard, Seen, SentClaim};
 use crate::clock;
 
 /// How many claims are remembered.
@@ -32,6 +32,8 @@ struct Inner {
     entries: VecDeque<Entry>,
     /// Whether we are told which claims changed; otherwise any may have.
     is_told: bool,
+    /// What is active now, if it has a name.
+    scenario: Option<String>,
     /// It outlives its row: something to compare with must not be lost to traffic.
     last_whole: Option<String>,
 }
@@ -69,8 +71,13 @@ impl ClaimLog {
         if log.entries.len() == REMEMBERED {
             log.entries.pop_front();
         }
-        let row = ClaimRow { claim, sent_unix_ms: clock::unix_millis(), seen: None };
+        let row = ClaimRow { claim, sent_unix_ms: clock::unix_millis(), scenario: log.scenario.clone(), seen: None };
         log.entries.push_back(Entry::new(row, Instant::now()));
+    }
+
+    /// Claims from now on are sent in this scenario; none in a drill.
+    pub(crate) fn set_scenario(&self, scenario: Option<String>) {
+        self.lock().scenario = scenario;
     }
 
     /// Notes a look, and says whether there was anything new.
@@ -187,11 +194,26 @@ impl ClaimLog {
     }
 
     pub(crate) fn scoreboard(&self) -> Scoreboard {
-        let since = clock::unix_millis().saturating_sub(WINDOW_S * 1000);
-        let mut board = Scoreboard { window_s: WINDOW_S, ..Scoreboard::default() };
         let log = self.lock();
-        let recent = log.rows().filter(|row| row.sent_unix_ms >= since);
-        for seen in recent.filter_map(|row| row.seen.as_ref()).filter(|seen| seen.is_decided()) {
+        let oldest_s = log.rows().next().map_or(0, ClaimRow::age_ms).div_ceil(1000);
+        let is_cut = log.entries.len() == REMEMBERED && oldest_s < WINDOW_S;
+        let window_s = if is_cut { oldest_s } else { WINDOW_S };
+        let mut board = Scoreboard { window_s, is_cut, ..Scoreboard::default() };
+        let recent = log.rows().rev().filter(|row| row.age_ms() <= window_s * 1000);
+        let settled =
+            recent.filter_map(|row| row.seen.as_ref().filter(|seen| seen.is_decided()).map(|seen| (row, seen)));
+        for (row, seen) in settled {
+            let known = board.by_scenario.iter().position(|counts| counts.scenario == row.scenario);
+            let at = known.unwrap_or(board.by_scenario.len());
+            if known.is_none() {
+                let none_yet = ScenarioCounts { scenario: row.scenario.clone(), ..ScenarioCounts::default() };
+                board.by_scenario.push(none_yet);
+            }
+            if let Some(counts) = board.by_scenario.get_mut(at) {
+                counts.claims += 1;
+                counts.whole += usize::from(seen.whole);
+                counts.split += usize::from(seen.traces > 1);
+            }
             board.claims += 1;
             board.whole += usize::from(seen.whole);
             *board.by_traces.entry(seen.traces).or_default() += 1;
@@ -291,7 +313,7 @@ mod tests {
 
     fn entry(now: Instant) -> Entry {
         let claim = SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() };
-        Entry::new(ClaimRow { claim, sent_unix_ms: 0, seen: None }, now)
+        Entry::new(ClaimRow { claim, sent_unix_ms: 0, scenario: None, seen: None }, now)
     }
 
     fn seen(spans: usize, whole: bool) -> Seen {

@@ -48,6 +48,7 @@ use annotations::Annotations;
 use answering::Answering;
 use control::{Control, Watched};
 use front_door::FrontDoor;
+pub(crate) use log::REMEMBERED;
 use observer::Observer;
 use reader::{EvidenceReader, Trace};
 
@@ -90,9 +91,9 @@ impl Lab {
         let folder = config.active.parent().unwrap_or(Path::new(""));
         let drills = Drills::load(folder, config.drills, &config.catalogue)?;
         // The lab may begin with a scenario, and a lesson outlives the desk.
-        if let Ok(active) = Active::load(&config.active, &config.schema) {
-            drills.resume_lesson(active.scenario.as_deref().unwrap_or(HEALTHY));
-        }
+        let active = Active::load(&config.active, &config.schema).unwrap_or_default();
+        let scenario = active.scenario.unwrap_or_else(|| HEALTHY.to_owned());
+        drills.resume_lesson(&scenario);
         let changes = Changes::new();
         let annotations = config.grafana.as_ref().map(|public| {
             let api = config.grafana_api.as_ref().unwrap_or(public);
@@ -102,6 +103,7 @@ impl Lab {
         notify_of_settings(&changes, config.active.clone(), Arc::clone(&config.schema), annotations.clone());
         let reader = EvidenceReader::new(&config.trace_source, client.clone(), url(Service::FraudPartner));
         let observer = Observer::start(reader.clone(), changes.clone());
+        observer.log().set_scenario(Some(scenario).filter(|_| !drills.is_on()));
         let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone())?;
         front_door.set_traffic(config.traffic_per_second);
         let control = Arc::new(Control::new(
@@ -183,6 +185,7 @@ impl Lab {
         // Covered before it is set, so that the page does not show it in between.
         self.drills.begin_lesson(id)?;
         let status = self.control.use_scenario(id).await?;
+        self.observer.log().set_scenario(Some(id.to_owned()));
         Ok(self.lock(status.after(&self.end_drill(Ending::Abandoned)?), Status::locked))
     }
 
@@ -284,6 +287,7 @@ impl Lab {
         }
         let id = self.drills.choose(request.scenarios.as_deref())?;
         // Hidden before it is set, so that it cannot be seen in between.
+        self.observer.log().set_scenario(None);
         self.drills.start(id.clone())?;
         if let Err(problem) = self.control.use_hidden(&id).await {
             self.drills.undo_start()?;
@@ -500,6 +504,7 @@ impl Lab {
     /// The file of active settings may name again what a drill hid.
     async fn name_scenario(&self, ended: &Ended) -> Result<(), Problem> {
         if let Some(id) = ended.scenario() {
+            self.observer.log().set_scenario(Some(id.to_owned()));
             self.control.name_scenario(id).await?;
         }
         Ok(())

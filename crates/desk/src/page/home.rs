@@ -28,7 +28,7 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
                 h2 #claims-title { "Claims" }
                 (claims::forms(&lab))
                 div #part-scoreboard data-part="/parts/scoreboard" data-on="looks drill" { (claims::board(&lab)) }
-                div #part-claims data-part="/parts/claims" data-on="claims looks drill" { (claims::list(&lab, false)) }
+                div #part-claims data-part="/parts/claims" data-on="claims looks drill" { (claims::list(&lab, claims::ListQuery::default())) }
             }
             section #scenarios aria-labelledby="scenarios-title" {
                 h2 #scenarios-title { (term("Scenarios", "scenario")) }

@@ -1,7 +1,7 @@
 // Sends forms as JSON, shows what comes back, and opens spans.
 
 import { keepLinksDrawn } from "./links.js";
-import { fragment, isEdited, listen, refreshAll, replace } from "./live.js";
+import { fragment, isEdited, listen, refresh, refreshAll, replace } from "./live.js";
 
 /** What ends a drill and shows the answer, whoever offers it. */
 const ENDS_DRILL = /^\/(parts\/(diagnosis|reveal)|api\/settings\/(use|reset))\b/;
@@ -146,6 +146,22 @@ document.addEventListener("click", ({ target, clientX, clientY }) => {
     document.getElementById("lab-result").replaceChildren();
     document.getElementById("check").focus();
   }
+});
+
+document.addEventListener("change", ({ target }) => {
+  const part = document.getElementById(target.dataset.filters ?? "");
+  if (!part) return;
+  part.dataset.part = `/parts/claims?show=${target.value}`;
+  refresh(part, true);
+});
+
+document.addEventListener("click", ({ target }) => {
+  const part = document.getElementById(target.dataset?.pauses ?? "");
+  if (!part) return;
+  const paused = !("paused" in part.dataset);
+  part.toggleAttribute("data-paused", paused);
+  target.setAttribute("aria-pressed", String(paused));
+  if (!paused) refresh(part);
 });
 
 keepLinksDrawn();

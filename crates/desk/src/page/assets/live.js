@@ -45,7 +45,8 @@ const under_way = new Set();
 const again = new Set();
 
 /** One request at a time for each part; what changes meanwhile is asked for afterwards. */
-export async function refresh(part) {
+export async function refresh(part, isWanted = false) {
+  if (!isWanted && "paused" in part.dataset) return;
   if (under_way.has(part)) {
     again.add(part);
     return;
@@ -77,7 +78,7 @@ const parts = () => document.querySelectorAll("[data-part]");
 
 /** Ends when every part that was not being asked for already is there. */
 export function refreshAll() {
-  return Promise.all([...parts()].map(refresh));
+  return Promise.all([...parts()].map((part) => refresh(part)));
 }
 
 let last = null;
@@ -97,6 +98,10 @@ function tick() {
     const seconds = Math.max(0, Math.floor((Date.now() - Number(clock.dataset.since)) / 1000));
     clock.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   }
+  for (const time of document.querySelectorAll("time[data-at]")) {
+    const text = new Date(Number(time.dataset.at)).toLocaleTimeString();
+    if (time.textContent !== text) time.textContent = text;
+  }
 }
 
 export function listen() {
@@ -105,6 +110,7 @@ export function listen() {
   const say = (text) => {
     if (sign.textContent !== text) sign.textContent = text;
   };
+  tick();
   const events = new EventSource("/api/events");
   events.addEventListener("open", () => {
     // After a break anything may have changed.
