@@ -1,6 +1,8 @@
 // The lesson: the picture of the chain, the rail from symptom to proof, settings, the list of claims, and what is in reach.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import { NARROW, WIDE, api, obstacles, openBrowser, picture, startLab, until } from "./lab.js";
@@ -350,5 +352,52 @@ test("the list of claims: time, duration, glyphs, filter, pause, counts, bounded
   assert.ok(box.height <= 430, `the list has a bounded height: ${box.height}`);
   assert.deepEqual(await obstacles(page), [], "for people who hear or see it otherwise");
   await picture(page, "claims-list");
+  await page.context().close();
+});
+
+test("the newest claim is the newest, also while its spans are awaited", async () => {
+  await api(lab, "api/settings/use", { id: "sampled-out" });
+  const page = await desk();
+  const sent = await api(lab, "api/claims", { count: 1 });
+  const { claim } = JSON.parse(sent.text.split("\n")[0]);
+  const words = page.locator("#part-chain > p").first();
+  await until("it is named at once", async () => (await words.textContent()) === `The newest claim, ${claim.claim_id.slice(0, 12)}…: its spans are awaited.`, 5_000);
+  await page.context().close();
+});
+
+test("captions say what they cover", async () => {
+  const page = await desk();
+  await settledClaim();
+  await page.locator("table.per-scenario caption").getByText("Settled claims of the last 5 minutes.").waitFor();
+  await api(lab, "api/claims", { count: 520, per_second: 300 });
+  const caption = page.locator("table.per-scenario caption").getByText("the desk remembers 500 claims");
+  await caption.waitFor({ timeout: 30_000 });
+  assert.match(await caption.textContent(), /of the last \d+ s:/, "less than five minutes");
+  await page.context().close();
+});
+
+test("a desk that hangs is said to hang, and one that restarts knows all that it knew", async () => {
+  const { pid } = lab.processes.find(({ service }) => service === "desk");
+  const page = await desk();
+  const sign = page.locator("#connection");
+  page.expectsRefusal = true;
+  process.kill(pid, "SIGSTOP");
+  try {
+    await until("it is noticed", async () => /^not answering since \d/.test(await sign.textContent()));
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  await page.getByText("live", { exact: true }).waitFor();
+
+  const healthy = await settledClaim();
+  const known = async () => ({ claims: (await json("api/claims")).map((row) => row.claim_id), accepted: (await json("api/traffic")).accepted });
+  const before = await known();
+  await until("it is kept", async () => (await readFile(join(lab.folder, "desk-claims.json"), "utf8")).includes(healthy));
+  process.kill(pid, "SIGKILL");
+  await until("the desk answers again", () => api(lab, "healthz").then(({ status }) => status === 200, () => false), 60_000);
+  assert.deepEqual(await known(), before, "claims and counts");
+  const compared = await api(lab, "claims/last?with=healthy");
+  assert.doesNotMatch(compared.text, /No healthy claim/, "and the healthy claim to compare with");
+  await page.getByText("live", { exact: true }).waitFor();
   await page.context().close();
 });

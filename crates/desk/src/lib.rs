@@ -41,6 +41,7 @@ mod testing;
 mod tests;
 
 pub use drill::DrillError;
+pub use lab::kept::FILE as CLAIMS_FILE;
 
 /// What the desk needs to start.
 #[derive(Debug)]

@@ -238,9 +238,9 @@ pub struct Hint {
 pub struct Traffic {
     /// Claims per second; 0 for none.
     pub per_second: f64,
-    /// Claims accepted since the desk started.
+    /// Claims accepted since the lab started.
     pub accepted: u64,
-    /// Claims not accepted since the desk started.
+    /// Claims not accepted since the lab started.
     pub failed: u64,
 }
 

@@ -20,6 +20,8 @@ const BACKOFF: f64 = 0.4;
 const LEAST_WAIT: Duration = Duration::from_millis(200);
 /// So many traces of a claim are listed: anyone who sends spans can make it more.
 const MOST_FRAGMENTS: usize = 20;
+/// Claims that follow each other faster than this are traffic.
+const TRAFFIC_MS: u64 = 2_000;
 /// How far the scoreboard looks back.
 const WINDOW_S: u64 = 300;
 
@@ -66,6 +68,17 @@ pub(crate) enum Next {
 // === impl ClaimLog ===
 
 impl ClaimLog {
+    /// What an earlier desk knew.
+    pub(crate) fn of(rows: Vec<ClaimRow>, last_whole: Option<String>) -> Self {
+        let now = Instant::now();
+        let answered = |row: &ClaimRow| now.checked_sub(Duration::from_millis(row.age_ms())).unwrap_or(now);
+        let mut entries: VecDeque<_> = rows.into_iter().map(|row| Entry::new(row.clone(), answered(&row))).collect();
+        for entry in &mut entries {
+            entry.due = entry.due.filter(|_| entry.row.seen.as_ref().is_none_or(|seen| !seen.settled));
+        }
+        Self(Mutex::new(Inner { entries, last_whole, ..Inner::default() }))
+    }
+
     pub(crate) fn push(&self, claim: SentClaim) {
         let mut log = self.lock();
         if log.entries.len() == REMEMBERED {
@@ -147,9 +160,21 @@ impl ClaimLog {
         self.lock().entries.iter().rev().map(|entry| entry.row.clone()).collect()
     }
 
-    /// The newest claim of which there is something to show.
-    pub(crate) fn last_seen(&self) -> Option<ClaimRow> {
-        self.lock().rows().rev().find(|row| row.seen.is_some()).cloned()
+    /// The claim to show, and how many newer ones are awaited: the newest claim, except under traffic, when the newest is always
+    /// awaited.
+    pub(crate) fn to_show(&self) -> Option<(ClaimRow, usize)> {
+        let log = self.lock();
+        let newest = log.rows().next_back()?;
+        let mut seen = log.rows().rev().enumerate().filter(|(_, row)| row.seen.is_some());
+        let close = |row: &ClaimRow| newest.sent_unix_ms.saturating_sub(row.sent_unix_ms) < TRAFFIC_MS;
+        let (awaited, row) = seen.next().filter(|(_, row)| close(row)).unwrap_or((0, newest));
+        Some((row.clone(), awaited))
+    }
+
+    /// What outlives the desk: the rows, oldest first, and the newest complete claim.
+    pub(crate) fn kept(&self) -> (Vec<ClaimRow>, Option<String>) {
+        let log = self.lock();
+        (log.rows().cloned().collect(), log.last_whole.clone())
     }
 
     /// The oldest remembered claim that was accepted at this time or later, in milliseconds since the Unix epoch.

@@ -5,6 +5,7 @@
 //! - `annotations`: annotates in Grafana when settings changed
 //! - `control`: switches settings and waits until all services have applied them
 //! - `front_door`: sends claims through the front door, singly or as traffic
+//! - `kept`: keeps what is known of claims for the next desk
 //! - `observer`, `log`: looks once at each claim, and remembers the newest
 //! - `reader`: gathers the evidence of a claim: its spans, and the third party's record
 //! - `check`: sends probes and judges their evidence
@@ -40,6 +41,7 @@ mod answering;
 mod check;
 mod control;
 mod front_door;
+pub(crate) mod kept;
 mod log;
 mod observer;
 mod reader;
@@ -48,6 +50,8 @@ use annotations::Annotations;
 use answering::Answering;
 use control::{Control, Watched};
 use front_door::FrontDoor;
+use kept::Kept;
+use log::ClaimLog;
 pub(crate) use log::REMEMBERED;
 use observer::Observer;
 use reader::{EvidenceReader, Trace};
@@ -102,9 +106,12 @@ impl Lab {
         let annotations = annotations.transpose()?;
         notify_of_settings(&changes, config.active.clone(), Arc::clone(&config.schema), annotations.clone());
         let reader = EvidenceReader::new(&config.trace_source, client.clone(), url(Service::FraudPartner));
-        let observer = Observer::start(reader.clone(), changes.clone());
+        let kept = Kept::load(folder);
+        let log = ClaimLog::of(kept.rows, kept.last_whole);
+        let observer = Observer::start(reader.clone(), changes.clone(), log);
         observer.log().set_scenario(Some(scenario).filter(|_| !drills.is_on()));
-        let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone())?;
+        let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone(), [kept.accepted, kept.failed])?;
+        Kept::keep(folder, observer.clone(), front_door.clone(), &changes);
         front_door.set_traffic(config.traffic_per_second);
         let control = Arc::new(Control::new(
             client,
@@ -403,9 +410,9 @@ impl Lab {
         self.observer.log().last()
     }
 
-    /// The newest claim of which there is something to show.
-    pub(crate) fn last_seen_claim(&self) -> Option<ClaimRow> {
-        self.observer.log().last_seen()
+    /// The claim to show, and how many newer ones are awaited.
+    pub(crate) fn claim_to_show(&self) -> Option<(ClaimRow, usize)> {
+        self.observer.log().to_show()
     }
 
     /// The id of the newest claim that was whole.

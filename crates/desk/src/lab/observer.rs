@@ -43,8 +43,8 @@ struct Inner {
 
 impl Observer {
     /// Must be called within a Tokio runtime.
-    pub(crate) fn start(reader: EvidenceReader, changes: Changes) -> Self {
-        let observer = Self(Arc::new(Inner { log: ClaimLog::default(), changes, news: Notify::new() }));
+    pub(crate) fn start(reader: EvidenceReader, changes: Changes, log: ClaimLog) -> Self {
+        let observer = Self(Arc::new(Inner { log, changes, news: Notify::new() }));
         tokio::spawn(observer.clone().follow(reader.follow()));
         tokio::spawn(observer.clone().look_at_all(reader));
         observer
@@ -153,7 +153,7 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(axum::serve(listener, app.with_state(stub.clone())).into_future());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let observer = Observer::start(EvidenceReader::new(&url, client, None), Changes::new());
+        let observer = Observer::start(EvidenceReader::new(&url, client, None), Changes::new(), ClaimLog::default());
         observer.sent(&SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() });
         observer
     }

@@ -12,8 +12,8 @@ use evidence::{BaggageOn, Collected, DrawnHop, DrawnService, HopRow, Mark, Pictu
 use maud::{Markup, html};
 
 use super::{beginning, encoded, part as as_part, service_class};
-use crate::api::LookQuery;
 use crate::api::routes::Shared;
+use crate::api::{ClaimRow, LookQuery};
 use crate::lab::Lab;
 
 const CARD_WIDTH: i32 = 250;
@@ -44,22 +44,27 @@ pub(super) async fn part(State(lab): Shared) -> Html<String> {
     as_part(latest(&lab).await)
 }
 
-/// The newest claim of which there is something to show.
+/// The newest claim, also while its spans are awaited.
 pub(super) async fn latest(lab: &Lab) -> Markup {
-    let row = lab.last_seen_claim();
-    let seen = row.as_ref().and_then(|row| Some((row.claim.claim_id.as_deref()?, row.seen.as_ref()?)));
-    let found = match seen {
-        Some((id, _)) => lab.find(id, LookQuery::AT_ONCE).await.ok(),
-        None => None,
+    let shown = lab.claim_to_show();
+    let id = |row: &ClaimRow| row.claim.claim_id.clone().unwrap_or_default();
+    let found = match &shown {
+        Some((row, _)) if row.seen.is_some() => lab.find(&id(row), LookQuery::AT_ONCE).await.ok(),
+        _ => None,
     };
     html! {
-        @match seen {
+        @match &shown {
             None => p { "Send a claim to see what each hop does with its context." },
-            Some((id, seen)) => p {
-                "The newest claim, " a href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } }
-                @if found.is_none() { ": no span has arrived yet." }
-                @else if seen.is_decided() { "." }
-                @else { ": its spans are still arriving." }
+            Some((row, awaited)) => p {
+                @if *awaited == 0 { "The newest claim, " } @else { "The newest claim with spans, " }
+                a href=(format!("/claims/{}", encoded(&id(row)))) { code { (beginning(&id(row), 12)) } }
+                @match &row.seen {
+                    None => ": its spans are awaited.",
+                    Some(_) if found.is_none() => ": no span was received.",
+                    Some(seen) if seen.is_decided() => ".",
+                    Some(_) => ": its spans are still arriving.",
+                }
+                @if *awaited > 0 { " " (awaited) @if *awaited == 1 { " newer claim is awaited." } @else { " newer claims are awaited." } }
             },
         }
         (of(lab, found.as_ref()))

@@ -14,7 +14,7 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
         div.desk {
             section #chain aria-labelledby="chain-title" {
                 h2 #chain-title { "The " (term("chain", "chain")) }
-                div #part-chain data-part="/parts/chain" data-on="looks services drill" { (chain::latest(&lab).await) }
+                div #part-chain data-part="/parts/chain" data-on="claims looks services drill" { (chain::latest(&lab).await) }
             }
             section #settings aria-labelledby="settings-title" {
                 h2 #settings-title { "Settings" }

@@ -3,6 +3,8 @@
 import { drawLinks } from "./links.js";
 
 const PAUSE_MS = 300;
+/** The desk says every three seconds that it is there. */
+const SILENCE_MS = 8_000;
 /** The pause after a request, in the time that it took: a large trace must not keep the desk busy. */
 const PAUSE_SHARE = 4;
 
@@ -111,13 +113,26 @@ export function listen() {
     if (sign.textContent !== text) sign.textContent = text;
   };
   tick();
+  let heard = Date.now();
+  const hear = () => {
+    heard = Date.now();
+    say("live");
+  };
+  const miss = () => say(`not answering since ${new Date(heard).toLocaleTimeString()}`);
   const events = new EventSource("/api/events");
   events.addEventListener("open", () => {
     // After a break anything may have changed.
     last = null;
-    say("live");
+    hear();
   });
-  events.addEventListener("error", () => say("no connection to the desk"));
-  events.addEventListener("pulse", (event) => beat(JSON.parse(event.data)));
-  setInterval(tick, 1000);
+  events.addEventListener("error", miss);
+  events.addEventListener("beat", hear);
+  events.addEventListener("pulse", (event) => {
+    hear();
+    beat(JSON.parse(event.data));
+  });
+  setInterval(() => {
+    tick();
+    if (Date.now() - heard > SILENCE_MS) miss();
+  }, 1000);
 }
