@@ -5,7 +5,7 @@
 //! - `page`: the same for people, rendered here
 //! - [`guard`]: who may ask, and how much
 //! - `lab`: what the desk can do: settings, front door, claims, evidence, check
-//! - `drill`: a hidden scenario, its score, whether an answer is correct, and the type of what a drill hides
+//! - `drill`: a hidden scenario, its score, whether an answer is correct, and the type of what a drill or a lesson hides
 //!
 //! The desk creates no spans. Its statements about a claim are based on spans and the answer's `traceresponse` header, never on
 //! settings.

@@ -92,7 +92,7 @@ fn in_a_drill(lab: &Lab, drill: CurrentDrill) -> Markup {
                 p { "A scenario was chosen at random, and the settings are hidden. Find the place, and what happened there. It may only look broken." }
             }))
             (rail.step(Stage::Look, true, &look(&[])))
-            (rail.step(Stage::Hypothesis, has_claims, &html! { (answer_form("/parts/answer", "Answer")) (give_up()) }))
+            (rail.step(Stage::Hypothesis, true, &html! { (answer_form("/parts/answer", "Answer")) (give_up()) }))
             (rail.step(Stage::Fix, false, &html! { p { "Once your answer is correct." } }))
             (rail.step(Stage::Proof, false, &html! { p { "Check says when every claim is complete again." } }))
         }
@@ -162,7 +162,8 @@ fn answer_form(post: &str, button: &str) -> Markup {
             button #answer { (button) }
         }
         details #details-kinds {
-            summary { "The " (term("four steps", "the-four-steps")) ", and what else it may be" }
+            summary { "The four steps, and what else it may be" }
+            p { "As the " (term("glossary", "the-four-steps")) " has them:" }
             dl { @for kind in Kind::ALL { dt { (kind) } dd { (kind.meaning()) } } }
         }
     }

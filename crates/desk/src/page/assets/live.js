@@ -17,15 +17,15 @@ export function isEdited(field) {
   return field.value !== rendered;
 }
 
-/** Puts HTML that the desk rendered, and so escaped, into an element; open details and focus stay. */
+/** Puts HTML that the desk rendered, and so escaped, into an element; what is open or closed, what was typed, and focus stay. */
 export function replace(target, html) {
-  const open = [...target.querySelectorAll("details[open][id]")].map((details) => details.id);
+  const details = [...target.querySelectorAll("details[id]")].map(({ id, open }) => [id, open]);
   const focused = target.contains(document.activeElement) ? document.activeElement.id : "";
   const typed = [...target.querySelectorAll("input[id]:not([type=hidden]), select[id]")].filter(isEdited).map((field) => [field.id, field.value]);
   target.replaceChildren(fragment(html));
   sent.set(target, html);
-  for (const id of open) {
-    document.getElementById(id)?.setAttribute("open", "");
+  for (const [id, open] of details) {
+    document.getElementById(id)?.toggleAttribute("open", open);
   }
   for (const [id, value] of typed) {
     const field = document.getElementById(id);
