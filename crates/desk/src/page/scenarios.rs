@@ -1,5 +1,7 @@
 //! The scenarios by group, and the active settings.
 
+use std::collections::BTreeMap;
+
 use ::chain::Service;
 use axum::extract::State;
 use axum::response::Html;
@@ -70,6 +72,20 @@ pub(super) async fn table(lab: &Lab) -> Markup {
             (term("Generation", "generation")) " " (status.generation) " of the settings."
         }
         @for service in &status.services { (of_service(lab, service, &status)) }
+        (suggestions(lab))
+    }
+}
+
+/// What may be typed, once for each setting: several services have the same.
+fn suggestions(lab: &Lab) -> Markup {
+    let settings = Service::ALL.iter().flat_map(|service| lab.schema().settings(*service));
+    let typed: BTreeMap<_, _> = settings.map(|setting| (setting.key, setting.values)).collect();
+    html! {
+        @for (key, values) in typed {
+            @if let Values::SuchAs(values @ [_, ..]) = values {
+                datalist #(format!("values-{key}")) { @for value in values { option value=(value) {} } }
+            }
+        }
     }
 }
 
@@ -123,8 +139,7 @@ fn field(service: &ServiceStatus, setting: &Setting, status: &Status) -> Markup 
                     @for value in values { option value=(value) selected[set == Some(value)] { (value) @if *value == default { " (default)" } } }
                 },
                 Values::SuchAs(values) => {
-                    input #(id) name=(key) value=(set.unwrap_or_default()) placeholder=(unset) list=[(!values.is_empty()).then(|| format!("{id}-values"))] autocomplete="off" spellcheck="false";
-                    @if !values.is_empty() { datalist #(format!("{id}-values")) { @for value in values { option value=(value) {} } } }
+                    input #(id) name=(key) value=(set.unwrap_or_default()) placeholder=(unset) list=[(!values.is_empty()).then(|| format!("values-{key}"))] autocomplete="off" spellcheck="false";
                     p.quiet { (inline(allowed)) @if !status.masked { ". Default: " (default) "." } }
                 }
             }
