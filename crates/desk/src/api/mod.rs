@@ -156,7 +156,7 @@ pub enum ClaimEvent {
 }
 
 /// A claim that was sent, and its answer.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SentClaim {
     /// Its id; absent if there was no answer with one.
     pub claim_id: Option<String>,
@@ -254,7 +254,7 @@ pub struct TrafficRequest {
 }
 
 /// A line of the answer to `GET /api/claims`: a claim that was sent, and what was seen of it.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClaimRow {
     /// The claim and its answer.
     #[serde(flatten)]

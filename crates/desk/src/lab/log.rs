@@ -403,6 +403,54 @@ mod tests {
         log.note("CLM-1", &Collected::default(), Instant::now());
         assert_eq!(next(FIRST_LOOK + LEAST_WAIT * 2), "CLM-1", "unless one was begun");
     }
+
+    fn row(number: u64, sent_unix_ms: u64, seen: Option<Seen>) -> ClaimRow {
+        let claim = SentClaim { claim_id: Some(format!("CLM-{number}")), status: Some(201), ..SentClaim::default() };
+        ClaimRow { claim, sent_unix_ms, scenario: None, seen }
+    }
+
+    fn decided(traces: usize, whole: bool) -> Option<Seen> {
+        Some(Seen { traces, settled: true, ..seen(1, whole) })
+    }
+
+    #[test]
+    fn the_newest_claim_is_shown_and_under_traffic_the_newest_with_spans() {
+        let now = clock::unix_millis();
+        for (age_ms, expected, why) in [
+            (10_000, ("CLM-2", 0), "a claim that was sent long before is not the newest"),
+            (500, ("CLM-1", 1), "under traffic the newest is always awaited"),
+        ] {
+            let log = ClaimLog::of(vec![row(1, now - age_ms, decided(1, true)), row(2, now, None)], None);
+            let (shown, awaited) = log.to_show().unwrap();
+            assert_eq!((shown.claim.claim_id.as_deref().unwrap(), awaited), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_desk_knew_is_known_and_looked_at_no_more() {
+        let now = clock::unix_millis();
+        let rows = vec![row(1, now - 60_000, decided(2, false)), row(2, now - 50_000, decided(1, true))];
+        let log = ClaimLog::of(rows.clone(), Some("CLM-2".to_owned()));
+        assert_eq!(log.kept(), (rows, Some("CLM-2".to_owned())), "it is kept again as it was");
+        assert!(!log.is_waiting(), "all is said of it");
+        let board = log.scoreboard();
+        assert_eq!((board.claims, board.whole, board.is_cut, board.window_s), (2, 1, false, WINDOW_S), "and counted");
+        let (before, after) = log.before_and_after(now - 70_000).unwrap();
+        let ids = [before, after].map(|row| row.claim.claim_id.unwrap());
+        assert_eq!(ids, ["CLM-1", "CLM-2"], "the split claim, and the complete one after it");
+        assert_eq!(log.before_and_after(now - 55_000), None, "what was before the lesson does not count");
+    }
+
+    #[test]
+    fn a_caption_covers_what_is_remembered() {
+        let now = clock::unix_millis();
+        let remembered = u64::try_from(REMEMBERED).unwrap();
+        let rows = (0..remembered).map(|number| row(number, now - 40_000 + number, decided(1, true))).collect();
+        let board = ClaimLog::of(rows, None).scoreboard();
+        assert!(board.is_cut && (40..=42).contains(&board.window_s), "{} s", board.window_s);
+        assert_eq!(board.claims, REMEMBERED, "all that are remembered are counted");
+    }
+
     /// How often a claim without spans is looked at until all is said of it; `tell` is called every 100 ms of its age.
     fn looks(log: &ClaimLog, tell: impl Fn(&ClaimLog, u64)) -> usize {
         log.push(SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() });

@@ -226,7 +226,7 @@ impl HopView<'_> {
         let Arrow { path, card_left: left, card_top: top } = self.drawn.hop.arrow;
         let line = |number: i32| top + 20 * number;
         html! {
-            g.hop.arrives[self.loses_only_baggage()].(class(self.drawn.mark)) {
+            g.hop.(self.class()) {
                 path.arrow d=(path) marker-end="url(#head)" {}
                 (self.draw_baggage(path))
                 rect.card x=(left) y=(top) width=(CARD_WIDTH) height=(CARD_HEIGHT) rx="6" {}
@@ -237,9 +237,13 @@ impl HopView<'_> {
         }
     }
 
-    fn loses_only_baggage(&self) -> bool {
+    /// Where only baggage was lost, the context arrived all the same.
+    fn class(&self) -> &'static str {
         let arrives = |row: &HopRow| row.is_joined() && matches!(row.transit, None | Some(Transit::Intact));
-        matches!(self.drawn.baggage, BaggageOn::Dropped { .. }) && self.row.is_some_and(arrives)
+        match (self.drawn.mark, self.drawn.baggage) {
+            (Mark::Bad, BaggageOn::Dropped { .. }) if self.row.is_some_and(arrives) => "arrives torn",
+            (mark, _) => class(mark),
+        }
     }
 
     fn draw_baggage(&self, path: &str) -> Markup {

@@ -3,7 +3,7 @@
 import { keepLinksDrawn } from "./links.js";
 import { fragment, isEdited, listen, refresh, refreshAll, replace } from "./live.js";
 
-/** What ends a drill and shows the answer, whoever offers it. */
+/** What ends a drill, and what shows the answer, on any page. */
 const ENDS_DRILL = /^\/(parts\/(diagnosis|reveal)|api\/settings\/(use|reset))\b/;
 const SHOWS_ANSWER = /^\/parts\/(diagnosis|reveal)\b/;
 

@@ -2,7 +2,8 @@
 
 import { drawLinks } from "./links.js";
 
-const PAUSE_MS = 300;
+/** Shorter than what lies between the answer to a claim and the first look at its spans. */
+const PAUSE_MS = 150;
 /** The desk says every three seconds that it is there. */
 const SILENCE_MS = 8_000;
 /** The pause after a request, in the time that it took: a large trace must not keep the desk busy. */
