@@ -46,17 +46,31 @@ async function check(page) {
   return page.locator("#lab-result .outcome").textContent();
 }
 
-/** Sends a claim and waits until the list tells whether it is complete. */
+/** Sends a claim and waits until the list tells all that there is to say of it. */
 async function sendClaim(page) {
-  const known = await page.locator("table.claims tbody tr").count() && await page.locator("table.claims tbody th a").first().getAttribute("href");
+  const newest = async () => JSON.parse((await api(lab, "api/claims")).text)[0];
+  const known = (await newest())?.claim_id;
   await button(page, "Send a claim").click();
   await page.locator("#claims-result").getByText("1 accepted, 0 failed", { exact: true }).waitFor();
-  return until("the claim is at the top and all is said of it", async () => {
+  const { claim_id, seen } = await until("the claim is settled", async () => {
+    const row = await newest();
+    return row?.claim_id !== known && row?.seen?.settled && row;
+  });
+  return until("the list shows it", async () => {
     const row = page.locator("table.claims tbody tr").first();
     const href = await row.locator("th a").getAttribute("href", { timeout: 5000 });
     const cells = await row.locator("td").allTextContents();
-    return href !== known && cells[2] !== "…" && { href, cells };
+    return href.endsWith(claim_id) && cells[1] === `${seen.traces}` && { href, cells };
   });
+}
+
+/** Commits to a hypothesis, or answers a drill. */
+async function answer(page, place, kind) {
+  await page.locator("#drill-place").selectOption(place);
+  await page.locator("#drill-kind").selectOption(kind);
+  await page.locator("#answer").click();
+  await page.locator("#lab-result").getByText(/Correct|Incorrect/).waitFor({ timeout: 30_000 });
+  return page.locator("#lab-result").textContent();
 }
 
 test("Lab 1, through the page alone", async () => {
@@ -64,11 +78,19 @@ test("Lab 1, through the page alone", async () => {
   assert.equal((await sendClaim(page)).cells[1], "1", "a healthy claim is one trace");
 
   await page.locator(`#use-${LAB_1}`).click();
-  await page.getByText(`${LAB_1} is active.`).waitFor();
+  await page.getByText("“Two traces for one claim” is active.").waitFor();
   await page.locator("#part-lab").getByText("Two traces for one claim").waitFor();
   const broken = await sendClaim(page);
   assert.equal(broken.cells[1], "2", "the broken claim was split into two traces");
-  assert.equal(broken.cells[2], "no", "and is not complete");
+  assert.equal(broken.cells[2], "covered", "whether it is complete is not said yet");
+  await picture(page, "lab-1-covered");
+  assert.equal(await check(page), "NO VERDICT", "nor by check");
+  for (const hint of [1, 2, 3]) {
+    await button(page, "Hint").click();
+    await page.getByText(`Hint ${hint} of 3`).waitFor();
+  }
+  assert.match(await answer(page, HOP_1, "extract"), /Correct.*B3/, "the hypothesis is weighed");
+  await page.locator("table.claims tbody tr").first().getByText("no", { exact: true }).waitFor();
   await picture(page, "lab-1-broken");
   assert.equal(await check(page), "BROKEN", "check says so by evidence");
 
@@ -90,21 +112,17 @@ test("Lab 1, through the page alone", async () => {
   await picture(page, "lab-1-diagnosis");
 
   await page.goto(lab.desk);
-  for (const hint of [1, 2, 3]) {
-    await button(page, "Hint").click();
-    await page.getByText(`Hint ${hint} of 3`).waitFor();
-  }
-  await page.locator("#set-service").selectOption("python-api");
+  await page.locator("#settings-python-api > summary").click();
   page.expectsRefusal = true;
-  await page.locator("#set-assignment").fill("OTEL_PROPAGATORS=w3c");
-  await button(page, "Set").click();
+  await page.locator("#set-python-api-OTEL_PROPAGATORS").fill("w3c");
+  await page.locator("#apply-python-api").click();
   const refused = page.locator("#settings-result .bad");
   await refused.waitFor();
   const words = JSON.parse((await api(lab, "api/settings/set", { service: "python-api", key: "OTEL_PROPAGATORS", value: "w3c" })).text);
-  assert.equal(await refused.textContent(), words.detail, "refused with the API's words, which the CLI prints");
+  assert.equal(await refused.textContent(), words.detail.replaceAll("`", ""), "refused with the API's words, which the CLI prints");
   page.expectsRefusal = false;
-  await page.locator("#set-assignment").fill("OTEL_PROPAGATORS=tracecontext,baggage");
-  await button(page, "Set").click();
+  await page.locator("#set-python-api-OTEL_PROPAGATORS").fill("tracecontext,baggage");
+  await page.locator("#apply-python-api").click();
   await page.getByText("All services have applied it.").waitFor();
   assert.equal((await sendClaim(page)).cells[1], "1", "the fixed claim is one trace");
   assert.equal(await check(page), "HEALTHY", "check says so by evidence");
@@ -117,7 +135,7 @@ test("a drill, answered wrongly, then correctly", async () => {
   await page.getByRole("heading", { name: "A drill is on" }).waitFor();
   for (const path of ["api/settings", "api/lab", "api/drill", "parts/lab", "parts/settings", "parts/scenarios"]) {
     const { text } = await api(lab, path);
-    assert.doesNotMatch(text, /"scenario":"|OTEL_PROPAGATORS|aria-pressed="true"|– active/, `${path} hides the scenario`);
+    assert.doesNotMatch(text, /"scenario":"|=b3|is-set|aria-pressed="true"|>active</, `${path} hides the scenario`);
   }
   const status = JSON.parse((await api(lab, "api/settings")).text);
   assert.deepEqual([status.scenario, status.settings, status.masked], [null, {}, true], "settings read as masked");
@@ -126,17 +144,11 @@ test("a drill, answered wrongly, then correctly", async () => {
   assert.match(await page.locator("#lab-result ul").textContent(), /is in 2 traces/, "and says what it observed");
   await picture(page, "drill-on");
 
-  const answer = async (place, step) => {
-    await page.locator("#drill-place").selectOption(place);
-    await page.locator("#drill-kind").selectOption(step);
-    await button(page, "Answer").click();
-    await page.locator("#lab-result").getByText(/Correct|Incorrect/).waitFor({ timeout: 30_000 });
-    return page.locator("#lab-result").textContent();
-  };
-  assert.match(await answer(HOP_1, "transit"), /Incorrect.*arrived unchanged/, "a wrong answer meets its evidence");
+  assert.match(await answer(page, HOP_1, "transit"), /Incorrect.*arrived unchanged/, "a wrong answer meets its evidence");
   await page.getByText("Wrong answers: 1").waitFor();
   await picture(page, "drill-wrong");
-  assert.match(await answer(HOP_1, "extract"), /Correct.*lab-1-b3-vs-w3c.*score 80/, "the score counts the wrong answer");
+  await button(page, "Close").first().click();
+  assert.match(await answer(page, HOP_1, "extract"), /Correct.*lab-1-b3-vs-w3c.*score 80/, "the score counts the wrong answer");
   await page.getByText("Solved 1, not solved 0, score 80, streak 0").waitFor();
   await picture(page, "drill-right");
 });
@@ -164,7 +176,7 @@ test("by keyboard alone", async () => {
     return { tag: at.tagName, id: at.id, text: at.textContent.trim(), outline: getComputedStyle(at).outlineStyle };
   });
   const tabTo = async (what, is) => {
-    for (let presses = 0; presses < 120; presses += 1) {
+    for (let presses = 0; presses < 250; presses += 1) {
       await page.keyboard.press("Tab");
       const at = await focused();
       if (is(at)) return at;
@@ -181,8 +193,8 @@ test("by keyboard alone", async () => {
   await page.locator("#claims-result").getByText("1 accepted, 0 failed", { exact: true }).waitFor();
   await tabTo("the scenario", (at) => at.id === `use-${LAB_1}`);
   await page.keyboard.press("Enter");
-  await page.getByText(`${LAB_1} is active.`).waitFor();
-  await until("focus is where it was, though the list was drawn again", async () => (await focused()).id === `use-${LAB_1}`);
+  await page.getByText("“Two traces for one claim” is active.").waitFor();
+  await until("focus is at the symptom of what was chosen", async () => (await focused()).id === "lesson-title");
   await page.goto(new URL("claims/last", lab.desk).href);
   await page.locator(".rows .span").first().waitFor();
   const span = await tabTo("a span", (at) => at.text.startsWith("python-api"));
@@ -226,6 +238,9 @@ test("no obstacle for a screen reader or weak eyes", async () => {
     await look("the desk");
     await page.goto(new URL(href, lab.desk).href);
     await button(page, "Diagnose this claim").click();
+    await page.locator("#ask[open]").waitFor();
+    await look("a question");
+    await button(page, "Go on").click();
     await page.locator("#diagnosis-result").getByText(/step 3/).waitFor();
     await look("a claim");
     await page.locator(".rows .span").first().click();

@@ -103,7 +103,7 @@ services! {
         has_sdk: false,
         routes: None,
         colour: Colour { light: "#6b7280", dark: "#9aa3b2", chart: "#878b99", terminal: AnsiColor::White },
-        place: BoxPlace { left: 235, top: 20, width: 110 },
+        place: BoxPlace { left: 225, top: 20, width: 130 },
     },
     /// Decides and stores claims, a stand-in for a Spring service.
     JavaClaims = ServiceRow {

@@ -32,7 +32,7 @@ const HOPS: &[Hop] = &[
         via: Some(Service::Gateway),
         carrier: CarrierKind::Http,
         receiver_span: "POST /api/claims",
-        arrow: Arrow { path: "M150 43 H235 M345 43 H430", card_left: 150, card_top: 80 },
+        arrow: Arrow { path: "M150 43 H225 M355 43 H430", card_left: 150, card_top: 80 },
     },
     Hop {
         from: Service::JavaClaims,

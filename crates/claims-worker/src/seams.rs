@@ -1,6 +1,6 @@
 //! What can be set while the worker runs. The defaults are the healthy ones.
 
-use settings::{ConfigError, Environment, Setting, choice};
+use settings::{ConfigError, Environment, Setting, Values, choice};
 
 choice! {
     /// What becomes of the context in a message's attributes.
@@ -23,11 +23,12 @@ pub enum AllowedBaggage {
     Only(Vec<String>),
 }
 
-const OUTSIDE_BAGGAGE: Setting = Setting {
-    key: "OUTSIDE_BAGGAGE",
-    allowed: "`none`, `all`, or a comma list of baggage keys",
-    check: |list| AllowedBaggage::parse(list).map(drop),
-};
+const OUTSIDE_BAGGAGE: Setting =
+    Setting::new("OUTSIDE_BAGGAGE", "`none`, `all`, or a comma list of baggage keys", |list| {
+        AllowedBaggage::parse(list).map(drop)
+    })
+    .with(Values::SuchAs(&["none", "all"]))
+    .or("none");
 
 /// The settings of this service, in addition to the SDK's variables.
 pub const SETTINGS: &[Setting] = &[MessageContext::SETTING, OUTSIDE_BAGGAGE];

@@ -10,7 +10,7 @@ pub(crate) fn unix_seconds() -> u64 {
     unix_millis() / 1000
 }
 
-pub(crate) fn millis_of(time: SystemTime) -> u64 {
+fn millis_of(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

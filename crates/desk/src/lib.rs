@@ -5,7 +5,7 @@
 //! - `page`: the same for people, rendered here
 //! - [`guard`]: who may ask, and how much
 //! - `lab`: what the desk can do: settings, front door, claims, evidence, check
-//! - `drill`: a hidden scenario, its score, whether an answer is correct, and the type of what a drill hides
+//! - `drill`: a hidden scenario, its score, whether an answer is correct, and the type of what a drill or a lesson hides
 //!
 //! The desk creates no spans. Its statements about a claim are based on spans and the answer's `traceresponse` header, never on
 //! settings.
@@ -42,6 +42,7 @@ mod testing;
 mod tests;
 
 pub use drill::DrillError;
+pub use lab::kept::FILE as CLAIMS_FILE;
 
 /// What the desk needs to start.
 #[derive(Debug)]
@@ -120,7 +121,7 @@ pub fn app(config: Config) -> Result<Router, StartError> {
         .route("/api/openapi.json", get(async || document))
         .merge(page::router(token.clone()))
         .route("/healthz", get(async |State(lab): State<Arc<Lab>>| Json(lab.health())))
-        .fallback(routes::nothing_here)
+        .fallback(page::nothing_here)
         .method_not_allowed_fallback(routes::wrong_method)
         .with_state(lab)
         .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))

@@ -4,14 +4,10 @@ use chain::Service;
 use scenario::Catalogue;
 use settings::{Schema, Setting};
 
-const SETTINGS: &[Setting] = &[Setting {
-    key: "OTEL_PROPAGATORS",
-    allowed: "a list",
-    check: |value| match value.contains(' ') {
-        true => Err("no spaces".to_owned()),
-        false => Ok(()),
-    },
-}];
+const SETTINGS: &[Setting] = &[Setting::new("OTEL_PROPAGATORS", "a list", |value| match value.contains(' ') {
+    true => Err("no spaces".to_owned()),
+    false => Ok(()),
+})];
 
 const HEALTHY: &str = r#"
 title = "The chain"

@@ -191,6 +191,61 @@ async fn nothing_that_can_be_read_gives_a_drill_away() {
     }
 }
 
+/// What a reader of a page sees of it.
+fn text_of(page: &str) -> String {
+    page.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect()
+}
+
+#[tokio::test]
+async fn the_page_covers_a_lesson_until_there_is_a_hypothesis() {
+    const SECRETS: testing::Secrets = testing::Secrets {
+        id: "zebra-scenario",
+        title: "Unmistakable title",
+        setting: "quagga",
+        hint: "Okapi hint.",
+        cause: "Tapir cause.",
+    };
+    let stand = stand(|config| config.catalogue = testing::catalogue_with_secrets(&SECRETS)).await;
+    let pages: Vec<_> =
+        paths(&stand.desk).into_iter().filter(|path| !path.starts_with("/api/") && !path.contains('{')).collect();
+    assert!(pages.len() >= 8, "{pages:?}");
+    let answer = |kind: &str| json!({ "place": "python-api -> java-claims", "kind": kind });
+    for (route, body, why) in [
+        ("/parts/hypothesis", answer("extract"), "it was answered"),
+        ("/parts/uncover", Value::Null, "it was asked for"),
+        ("/parts/reveal", Value::Null, "the answer was shown"),
+    ] {
+        stand.post("/api/settings/use", &json!({ "id": SECRETS.id })).await;
+        let (_, judged) = stand.post("/parts/hypothesis", &answer("transit")).await;
+        assert!(judged.contains("Send a claim first"), "nothing is judged without evidence: {judged}");
+        for page in &pages {
+            let (_, body) = stand.get(page).await;
+            for secret in [SECRETS.setting, SECRETS.hint, SECRETS.cause] {
+                assert!(!body.contains(secret), "GET {page} gives `{secret}` away: {body}");
+            }
+            assert!(!text_of(&body).contains(SECRETS.id), "GET {page} shows the id, which names the fault: {body}");
+        }
+        assert!(stand.get("/api/settings").await.1.contains(SECRETS.setting), "a program may ask");
+        let (status, text) = stand.post(route, &body).await;
+        assert_eq!(status, StatusCode::OK, "{why}: {text}");
+        assert!(stand.get("/parts/settings").await.1.contains(SECRETS.setting), "settings are shown, since {why}");
+        assert!(text_of(&stand.get("/parts/lab").await.1).contains(SECRETS.id), "and the scenario's id, since {why}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_does_not_exist_is_said_so_to_people_and_programs() {
+    let stand = stand(|_| ()).await;
+    for path in ["/nosuch", "/claims/", "/api/nosuch"] {
+        for (accept, begins) in [("text/html,*/*", "<!DOCTYPE html>"), ("application/json", "{")] {
+            let request = Request::get(path).header("host", "localhost").header("accept", accept);
+            let (status, _, body) = stand.send(request.body(Body::empty()).unwrap()).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+            assert!(body.starts_with(begins), "{path} for {accept}: {body}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_drill_chooses_nothing_that_a_service_in_a_seat_cannot_show() {
     let anywhere: Url = "http://127.0.0.1:9/".parse().unwrap();
@@ -300,7 +355,8 @@ async fn a_leader_can_lock_answers_and_set_the_drills() {
     for path in ["/api/lab", "/parts/settings", "/parts/lab"] {
         let (_, body) = stand.get(path).await;
         let lost = body.contains(&LOST_SPANS.to_string());
-        assert!(!body.contains("OTEL_PROPAGATORS") && !lost, "{path} gives it away: {body}");
+        let set = ["is-set", "value=\"b3\"", "=b3"].iter().any(|set| body.contains(set));
+        assert!(!set && !lost, "{path} gives it away: {body}");
     }
     assert_eq!(drill["scenarios"], json!([]), "a drill that is on does not list what it may be");
 }
@@ -419,7 +475,7 @@ async fn nobody_without_the_token_keeps_others_from_writing() {
 
 #[tokio::test]
 async fn spans_are_sent_to_known_hosts_only() {
-    let setting = settings::Setting { key: "OTEL_EXPORTER_OTLP_ENDPOINT", allowed: "a URL", check: |_| Ok(()) };
+    let setting = settings::Setting::new("OTEL_EXPORTER_OTLP_ENDPOINT", "a URL", |_| Ok(()));
     let settings: &'static [_] = Box::leak(Box::new([setting]));
     let stand = stand(|config| config.schema = Arc::new(Schema::new().with(Service::PythonApi, settings))).await;
     let set = async |url: &str| {

@@ -1,10 +1,14 @@
-//! What the picture of the chain shows of a claim: a mark per hop and per service, from the same causes as every sentence.
+//! What the picture of the chain shows of a claim: what happened at each hop and in each service, from the same causes as
+//! every sentence, in which traces each service has spans, and what became of the baggage.
 
 use chain::{Hop, Place, Service};
 
 use crate::cause::Cause;
+use crate::claim::{ClaimEvidence, Fragment};
 use crate::conclusion::Conclusion;
+use crate::ledger::HopRow;
 use crate::prose;
+use crate::reading::{BaggageOn, Reading};
 
 /// What is shown of a hop or of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,15 +29,37 @@ pub enum Mark {
     NotObservable,
 }
 
-/// The marks of one claim.
+/// What the picture shows of one claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// Every hop, in the order of the chain.
-    pub hops: Vec<(&'static Hop, Mark)>,
+    pub hops: Vec<DrawnHop>,
     /// Every service, in the order in which a claim meets them.
-    pub services: Vec<(Service, Mark)>,
+    pub services: Vec<DrawnService>,
     /// What went wrong at no hop and in no service of the chain, one sentence each.
     pub elsewhere: Vec<String>,
+}
+
+/// A hop in the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrawnHop {
+    /// The hop.
+    pub hop: &'static Hop,
+    /// What happened to the context.
+    pub mark: Mark,
+    /// What happened to the baggage.
+    pub baggage: BaggageOn,
+}
+
+/// A service in the picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrawnService {
+    /// The service.
+    pub service: Service,
+    /// What happened inside it.
+    pub mark: Mark,
+    /// The traces that have spans of it, by their place among the claim's fragments.
+    pub traces: Vec<usize>,
 }
 
 // === impl Mark ===
@@ -59,27 +85,46 @@ impl Mark {
     }
 }
 
+// === impl Picture ===
+
+impl Picture {
+    /// The same without a judgement: in which traces the spans are remains, since anyone can read that from them.
+    #[must_use]
+    pub fn neutral(self) -> Self {
+        let hop = |it: DrawnHop| DrawnHop { mark: it.mark.neutral(), baggage: it.baggage.neutral(), ..it };
+        let service = |it: DrawnService| DrawnService { mark: it.mark.neutral(), ..it };
+        let (hops, services) = (self.hops.into_iter().map(hop), self.services.into_iter().map(service));
+        Self { hops: hops.collect(), services: services.collect(), elsewhere: Vec::new() }
+    }
+}
+
 // === impl Conclusion ===
 
 impl Conclusion<'_> {
     /// The picture of the claim.
     #[must_use]
     pub fn picture(&self) -> Picture {
-        let topology = self.reading.topology;
+        let reading = self.reading;
+        let hop =
+            |row: &HopRow| DrawnHop { hop: row.hop, mark: self.mark_of_hop(row), baggage: reading.baggage_on(row) };
+        let service = |service| DrawnService {
+            service,
+            mark: self.mark_of_service(service),
+            traces: reading.traces_of(service).collect(),
+        };
         let elsewhere = self.causes().iter().filter(|cause| cause.place().is_none()).map(prose::cause);
         Picture {
-            hops: topology.hops.iter().map(|hop| (hop, self.mark_of_hop(hop))).collect(),
-            services: topology.services().map(|service| (service, self.mark_of_service(service))).collect(),
+            hops: reading.rows().iter().map(hop).collect(),
+            services: reading.topology.services().map(service).collect(),
             elsewhere: elsewhere.collect(),
         }
     }
 
-    fn mark_of_hop(&self, hop: &'static Hop) -> Mark {
-        let Some(row) = self.reading.row(hop) else { return Mark::NotReceived };
-        match self.cause_at(Place::Hop(hop)) {
+    fn mark_of_hop(&self, row: &HopRow) -> Mark {
+        match self.cause_at(Place::Hop(row.hop)) {
             Some(cause) => Mark::of(cause),
             None if row.is_unseen() => Mark::NotReceived,
-            None if !hop.to.has_sdk() => Mark::NotObservable,
+            None if !row.hop.to.has_sdk() => Mark::NotObservable,
             None if !row.received.is_seen() => Mark::NotReceived,
             None if row.is_joined() => Mark::Good,
             None => Mark::Unsure,
@@ -95,4 +140,23 @@ impl Conclusion<'_> {
             None => Mark::NotReceived,
         }
     }
+}
+
+// === impl Reading ===
+
+impl Reading<'_> {
+    /// The fragments that have spans of a service, by their places. Spans that are known to be another claim's do not count: a
+    /// trace may hold several claims.
+    fn traces_of(&self, service: Service) -> impl Iterator<Item = usize> {
+        let fragments = self.evidence().fragments.iter().enumerate();
+        fragments.filter(move |(_, fragment)| has_spans_of(self.evidence(), fragment, service)).map(|(at, _)| at)
+    }
+}
+
+fn has_spans_of(evidence: &ClaimEvidence, fragment: &Fragment, service: Service) -> bool {
+    let mut spans = fragment.spans().filter(|span| span.service == service.name());
+    spans.any(|span| {
+        let owner = evidence.lineage(span).find_map(|above| above.claim_id());
+        owner.is_none_or(|owner| owner == evidence.claim_id)
+    })
 }

@@ -41,6 +41,40 @@ pub struct Leak<'a> {
     pub key: &'a str,
 }
 
+/// What became of the baggage on a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BaggageOn {
+    /// The sender had none, or let none out of the company.
+    None,
+    /// The receiver has it.
+    Carried,
+    /// The sender had it, and the receiver does not.
+    Dropped {
+        /// Whether either side has some on record.
+        on_record: bool,
+    },
+    /// It arrived where it must not.
+    Leaking,
+    /// Some is on record; whether all of it arrived, and may have, is not said.
+    Seen,
+    /// The spans that would show it were not received, or do not say.
+    NotKnown,
+}
+
+// === impl BaggageOn ===
+
+impl BaggageOn {
+    /// The same without a judgement.
+    #[must_use]
+    pub const fn neutral(self) -> Self {
+        match self {
+            Self::Carried | Self::Leaking | Self::Dropped { on_record: true } | Self::Seen => Self::Seen,
+            Self::None | Self::Dropped { on_record: false } => Self::None,
+            Self::NotKnown => Self::NotKnown,
+        }
+    }
+}
+
 // === impl Reading ===
 
 impl<'a> Reading<'a> {
@@ -207,14 +241,51 @@ impl<'a> Reading<'a> {
     /// has a place for baggage: formats of trace identity alone have none. A receiver that records less than our own
     /// tells nothing by its silence.
     pub(crate) fn tenant_lost(&self, row: &HopRow) -> Option<&'a Span> {
-        let (sender, receiver) = (self.sender(row)?, self.receiver(row)?);
-        let could_read = |span: &Span| read_tenant(span) || was_sent_tenant(span);
-        let known = self.evidence().lineage(sender).take_while(|span| span.service == sender.service).any(could_read);
+        let receiver = self.receiver(row)?;
+        let known = self.sender_knows_tenant(row);
         let formats = if row.sent.formats.is_empty() { &row.received.formats } else { &row.sent.formats };
         let identity_alone = |format: &Format| format.is_identity() && *format != Format::TraceContext;
         let has_place = formats.is_empty() || !formats.iter().all(identity_alone);
         let lost = row.is_joined() && known && has_place && !read_tenant(receiver);
         (lost && receiver.records_everything() && receiver.succeeded()).then_some(receiver)
+    }
+
+    /// Whether the application that called could read the tenant.
+    fn sender_knows_tenant(&self, row: &HopRow) -> bool {
+        let could_read = |span: &Span| read_tenant(span) || was_sent_tenant(span);
+        self.sender(row).is_some_and(|sender| {
+            self.evidence().lineage(sender).take_while(|span| span.service == sender.service).any(could_read)
+        })
+    }
+
+    /// What became of the baggage on a hop: what the application read at both ends counts more than headers, since a receiver
+    /// may drop what arrived. A receiver that records less than our own tells nothing by its silence.
+    #[must_use]
+    pub fn baggage_on(&self, row: &HopRow) -> BaggageOn {
+        let (sent, received) = (!row.sent.baggage.is_empty(), !row.received.baggage.is_empty());
+        let tenant = self.sender_knows_tenant(row) || row.sent.baggage.contains_key(TENANT);
+        if self.leaks().any(|leak| leak.hop == row.hop) {
+            return BaggageOn::Leaking;
+        }
+        let dropped = BaggageOn::Dropped { on_record: sent || received };
+        match self.receiver(row) {
+            // What stays inside is not dropped.
+            None if !row.hop.to.has_sdk() && !row.is_unseen() => match (sent, row.received.is_seen(), received) {
+                (_, _, true) | (true, false, _) => BaggageOn::Carried,
+                (true, true, false) => dropped,
+                (false, _, false) => BaggageOn::None,
+            },
+            None => BaggageOn::NotKnown,
+            Some(receiver) if read_tenant(receiver) => BaggageOn::Carried,
+            Some(receiver) if receiver.records_everything() && receiver.succeeded() => match (tenant, sent, received) {
+                (true, _, _) | (false, true, false) => dropped,
+                (false, _, true) => BaggageOn::Carried,
+                (false, false, false) => BaggageOn::None,
+            },
+            Some(_) if received => BaggageOn::Carried,
+            Some(_) if tenant || sent => BaggageOn::NotKnown,
+            Some(_) => BaggageOn::None,
+        }
     }
 
     /// The front door's span, if the caller sent the tenant and the application could not read it.

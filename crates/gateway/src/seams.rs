@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use settings::{ConfigError, Environment, Live, Setting, choice};
+use settings::{ConfigError, Environment, Live, Setting, Values, choice};
 use wire::{SpanId, TRACEPARENT, TraceId, TraceParent};
 
 choice! {
@@ -31,11 +31,11 @@ pub enum ForwardHeaders {
     Only(Vec<HeaderName>),
 }
 
-const FORWARD_HEADERS: Setting = Setting {
-    key: "FORWARD_HEADERS",
-    allowed: "`all`, or a comma list of header names",
-    check: |list| ForwardHeaders::from_str(list).map(drop),
-};
+const FORWARD_HEADERS: Setting = Setting::new("FORWARD_HEADERS", "`all`, or a comma list of header names", |list| {
+    ForwardHeaders::from_str(list).map(drop)
+})
+.with(Values::SuchAs(&["all"]))
+.or("all");
 
 /// The settings of this service.
 pub const SETTINGS: &[Setting] = &[FORWARD_HEADERS, TraceContext::SETTING];

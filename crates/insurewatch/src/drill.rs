@@ -54,7 +54,7 @@ fn print_judgement(judgement: &Judgement) {
     let (style, word) = match judgement.correct {
         Some(true) => (GOOD, "Correct"),
         Some(false) => (BAD, "Incorrect"),
-        None => (DIM, "Too early"),
+        None => (DIM, "Not judged"),
     };
     anstream::println!("{style}{word}{style:#}");
     for sentence in &judgement.evidence {

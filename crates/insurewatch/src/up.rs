@@ -103,6 +103,8 @@ pub(crate) async fn up(data_dir: &Path, options: Up) -> anyhow::Result<ExitCode>
     let data_dir = data_dir.canonicalize()?;
     let _claimed = folder::claim(&data_dir)?;
     begin(&data_dir.join("active.toml"), scenario)?;
+    // Of claims whose spans went with the last lab nothing could be shown.
+    let _ = std::fs::remove_file(data_dir.join(desk::CLAIMS_FILE));
 
     let lab_name = match &options.lab_name {
         Some(name) => Some(name.clone()),

@@ -58,7 +58,7 @@ choice! {
     }
 }
 
-number!(EXTRA_BAGGAGE_BYTES = "EXTRA_BAGGAGE_BYTES", "bytes", 0, 100000);
+number!(EXTRA_BAGGAGE_BYTES = "EXTRA_BAGGAGE_BYTES", "bytes", 0, 100000, 0);
 
 /// The settings of this service, in addition to the SDK's variables.
 pub const SETTINGS: &[Setting] = &[
@@ -89,14 +89,13 @@ impl Seams {
     /// # Errors
     /// A value that is not allowed.
     pub fn read(env: &dyn Environment) -> Result<Self, ConfigError> {
-        let extra_baggage_bytes = EXTRA_BAGGAGE_BYTES.read(env)?.and_then(|bytes| usize::try_from(bytes).ok());
         Ok(Self {
             server_span: ServerSpan::read(env)?,
             lookup_pool: PoolContext::read(env)?,
             policy_client: PolicyClient::read(env)?,
             completion: CompletionContext::read(env)?,
             outbox: OutboxAttributes::read(env)?,
-            extra_baggage_bytes: extra_baggage_bytes.unwrap_or_default(),
+            extra_baggage_bytes: usize::try_from(EXTRA_BAGGAGE_BYTES.read(env)?).unwrap_or_default(),
         })
     }
 

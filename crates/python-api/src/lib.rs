@@ -75,7 +75,8 @@ struct Api {
 /// The HTTP client cannot be built.
 pub fn app(config: &Config, seams: Live<Seams>) -> Result<Router, reqwest::Error> {
     let client = reqwest::Client::builder().timeout(CALL_TIMEOUT).build()?;
-    let client = ClientBuilder::new(client).with(LegacyB3(seams.clone())).with(Tracing::injecting(baggage::inject)).build();
+    let client =
+        ClientBuilder::new(client).with(LegacyB3(seams.clone())).with(Tracing::injecting(baggage::inject)).build();
     let door = seams.clone();
     let server = Server::starting(RouteSyntax::Flask, move |entry| match door.get().caller_context {
         CallerContext::Join => entry.join(),

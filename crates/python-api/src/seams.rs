@@ -32,7 +32,8 @@ choice! {
     }
 }
 
-const DOOR_BAGGAGE: Setting = Setting { key: "DOOR_BAGGAGE", allowed: PAIRS, check: |list| pairs(list).map(drop) };
+const DOOR_BAGGAGE: Setting =
+    Setting::new("DOOR_BAGGAGE", PAIRS, |list| pairs(list).map(drop)).or("a tenant and feature flags");
 
 /// The settings of this service, in addition to the SDK's variables.
 pub const SETTINGS: &[Setting] = &[ClaimsClient::SETTING, TaskContext::SETTING, DOOR_BAGGAGE, CallerContext::SETTING];

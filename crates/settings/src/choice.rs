@@ -18,11 +18,13 @@ macro_rules! choice {
         }
 
         impl $name {
-            pub const SETTING: $crate::Setting = $crate::Setting {
-                key: $variable,
-                allowed: concat!($first_word $(, ", ", $word)*),
-                check: |word| Self::parse(word).map(drop),
-            };
+            pub const SETTING: $crate::Setting = $crate::Setting::new(
+                $variable,
+                concat!($first_word $(, ", ", $word)*),
+                |word| Self::parse(word).map(drop),
+            )
+            .with($crate::Values::Only(&[$first_word $(, $word)*]))
+            .or($first_word);
 
             fn parse(word: &str) -> Result<Self, String> {
                 match word {

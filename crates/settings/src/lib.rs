@@ -32,5 +32,5 @@ pub use live::Live;
 pub use number::Number;
 pub use pairs::{PAIRS, pairs};
 pub use schema::Schema;
-pub use setting::{ConfigError, Setting, read};
+pub use setting::{ConfigError, Setting, Values, read};
 pub use values::Settings;

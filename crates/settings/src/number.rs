@@ -12,21 +12,25 @@ pub struct Number {
     pub least: u64,
     /// The greatest value that is allowed.
     pub most: u64,
+    /// The value if it is unset.
+    pub default: u64,
 }
 
 /// Declares a setting that is a whole number within a range, which its error names:
-/// `number!(QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072);`
+/// `number!(QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072, 2048);`, which is the default.
 #[macro_export]
 macro_rules! number {
-    ($visibility:vis $name:ident = $variable:literal, $unit:literal, $least:literal, $most:literal) => {
+    ($visibility:vis $name:ident = $variable:literal, $unit:literal, $least:literal, $most:literal, $default:literal) => {
         $visibility const $name: $crate::Number = $crate::Number {
-            setting: $crate::Setting {
-                key: $variable,
-                allowed: concat!("a whole number of ", $unit, " from ", $least, " to ", $most),
-                check: |text| $name.parse(text.trim()).map(drop),
-            },
+            setting: $crate::Setting::new(
+                $variable,
+                concat!("a whole number of ", $unit, " from ", $least, " to ", $most),
+                |text| $name.parse(text.trim()).map(drop),
+            )
+            .or(stringify!($default)),
             least: $least,
             most: $most,
+            default: $default,
         };
     };
 }
@@ -34,12 +38,12 @@ macro_rules! number {
 // === impl Number ===
 
 impl Number {
-    /// The number that is set; `None` if it is unset.
+    /// The number that is set, or the default.
     ///
     /// # Errors
     /// Text that is no whole number, or one beyond the range.
-    pub fn read(&self, env: &dyn Environment) -> Result<Option<u64>, ConfigError> {
-        self.setting.read(env, |text| self.parse(text))
+    pub fn read(&self, env: &dyn Environment) -> Result<u64, ConfigError> {
+        Ok(self.setting.read(env, |text| self.parse(text))?.unwrap_or(self.default))
     }
 
     /// The number in `text`.
@@ -61,7 +65,7 @@ impl Number {
 
 #[cfg(test)]
 mod tests {
-    crate::number!(SPANS = "SPANS", "spans", 1, 131072);
+    crate::number!(SPANS = "SPANS", "spans", 1, 131072, 2048);
 
     #[test]
     fn a_number_is_held_to_its_range() {

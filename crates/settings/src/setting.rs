@@ -9,8 +9,21 @@ pub struct Setting {
     pub key: &'static str,
     /// The allowed values, in words for people.
     pub allowed: &'static str,
+    /// The values to choose from.
+    pub values: Values,
+    /// What applies if it is unset and the service's environment does not say otherwise, in words for people.
+    pub default: &'static str,
     /// Why a value is not allowed, if it is not.
     pub check: fn(&str) -> Result<(), String>,
+}
+
+/// Values to choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// No other is allowed.
+    Only(&'static [&'static str]),
+    /// Others may be allowed too.
+    SuchAs(&'static [&'static str]),
 }
 
 /// A variable with a value that cannot be used.
@@ -49,6 +62,24 @@ pub fn is_standard(key: &str) -> bool {
 // === impl Setting ===
 
 impl Setting {
+    /// A setting of free text without a default.
+    #[must_use]
+    pub const fn new(key: &'static str, allowed: &'static str, check: fn(&str) -> Result<(), String>) -> Self {
+        Self { key, allowed, values: Values::SuchAs(&[]), default: "none", check }
+    }
+
+    /// The same with its default.
+    #[must_use]
+    pub const fn or(self, default: &'static str) -> Self {
+        Self { default, ..self }
+    }
+
+    /// The same with values to choose from.
+    #[must_use]
+    pub const fn with(self, values: Values) -> Self {
+        Self { values, ..self }
+    }
+
     /// Reads the value of this setting; `None` if it is unset.
     ///
     /// # Errors

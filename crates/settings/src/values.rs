@@ -27,6 +27,16 @@ impl Settings {
         self.0.entry(service).or_default().insert(key.into(), value.into());
     }
 
+    /// Leaves one key of one service to its process environment again.
+    pub fn unset(&mut self, service: Service, key: &str) {
+        if let Some(values) = self.0.get_mut(&service) {
+            values.remove(key);
+            if values.is_empty() {
+                self.0.remove(&service);
+            }
+        }
+    }
+
     /// Sets all that `other` sets.
     pub fn merge(&mut self, other: &Self) {
         for (service, key, value) in other.iter() {

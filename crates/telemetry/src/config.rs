@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use opentelemetry::trace::TraceState;
-use settings::{ConfigError, Environment, Number, PAIRS, Setting, number, pairs, read};
+use settings::{ConfigError, Environment, Number, PAIRS, Setting, Values, number, pairs, read};
 
 use crate::propagation::Names;
 
@@ -69,22 +69,41 @@ pub enum Protocol {
 
 // An exporter that wakes without pause would starve its service, one that waits for longer than a minute looks like lost
 // spans, and a queue takes memory from its service.
-number!(TIMEOUT = "OTEL_EXPORTER_OTLP_TIMEOUT", "milliseconds", 1, 60000);
-number!(SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY", "milliseconds", 10, 60000);
-number!(MAX_QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072);
-number!(MAX_EXPORT_BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "spans", 1, 131072);
+number!(TIMEOUT = "OTEL_EXPORTER_OTLP_TIMEOUT", "milliseconds", 1, 60000, 10000);
+number!(SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY", "milliseconds", 10, 60000, 5000);
+number!(MAX_QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072, 2048);
+number!(MAX_EXPORT_BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "spans", 1, 131072, 512);
 const ENDPOINT: &str = "an http:// URL (TLS is not built in: send to a Collector that has it)";
 const PROTOCOLS: &str = "grpc, http/protobuf";
 const SAMPLERS: &str =
     "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio";
+const SAMPLER_NAMES: Values = Values::Only(&[
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+]);
+const PROPAGATORS: Values = Values::SuchAs(&[
+    "tracecontext,baggage",
+    "tracecontext",
+    "tracecontext,baggage,b3",
+    "b3",
+    "b3,baggage",
+    "b3multi",
+    "jaeger",
+    "xray",
+    "none",
+]);
 const TRACESTATE: &str = "a tracestate list such as vendor=value";
 const RATIO: &str = "a number from 0 to 1";
 
 macro_rules! live {
-    ($($name:literal: $allowed:expr,)*) => {
+    ($($name:literal: $allowed:expr, $values:expr, $default:literal;)*) => {
         /// What can change while the process runs; each value is checked alone.
         pub const LIVE_SETTINGS: &[Setting] = &[
-            $(Setting { key: $name, allowed: $allowed, check: |value| check($name, value) },)*
+            $(Setting::new($name, $allowed, |value| check($name, value)).with($values).or($default),)*
             TIMEOUT.setting,
             SCHEDULE_DELAY.setting,
             MAX_QUEUE_SIZE.setting,
@@ -93,15 +112,15 @@ macro_rules! live {
     };
 }
 live! {
-    "OTEL_PROPAGATORS": Names::ALLOWED,
-    "INSUREWATCH_INJECT_PROPAGATORS": Names::ALLOWED,
-    "INSUREWATCH_EXTRACT_PROPAGATORS": Names::ALLOWED,
-    "INSUREWATCH_VENDOR_TRACESTATE": TRACESTATE,
-    "OTEL_TRACES_SAMPLER": SAMPLERS,
-    "OTEL_TRACES_SAMPLER_ARG": RATIO,
-    "OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT,
-    "OTEL_EXPORTER_OTLP_PROTOCOL": PROTOCOLS,
-    "OTEL_EXPORTER_OTLP_HEADERS": PAIRS,
+    "OTEL_PROPAGATORS": Names::ALLOWED, PROPAGATORS, "tracecontext,baggage";
+    "INSUREWATCH_INJECT_PROPAGATORS": Names::ALLOWED, PROPAGATORS, "as OTEL_PROPAGATORS";
+    "INSUREWATCH_EXTRACT_PROPAGATORS": Names::ALLOWED, PROPAGATORS, "as OTEL_PROPAGATORS";
+    "INSUREWATCH_VENDOR_TRACESTATE": TRACESTATE, Values::SuchAs(&[]), "none";
+    "OTEL_TRACES_SAMPLER": SAMPLERS, SAMPLER_NAMES, "parentbased_always_on";
+    "OTEL_TRACES_SAMPLER_ARG": RATIO, Values::SuchAs(&["0", "0.1", "0.5", "1"]), "1";
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT, Values::SuchAs(&[]), "http://localhost:4318";
+    "OTEL_EXPORTER_OTLP_PROTOCOL": PROTOCOLS, Values::Only(&["grpc", "http/protobuf"]), "http/protobuf";
+    "OTEL_EXPORTER_OTLP_HEADERS": PAIRS, Values::SuchAs(&[]), "none";
 }
 
 fn check(name: &str, value: &str) -> Result<(), String> {
@@ -184,21 +203,18 @@ impl Export {
                 format!("{}/v1/traces", base.trim_end_matches('/'))
             }
         };
-        let millis = |number: Number, default| Ok(Duration::from_millis(number.read(env)?.unwrap_or(default)));
-        let count = |number: Number, default| {
-            let count = number.read(env)?;
-            Ok(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(default))
-        };
-        let max_queue_size = count(MAX_QUEUE_SIZE, 2048)?;
+        let millis = |number: Number| Ok(Duration::from_millis(number.read(env)?));
+        let count = |number: Number| Ok(usize::try_from(number.read(env)?).unwrap_or(usize::MAX));
+        let max_queue_size = count(MAX_QUEUE_SIZE)?;
         Ok(Self {
             protocol,
             endpoint,
             headers: read(env, "OTEL_EXPORTER_OTLP_HEADERS", PAIRS, pairs)?.unwrap_or_default(),
-            timeout: millis(TIMEOUT, 10_000)?,
-            schedule_delay: millis(SCHEDULE_DELAY, 5_000)?,
+            timeout: millis(TIMEOUT)?,
+            schedule_delay: millis(SCHEDULE_DELAY)?,
             max_queue_size,
             // A batch larger than the queue could never fill.
-            max_export_batch_size: count(MAX_EXPORT_BATCH_SIZE, 512)?.min(max_queue_size),
+            max_export_batch_size: count(MAX_EXPORT_BATCH_SIZE)?.min(max_queue_size),
         })
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::{Kind, Topology};
-use evidence::{Collected, HopRow, Outcome, Reading, Verdict};
+use evidence::{Answer, Collected, HopRow, Outcome, Reading, Verdict};
 use scenario::{Group, Scenario};
 use serde::{Deserialize, Serialize};
 use service::Problem;
@@ -119,6 +119,15 @@ pub struct SetRequest {
     pub value: String,
 }
 
+/// What the page's form of one service sends.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceValues {
+    pub(crate) service: String,
+    /// By key; without a value it is left to the service's environment and its default.
+    pub(crate) values: BTreeMap<String, Option<String>>,
+}
+
 /// `POST /api/claims`; answered by lines of [`ClaimEvent`].
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -150,7 +159,7 @@ pub enum ClaimEvent {
 }
 
 /// A claim that was sent, and its answer.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SentClaim {
     /// Its id; absent if there was no answer with one.
     pub claim_id: Option<String>,
@@ -207,7 +216,7 @@ pub struct CheckReport {
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub verdict: Verdict,
-    /// Whether the verdict is hidden, as a drill is on.
+    /// Whether the verdict is hidden: in a drill, and on the page in a lesson until there is a hypothesis.
     pub masked: bool,
     /// The claims that were sent for it.
     pub probes: Vec<SentClaim>,
@@ -232,9 +241,9 @@ pub struct Hint {
 pub struct Traffic {
     /// Claims per second; 0 for none.
     pub per_second: f64,
-    /// Claims accepted since the desk started.
+    /// Claims accepted since the lab started.
     pub accepted: u64,
-    /// Claims not accepted since the desk started.
+    /// Claims not accepted since the lab started.
     pub failed: u64,
 }
 
@@ -248,13 +257,16 @@ pub struct TrafficRequest {
 }
 
 /// A line of the answer to `GET /api/claims`: a claim that was sent, and what was seen of it.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClaimRow {
     /// The claim and its answer.
     #[serde(flatten)]
     pub claim: SentClaim,
     /// When it was sent, in milliseconds since the Unix epoch.
     pub sent_unix_ms: u64,
+    /// The scenario that was active then; absent in a drill.
+    #[serde(default)]
+    pub scenario: Option<String>,
     /// What was seen of it so far; absent until a span has arrived, or is known not to come.
     pub seen: Option<Seen>,
 }
@@ -264,6 +276,9 @@ pub struct ClaimRow {
 pub struct Seen {
     /// How many traces it was split into.
     pub traces: usize,
+    /// Who has spans in each, in the order of the claim's page.
+    #[serde(default)]
+    pub fragments: Vec<Vec<String>>,
     /// Who has spans in them.
     pub services: Vec<String>,
     /// The service of each span without a parent.
@@ -276,11 +291,14 @@ pub struct Seen {
     pub settled: bool,
 }
 
-/// `GET /api/scoreboard`: the claims of the last minutes whose evidence is settled.
+/// `GET /api/scoreboard`: the claims of the last minutes whose evidence is settled, among those that are remembered.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Scoreboard {
-    /// How far it looks back, in seconds.
+    /// How far it looks back, in seconds: less under traffic, since only so many claims are remembered.
     pub window_s: u64,
+    /// Whether that is because no more claims are remembered.
+    #[serde(default)]
+    pub is_cut: bool,
     /// How many claims these are.
     pub claims: usize,
     /// How many of them are complete.
@@ -290,6 +308,21 @@ pub struct Scoreboard {
     pub by_traces: BTreeMap<usize, usize>,
     /// How many spans without a parent each service has.
     pub roots: BTreeMap<String, usize>,
+    /// The same by the scenario that was active, the newest first.
+    #[serde(default)]
+    pub by_scenario: Vec<ScenarioCounts>,
+}
+
+/// The claims of one scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScenarioCounts {
+    /// The scenario; absent for drills.
+    pub scenario: Option<String>,
+    pub claims: usize,
+    /// How many of them are complete.
+    pub whole: usize,
+    /// How many were split into more than one trace.
+    pub split: usize,
 }
 
 /// `GET /api/events`: counters that grow when something changed, so that a reader knows what to ask for again.
@@ -305,6 +338,8 @@ pub struct Pulse {
     pub generation: u64,
     /// Changes of the drill, and hints.
     pub drill: u64,
+    /// Changes of which services answer; noticed while somebody reads these events.
+    pub services: u64,
     /// What is sent continuously.
     pub traffic: Traffic,
 }
@@ -407,6 +442,15 @@ fn invalid(detail: String) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
+// === impl DrillAnswer ===
+
+impl DrillAnswer {
+    pub(crate) fn parsed(&self) -> Result<Answer, Problem> {
+        let place = self.place.parse().map_err(|unknown: chain::UnknownPlace| invalid(unknown.to_string()))?;
+        Ok(Answer::new(place, self.kind))
+    }
+}
+
 // === impl ClaimsRequest ===
 
 impl ClaimsRequest {
@@ -500,7 +544,8 @@ impl Mask for Vec<ClaimRow> {
 
 impl Mask for Scoreboard {
     fn masked(self) -> Self {
-        Self { claims: 0, whole: 0, ..self }
+        let counts = self.by_scenario.into_iter().map(|counts| ScenarioCounts { whole: 0, ..counts });
+        Self { claims: 0, whole: 0, by_scenario: counts.collect(), ..self }
     }
 }
 
@@ -510,7 +555,7 @@ impl Mask for CheckReport {
         let observed = self.verdict.claims.into_iter().flat_map(|claim| claim.observed).collect();
         let verdict = Verdict {
             outcome: Outcome::CannotTell,
-            sentence: "A drill is on, so there is no verdict. This was observed:".to_owned(),
+            sentence: "The verdict is hidden until you have answered. This was observed:".to_owned(),
             claims: Vec::new(),
             evidence: observed,
         };

@@ -23,6 +23,7 @@ use crate::api::{
     Hint, Judgement, LabStatus, LookQuery, Pulse, ScenarioBrief, Scoreboard, SetRequest, Status, Traffic,
     TrafficRequest, UseRequest,
 };
+use crate::drill::Viewer;
 use crate::lab::Lab;
 
 pub(crate) type Shared = State<Arc<Lab>>;
@@ -85,7 +86,7 @@ async fn answer(State(lab): Shared, InPath(id): InPath<String>) -> Answer<Scenar
 /// What is set, and which services have applied it.
 #[utoipa::path(get, path = "/api/settings", responses((status = 200, body = Status)))]
 async fn status(State(lab): Shared) -> Answer<Status> {
-    lab.status().await.map(Json)
+    lab.status(Viewer::Api).await.map(Json)
 }
 
 /// Switches to a scenario; answers when all services have applied it. It ends a drill.
@@ -109,7 +110,7 @@ async fn reset(State(lab): Shared) -> Answer<Status> {
 /// The newest claims that went through this desk, newest first.
 #[utoipa::path(get, path = "/api/claims", responses((status = 200, body = Vec<ClaimRow>)))]
 async fn claims(State(lab): Shared) -> Json<Vec<ClaimRow>> {
-    Json(lab.claims())
+    Json(lab.claims(Viewer::Api))
 }
 
 /// Sends claims; answers one `ClaimEvent` a line, as they are answered.
@@ -150,7 +151,7 @@ async fn diagnose_probe(State(lab): Shared) -> Answer<Diagnosis> {
 /// What the claims of the last minutes come to.
 #[utoipa::path(get, path = "/api/scoreboard", responses((status = 200, body = Scoreboard)))]
 async fn scoreboard(State(lab): Shared) -> Json<Scoreboard> {
-    Json(lab.scoreboard())
+    Json(lab.scoreboard(Viewer::Api))
 }
 
 /// The next hint for the active scenario; in a drill every hint but the last.

@@ -15,7 +15,7 @@ use settings::atomic;
 
 use crate::api::{CurrentDrill, DrillRecord, DrillStatus, EndedDrill, HEALTHY, Hint};
 use crate::clock;
-use crate::drill::{Ended, Spoiler};
+use crate::drill::{Ended, Hypothesis, Lesson, Spoiler, Viewer};
 
 const FULL_SCORE: u32 = 100;
 const LEAST_SCORE: u32 = 10;
@@ -37,6 +37,7 @@ pub(crate) struct Drills {
 #[serde(default)]
 struct Book {
     hidden: Option<Hidden>,
+    lesson: Option<Lesson>,
     last: Option<EndedDrill>,
     record: DrillRecord,
     /// What was hidden since all of the set was: no scenario comes twice before every other came once.
@@ -130,6 +131,42 @@ impl Drills {
 
     pub(crate) fn is_on(&self) -> bool {
         self.lock().hidden.is_some()
+    }
+
+    /// Whether judgements and settings are hidden from this viewer.
+    pub(crate) fn hides_from(&self, viewer: Viewer) -> bool {
+        let book = self.lock();
+        let is_covered = || book.lesson.as_ref().is_some_and(|lesson| !lesson.is_uncovered);
+        book.hidden.is_some() || (viewer == Viewer::Page && is_covered())
+    }
+
+    /// The lesson that is on; none in a drill.
+    pub(crate) fn lesson(&self) -> Option<Lesson> {
+        let book = self.lock();
+        book.lesson.clone().filter(|_| book.hidden.is_none())
+    }
+
+    /// Begins the lesson of a scenario.
+    pub(crate) fn begin_lesson(&self, scenario: &str) -> Result<(), Problem> {
+        self.change(|book| book.lesson = Lesson::of(scenario))
+    }
+
+    /// Begins the lesson of the scenario that is active, unless it is on already.
+    pub(crate) fn resume_lesson(&self, scenario: &str) {
+        let lesson = &mut self.lock().lesson;
+        if lesson.as_ref().map_or(HEALTHY, |lesson| &lesson.scenario) != scenario {
+            *lesson = Lesson::of(scenario);
+        }
+    }
+
+    /// Uncovers the lesson for good, with what the learner thinks if it was said.
+    pub(crate) fn uncover(&self, hypothesis: Option<Hypothesis>) -> Result<(), Problem> {
+        self.change(|book| {
+            if let Some(lesson) = &mut book.lesson {
+                lesson.is_uncovered = true;
+                lesson.hypothesis = hypothesis.or(lesson.hypothesis.take());
+            }
+        })
     }
 
     /// One of the set, at random; not the last one again if there is another.
@@ -243,7 +280,11 @@ impl Drills {
 impl Book {
     fn close(&mut self, hidden: Hidden, ending: Ending) {
         let duration_ms = hidden.drill.age_ms();
-        let CurrentDrill { wrong_answers, hints, .. } = hidden.drill;
+        let CurrentDrill { wrong_answers, hints, started_unix_ms } = hidden.drill;
+        // The lesson of another scenario has begun already.
+        if ending != Ending::Abandoned {
+            self.lesson = Some(Lesson::after_drill(&hidden.scenario, started_unix_ms));
+        }
         let solved = ending == Ending::Solved;
         let costs = wrong_answers.saturating_mul(WRONG_ANSWER_COSTS).saturating_add(hints.saturating_mul(HINT_COSTS));
         let score = if solved { FULL_SCORE.saturating_sub(costs).max(LEAST_SCORE) } else { 0 };

@@ -12,6 +12,8 @@ pub(crate) const LATEST_SPAN_S: u64 = evidence::collect::LATEST_SPAN.as_secs();
 /// What an answer is worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Grade {
+    /// No claim was sent yet that could support or contradict it, so it does not count.
+    NoClaim,
     /// It is the cause.
     Right(Vec<String>),
     /// This contradicts it.
@@ -52,10 +54,32 @@ pub(crate) fn differs_by_time(given: Answer, Spoiler(cause): &Spoiler<&Cause>) -
     alike.then_some(DiffersByTime { service })
 }
 
+// === impl Grade ===
+
+impl Grade {
+    /// Whether the answer is correct, if it counts, and what is said of it.
+    pub(crate) fn judgement(self) -> (Option<bool>, Vec<String>) {
+        match self {
+            Self::Right(evidence) => (Some(true), evidence),
+            Self::Wrong(sentence) => (Some(false), vec![sentence]),
+            Self::NoClaim => {
+                (None, vec!["Send a claim first: there is no evidence yet. This answer does not count.".to_owned()])
+            }
+            Self::TooEarly => (
+                None,
+                vec![format!(
+                    "It is too early to tell: late spans differ from missing spans only when a claim is {LATEST_SPAN_S} s old. \
+                     This answer does not count."
+                )],
+            ),
+        }
+    }
+}
+
 // === impl DiffersByTime ===
 
 impl DiffersByTime {
-    /// Judges by a claim of this drill that is as old as [`LATEST_SPAN_S`]; `None` if there is none yet.
+    /// Judges by a claim that is as old as [`LATEST_SPAN_S`]; `None` if there is none yet.
     pub(crate) fn grade(&self, given: Answer, old: Option<&Collected>) -> Grade {
         let Some(old) = old else { return Grade::TooEarly };
         let (service, claim) = (self.service, &old.evidence.claim_id);

@@ -2,12 +2,13 @@
 
 use evidence::Picture;
 
-use crate::drill::Drills;
+use crate::drill::{Drills, Viewer};
 
 /// A value that would give a drill's answer away: a scenario, settings, a verdict, a diagnosis.
 ///
 /// Whatever makes such a value wraps it at once, and nothing outside `drill` can reach into it. So code that shows one has
-/// to go through [`Drills::open`], which has nothing to give while a drill is on, [`Drills::show`], which masks it then, or
+/// to go through [`Drills::open`], which has nothing to give while a drill is on, [`Drills::show`], which masks it then (on the
+/// page also in a lesson that is covered), or
 /// [`Spoiler::after`], which takes proof that the drill was ended. Forgetting to mask does not compile. Open it last, after
 /// everything that waits: a drill may begin in between. Spans and headers are no spoilers: they are what a learner has to
 /// read.
@@ -51,9 +52,7 @@ impl<T, E> Spoiler<Result<T, E>> {
 
 impl Mask for Picture {
     fn masked(self) -> Self {
-        let hops = self.hops.into_iter().map(|(at, mark)| (at, mark.neutral())).collect();
-        let services = self.services.into_iter().map(|(at, mark)| (at, mark.neutral())).collect();
-        Self { hops, services, elsewhere: Vec::new() }
+        self.neutral()
     }
 }
 
@@ -73,8 +72,8 @@ impl Drills {
         (!self.is_on()).then_some(spoiler.0)
     }
 
-    /// The value, masked while a drill is on.
-    pub(crate) fn show<T: Mask>(&self, spoiler: Spoiler<T>) -> T {
-        if self.is_on() { spoiler.0.masked() } else { spoiler.0 }
+    /// The value, masked while it is hidden from this viewer.
+    pub(crate) fn show<T: Mask>(&self, spoiler: Spoiler<T>, viewer: Viewer) -> T {
+        if self.hides_from(viewer) { spoiler.0.masked() } else { spoiler.0 }
     }
 }

@@ -74,7 +74,7 @@ pub(super) async fn diagnose(front_door: &FrontDoor, reader: &EvidenceReader) ->
 }
 
 /// Sends probes and waits for the evidence of the last.
-pub(super) async fn probe_evidence(front_door: &FrontDoor, reader: &EvidenceReader) -> Result<Collected, Problem> {
+async fn probe_evidence(front_door: &FrontDoor, reader: &EvidenceReader) -> Result<Collected, Problem> {
     let since = clock::unix_seconds();
     // What one claim leaves behind may only harm the next.
     front_door.submit(&probe()).await;

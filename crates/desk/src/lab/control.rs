@@ -1,8 +1,8 @@
 //! Switches settings, and waits until all services have applied them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -18,10 +18,10 @@ use settings::{Active, Schema, Settings};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::api::{Hint, ScenarioBrief, ServiceStatus, SetRequest, Status};
+use crate::HealthAt;
+use crate::api::{Hint, ScenarioBrief, ServiceStatus, ServiceValues, SetRequest, Status};
 use crate::drill::Spoiler;
 use crate::guard::backends::Backends;
-use crate::{HealthAt, clock};
 
 /// How long services may take to apply a change before it is reported that one has not.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
@@ -41,8 +41,6 @@ pub(crate) struct Control {
     active: Mutex<PathBuf>,
     /// How many hints were given, and of which scenario.
     hints: Mutex<(String, usize)>,
-    /// When a scenario was switched to last, in milliseconds since the Unix epoch.
-    switched_unix_ms: AtomicU64,
 }
 
 /// A service of the chain, and where it is asked what it has applied.
@@ -73,27 +71,11 @@ impl Control {
         schema: Arc<Schema>,
         backends: Backends,
     ) -> Self {
-        // Nobody switches between the start of the lab and that of its desk.
-        let written = std::fs::metadata(&active).and_then(|it| it.modified()).ok();
-        let switched = written.map_or_else(clock::unix_millis, clock::millis_of);
-        Self {
-            client,
-            services,
-            catalogue,
-            schema,
-            backends,
-            active: Mutex::new(active),
-            hints: Mutex::default(),
-            switched_unix_ms: AtomicU64::new(switched),
-        }
+        Self { client, services, catalogue, schema, backends, active: Mutex::new(active), hints: Mutex::default() }
     }
 
     pub(crate) fn schema(&self) -> &Schema {
         &self.schema
-    }
-
-    pub(crate) fn switched_unix_ms(&self) -> u64 {
-        self.switched_unix_ms.load(Relaxed)
     }
 
     pub(crate) fn catalogue(&self) -> &Catalogue {
@@ -173,20 +155,33 @@ impl Control {
                 .unwrap_or_default(),
         };
         let active = Active { generation, scenario: name, settings: scenario.settings.clone() };
-        let status = self.publish(&path, active).await?;
-        self.switched_unix_ms.store(clock::unix_millis(), Relaxed);
-        Ok(status)
+        self.publish(&path, active).await
     }
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Spoiler<Status>, Problem> {
         let SetRequest { service, key, value } = request;
+        let values = BTreeMap::from([(key.clone(), Some(value.clone()))]);
+        self.set_all(&ServiceValues { service: service.clone(), values }).await
+    }
+
+    /// Changes settings of one service, all or none.
+    pub(crate) async fn set_all(&self, request: &ServiceValues) -> Result<Spoiler<Status>, Problem> {
         let refused = |error: &dyn std::error::Error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
-        self.schema.check(service, key, value).map_err(|refusal| refused(&refusal))?;
-        self.backends.check(key, value)?;
-        let service: Service = service.parse().map_err(|unknown: chain::UnknownService| refused(&unknown))?;
-        let mut change = Settings::default();
-        change.set(service, key, value);
-        self.change(|active| active.settings.merge(&change)).await
+        for (key, value) in &request.values {
+            let Some(value) = value else { continue };
+            self.schema.check(&request.service, key, value).map_err(|refusal| refused(&refusal))?;
+            self.backends.check(key, value)?;
+        }
+        let service: Service = request.service.parse().map_err(|unknown: chain::UnknownService| refused(&unknown))?;
+        let change = |active: &mut Active| {
+            for (key, value) in &request.values {
+                match value {
+                    Some(value) => active.settings.set(service, key, value),
+                    None => active.settings.unset(service, key),
+                }
+            }
+        };
+        self.change(change).await
     }
 
     /// Whether nothing is set.
@@ -216,6 +211,13 @@ impl Control {
         let path = self.active.lock().await.clone();
         let active = self.load(&path).unwrap_or_default();
         Spoiler::new(self.healths(&active).await)
+    }
+
+    /// The services that do not answer; one that is being started is not among them.
+    pub(crate) async fn silent_services(&self) -> Vec<Service> {
+        let healths = self.healths(&Active::default()).await;
+        let silent = healths.iter().zip(&self.services).filter(|(it, _)| it.generation.is_none() && !it.starting);
+        silent.map(|(_, watched)| watched.service).collect()
     }
 
     fn get(&self, id: &str) -> Result<&Scenario, Problem> {

@@ -53,8 +53,13 @@ pub(crate) struct Caller {
 // === impl FrontDoor ===
 
 impl FrontDoor {
-    /// Must be called within a Tokio runtime, which carries the traffic.
-    pub(crate) fn new(front_door: &Url, observer: Observer, changes: Changes) -> Result<Self, reqwest::Error> {
+    /// Must be called within a Tokio runtime, which carries the traffic. It goes on counting claims where an earlier desk ended.
+    pub(crate) fn new(
+        front_door: &Url,
+        observer: Observer,
+        changes: Changes,
+        [accepted, failed]: [u64; 2],
+    ) -> Result<Self, reqwest::Error> {
         let client = Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build()?;
         let (rate, rates) = watch::channel(0.0);
         let door = Self(Arc::new(Inner {
@@ -66,8 +71,8 @@ impl FrontDoor {
             observer,
             changes,
             rate,
-            accepted: AtomicU64::default(),
-            failed: AtomicU64::default(),
+            accepted: accepted.into(),
+            failed: failed.into(),
         }));
         tokio::spawn(door.clone().drive(rates));
         Ok(door)

@@ -8,7 +8,7 @@ use chain::Topology;
 use evidence::{Changed, Collected, Outcome, Patience, Reading};
 use tokio::time::Instant;
 
-use crate::api::{ClaimRow, Scoreboard, Seen, SentClaim};
+use crate::api::{ClaimRow, ScenarioCounts, Scoreboard, Seen, SentClaim};
 use crate::clock;
 
 /// How many claims are remembered.
@@ -18,6 +18,10 @@ const FIRST_LOOK: Duration = Duration::from_millis(400);
 /// The time to the next look, as a share of the claim's age: a claim is looked at some ten times at the most.
 const BACKOFF: f64 = 0.4;
 const LEAST_WAIT: Duration = Duration::from_millis(200);
+/// So many traces of a claim are listed: anyone who sends spans can make it more.
+const MOST_FRAGMENTS: usize = 20;
+/// Claims that follow each other faster than this are traffic.
+const TRAFFIC_MS: u64 = 2_000;
 /// How far the scoreboard looks back.
 const WINDOW_S: u64 = 300;
 
@@ -30,6 +34,8 @@ struct Inner {
     entries: VecDeque<Entry>,
     /// Whether we are told which claims changed; otherwise any may have.
     is_told: bool,
+    /// What is active now, if it has a name.
+    scenario: Option<String>,
     /// It outlives its row: something to compare with must not be lost to traffic.
     last_whole: Option<String>,
 }
@@ -62,13 +68,29 @@ pub(crate) enum Next {
 // === impl ClaimLog ===
 
 impl ClaimLog {
+    /// What an earlier desk knew.
+    pub(crate) fn of(rows: Vec<ClaimRow>, last_whole: Option<String>) -> Self {
+        let now = Instant::now();
+        let answered = |row: &ClaimRow| now.checked_sub(Duration::from_millis(row.age_ms())).unwrap_or(now);
+        let mut entries: VecDeque<_> = rows.into_iter().map(|row| Entry::new(row.clone(), answered(&row))).collect();
+        for entry in &mut entries {
+            entry.due = entry.due.filter(|_| entry.row.seen.as_ref().is_none_or(|seen| !seen.settled));
+        }
+        Self(Mutex::new(Inner { entries, last_whole, ..Inner::default() }))
+    }
+
     pub(crate) fn push(&self, claim: SentClaim) {
         let mut log = self.lock();
         if log.entries.len() == REMEMBERED {
             log.entries.pop_front();
         }
-        let row = ClaimRow { claim, sent_unix_ms: clock::unix_millis(), seen: None };
+        let row = ClaimRow { claim, sent_unix_ms: clock::unix_millis(), scenario: log.scenario.clone(), seen: None };
         log.entries.push_back(Entry::new(row, Instant::now()));
+    }
+
+    /// Claims from now on are sent in this scenario; none in a drill.
+    pub(crate) fn set_scenario(&self, scenario: Option<String>) {
+        self.lock().scenario = scenario;
     }
 
     /// Notes a look, and says whether there was anything new.
@@ -138,9 +160,21 @@ impl ClaimLog {
         self.lock().entries.iter().rev().map(|entry| entry.row.clone()).collect()
     }
 
-    /// The newest claim of which there is something to show.
-    pub(crate) fn last_seen(&self) -> Option<ClaimRow> {
-        self.lock().rows().rev().find(|row| row.seen.is_some()).cloned()
+    /// The claim to show, and how many newer ones are awaited: the newest claim, except under traffic, when the newest is always
+    /// awaited.
+    pub(crate) fn to_show(&self) -> Option<(ClaimRow, usize)> {
+        let log = self.lock();
+        let newest = log.rows().next_back()?;
+        let mut seen = log.rows().rev().enumerate().filter(|(_, row)| row.seen.is_some());
+        let close = |row: &ClaimRow| newest.sent_unix_ms.saturating_sub(row.sent_unix_ms) < TRAFFIC_MS;
+        let (awaited, row) = seen.next().filter(|(_, row)| close(row)).unwrap_or((0, newest));
+        Some((row.clone(), awaited))
+    }
+
+    /// What outlives the desk: the rows, oldest first, and the newest complete claim.
+    pub(crate) fn kept(&self) -> (Vec<ClaimRow>, Option<String>) {
+        let log = self.lock();
+        (log.rows().cloned().collect(), log.last_whole.clone())
     }
 
     /// The oldest remembered claim that was accepted at this time or later, in milliseconds since the Unix epoch.
@@ -148,6 +182,24 @@ impl ClaimLog {
         let log = self.lock();
         let mut rows = log.rows().filter(|row| row.sent_unix_ms >= unix_ms && row.claim.accepted());
         rows.next().cloned()
+    }
+
+    /// The newest claim that was accepted at this time or later.
+    pub(crate) fn newest_since(&self, unix_ms: u64) -> Option<ClaimRow> {
+        let log = self.lock();
+        let mut rows = log.rows().rev().filter(|row| row.sent_unix_ms >= unix_ms && row.claim.accepted());
+        rows.next().cloned()
+    }
+
+    /// The newest complete claim since then, and the newest before it that is settled and not complete.
+    pub(crate) fn before_and_after(&self, unix_ms: u64) -> Option<(ClaimRow, ClaimRow)> {
+        let log = self.lock();
+        let rows = log.rows().rev().take_while(|row| row.sent_unix_ms >= unix_ms);
+        let mut decided = rows.filter(|row| row.seen.as_ref().is_some_and(Seen::is_decided));
+        let is_whole = |row: &&ClaimRow| row.seen.as_ref().is_some_and(|seen| seen.whole);
+        let after = decided.find(is_whole)?;
+        let before = decided.find(|row| !is_whole(row))?;
+        Some((before.clone(), after.clone()))
     }
 
     pub(crate) fn last_whole(&self) -> Option<String> {
@@ -167,11 +219,26 @@ impl ClaimLog {
     }
 
     pub(crate) fn scoreboard(&self) -> Scoreboard {
-        let since = clock::unix_millis().saturating_sub(WINDOW_S * 1000);
-        let mut board = Scoreboard { window_s: WINDOW_S, ..Scoreboard::default() };
         let log = self.lock();
-        let recent = log.rows().filter(|row| row.sent_unix_ms >= since);
-        for seen in recent.filter_map(|row| row.seen.as_ref()).filter(|seen| seen.is_decided()) {
+        let oldest_s = log.rows().next().map_or(0, ClaimRow::age_ms).div_ceil(1000);
+        let is_cut = log.entries.len() == REMEMBERED && oldest_s < WINDOW_S;
+        let window_s = if is_cut { oldest_s } else { WINDOW_S };
+        let mut board = Scoreboard { window_s, is_cut, ..Scoreboard::default() };
+        let recent = log.rows().rev().filter(|row| row.age_ms() <= window_s * 1000);
+        let settled =
+            recent.filter_map(|row| row.seen.as_ref().filter(|seen| seen.is_decided()).map(|seen| (row, seen)));
+        for (row, seen) in settled {
+            let known = board.by_scenario.iter().position(|counts| counts.scenario == row.scenario);
+            let at = known.unwrap_or(board.by_scenario.len());
+            if known.is_none() {
+                let none_yet = ScenarioCounts { scenario: row.scenario.clone(), ..ScenarioCounts::default() };
+                board.by_scenario.push(none_yet);
+            }
+            if let Some(counts) = board.by_scenario.get_mut(at) {
+                counts.claims += 1;
+                counts.whole += usize::from(seen.whole);
+                counts.split += usize::from(seen.traces > 1);
+            }
             board.claims += 1;
             board.whole += usize::from(seen.whole);
             *board.by_traces.entry(seen.traces).or_default() += 1;
@@ -236,9 +303,17 @@ impl Seen {
                 services.push(service.clone());
             }
         }
-        let outcome = Reading::new(Topology::LAB, collected).conclude().outcome();
+        let reading = Reading::new(Topology::LAB, collected);
+        let conclusion = reading.conclude();
+        let outcome = conclusion.outcome();
+        let drawn = conclusion.picture().services;
+        let in_trace = |at: usize| {
+            let here = drawn.iter().filter(|it| it.traces.contains(&at));
+            here.map(|it| it.service.name().to_owned()).collect()
+        };
         Self {
             traces: fragments.len(),
+            fragments: (0..fragments.len().min(MOST_FRAGMENTS)).map(in_trace).collect(),
             services,
             roots: fragments.iter().flat_map(|fragment| fragment.roots()).map(|root| root.service.clone()).collect(),
             spans: collected.evidence.spans().count(),
@@ -263,11 +338,19 @@ mod tests {
 
     fn entry(now: Instant) -> Entry {
         let claim = SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() };
-        Entry::new(ClaimRow { claim, sent_unix_ms: 0, seen: None }, now)
+        Entry::new(ClaimRow { claim, sent_unix_ms: 0, scenario: None, seen: None }, now)
     }
 
     fn seen(spans: usize, whole: bool) -> Seen {
-        Seen { traces: spans.min(1), services: Vec::new(), roots: Vec::new(), spans, whole, settled: false }
+        Seen {
+            traces: spans.min(1),
+            services: Vec::new(),
+            fragments: Vec::new(),
+            roots: Vec::new(),
+            spans,
+            whole,
+            settled: false,
+        }
     }
 
     #[test]
@@ -320,6 +403,54 @@ mod tests {
         log.note("CLM-1", &Collected::default(), Instant::now());
         assert_eq!(next(FIRST_LOOK + LEAST_WAIT * 2), "CLM-1", "unless one was begun");
     }
+
+    fn row(number: u64, sent_unix_ms: u64, seen: Option<Seen>) -> ClaimRow {
+        let claim = SentClaim { claim_id: Some(format!("CLM-{number}")), status: Some(201), ..SentClaim::default() };
+        ClaimRow { claim, sent_unix_ms, scenario: None, seen }
+    }
+
+    fn decided(traces: usize, whole: bool) -> Option<Seen> {
+        Some(Seen { traces, settled: true, ..seen(1, whole) })
+    }
+
+    #[test]
+    fn the_newest_claim_is_shown_and_under_traffic_the_newest_with_spans() {
+        let now = clock::unix_millis();
+        for (age_ms, expected, why) in [
+            (10_000, ("CLM-2", 0), "a claim that was sent long before is not the newest"),
+            (500, ("CLM-1", 1), "under traffic the newest is always awaited"),
+        ] {
+            let log = ClaimLog::of(vec![row(1, now - age_ms, decided(1, true)), row(2, now, None)], None);
+            let (shown, awaited) = log.to_show().unwrap();
+            assert_eq!((shown.claim.claim_id.as_deref().unwrap(), awaited), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_desk_knew_is_known_and_looked_at_no_more() {
+        let now = clock::unix_millis();
+        let rows = vec![row(1, now - 60_000, decided(2, false)), row(2, now - 50_000, decided(1, true))];
+        let log = ClaimLog::of(rows.clone(), Some("CLM-2".to_owned()));
+        assert_eq!(log.kept(), (rows, Some("CLM-2".to_owned())), "it is kept again as it was");
+        assert!(!log.is_waiting(), "all is said of it");
+        let board = log.scoreboard();
+        assert_eq!((board.claims, board.whole, board.is_cut, board.window_s), (2, 1, false, WINDOW_S), "and counted");
+        let (before, after) = log.before_and_after(now - 70_000).unwrap();
+        let ids = [before, after].map(|row| row.claim.claim_id.unwrap());
+        assert_eq!(ids, ["CLM-1", "CLM-2"], "the split claim, and the complete one after it");
+        assert_eq!(log.before_and_after(now - 55_000), None, "what was before the lesson does not count");
+    }
+
+    #[test]
+    fn a_caption_covers_what_is_remembered() {
+        let now = clock::unix_millis();
+        let remembered = u64::try_from(REMEMBERED).unwrap();
+        let rows = (0..remembered).map(|number| row(number, now - 40_000 + number, decided(1, true))).collect();
+        let board = ClaimLog::of(rows, None).scoreboard();
+        assert!(board.is_cut && (40..=42).contains(&board.window_s), "{} s", board.window_s);
+        assert_eq!(board.claims, REMEMBERED, "all that are remembered are counted");
+    }
+
     /// How often a claim without spans is looked at until all is said of it; `tell` is called every 100 ms of its age.
     fn looks(log: &ClaimLog, tell: impl Fn(&ClaimLog, u64)) -> usize {
         log.push(SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() });

@@ -1,9 +1,11 @@
 //! What the desk can do, for the API and for the pages.
 //!
 //! - here: [`Lab`], the only type that routes and pages use
+//! - `answering`: which services answer, while a page is open
 //! - `annotations`: annotates in Grafana when settings changed
 //! - `control`: switches settings and waits until all services have applied them
 //! - `front_door`: sends claims through the front door, singly or as traffic
+//! - `kept`: keeps what is known of claims for the next desk
 //! - `observer`, `log`: looks once at each claim, and remembers the newest
 //! - `reference`: a healthy claim to compare with
 //! - `reader`: gathers the evidence of a claim: its spans, and the third party's record
@@ -16,35 +18,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use chain::{Place, Service, Topology};
+use chain::{Service, Topology};
 use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading};
 use reqwest::Url;
 use scenario::Scenario;
 use service::Problem;
-use settings::Schema;
+use settings::{Active, Schema};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::api::events::Changes;
 use crate::api::{
     CheckEvent, CheckReport, CheckRequest, ClaimEvent, ClaimRow, ClaimsRequest, DrillAnswer, DrillRequest, DrillStatus,
-    Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, Seen, SentClaim, SetRequest, Status, Traffic,
+    HEALTHY, Hint, Judgement, LabStatus, LookQuery, ScenarioBrief, Scoreboard, Seen, SentClaim, ServiceValues,
+    SetRequest, Status, Traffic,
 };
 use crate::drill::grading::{self, Grade};
-use crate::drill::{Drills, Ended, Ending, Mask, Spoiler};
+use crate::drill::{Drills, Ended, Ending, Hypothesis, Lesson, Mask, Spoiler, Viewer};
 use crate::{Config, StartError, clock};
 
 mod annotations;
+mod answering;
 mod check;
 mod control;
 mod front_door;
+pub(crate) mod kept;
 mod log;
 mod observer;
 mod reader;
 mod reference;
 
 use annotations::Annotations;
+use answering::Answering;
 use control::{Control, Watched};
 use front_door::FrontDoor;
+use kept::Kept;
+use log::ClaimLog;
+pub(crate) use log::REMEMBERED;
 use observer::Observer;
 use reader::{EvidenceReader, Trace};
 use reference::Reference;
@@ -63,7 +72,8 @@ const LONGEST_ID_BYTES: usize = 128;
 /// The lab as this desk drives it and sees it. It lives as long as the desk, and its tasks as long as the runtime.
 #[derive(Debug)]
 pub(crate) struct Lab {
-    control: Control,
+    control: Arc<Control>,
+    answering: Answering,
     front_door: FrontDoor,
     reader: EvidenceReader,
     observer: Observer,
@@ -96,20 +106,30 @@ impl Lab {
         notify_of_settings(&changes, config.active.clone(), Arc::clone(&config.schema), annotations.clone());
         let reader = EvidenceReader::new(&config.trace_source, client.clone(), url(Service::FraudPartner));
         let folder = config.active.parent().unwrap_or(Path::new("")).to_owned();
-        let reference = Reference::load(&folder);
-        let observer = Observer::start(reader.clone(), changes.clone(), reference.clone());
-        let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone())?;
-        front_door.set_traffic(config.traffic_per_second);
+        // The lab may begin with a scenario, and a lesson outlives the desk.
+        let active = Active::load(&config.active, &config.schema).unwrap_or_default();
+        let scenario = active.scenario.unwrap_or_else(|| HEALTHY.to_owned());
         let services = Watched::of(config.services, &config.seats);
         let control = Control::new(client, services, config.active, config.catalogue, config.schema, config.backends);
+        let control = Arc::new(control);
         let needs_ours = |scenario: &Scenario| control.needs_ours(scenario);
         let drills = Drills::load(&folder, config.drills, control.catalogue(), needs_ours)?;
+        drills.resume_lesson(&scenario);
+        let kept = Kept::load(&folder);
+        let log = ClaimLog::of(kept.rows, kept.last_whole);
+        let reference = Reference::load(&folder);
+        let observer = Observer::start(reader.clone(), changes.clone(), log, reference.clone());
+        observer.log().set_scenario(Some(scenario).filter(|_| !drills.is_on()));
+        let front_door = FrontDoor::new(&front_door, observer.clone(), changes.clone(), [kept.accepted, kept.failed])?;
+        Kept::keep(&folder, observer.clone(), front_door.clone(), &changes);
+        front_door.set_traffic(config.traffic_per_second);
         Ok(Self {
             front_door,
             observer,
             reference,
             reader,
             drills,
+            answering: Answering::start(Arc::clone(&control), changes.clone()),
             changes,
             control,
             trace_source: config.trace_source,
@@ -125,7 +145,7 @@ impl Lab {
         LabStatus {
             front_door: self.front_door.url().to_string(),
             trace_source: self.trace_source.to_string(),
-            services: self.lock(self.drills.show(services), Mask::masked),
+            services: self.lock(self.drills.show(services, Viewer::Api), Mask::masked),
             traffic: self.front_door.traffic(),
         }
     }
@@ -152,26 +172,34 @@ impl Lab {
         self.control.schema()
     }
 
-    pub(crate) async fn status(&self) -> Result<Status, Problem> {
-        Ok(self.lock(self.drills.show(self.control.status().await?), Status::locked))
+    /// While the page covers a lesson, which scenario was chosen is no secret, as with locked answers.
+    pub(crate) async fn status(&self, viewer: Viewer) -> Result<Status, Problem> {
+        let status = self.drills.show(self.control.status().await?, Viewer::Api);
+        let locked = self.lock_reveal || self.drills.hides_from(viewer);
+        Ok(if locked { status.locked() } else { status })
     }
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Status, Problem> {
         self.have_reference().await;
-        Ok(self.lock(self.drills.show(self.control.set(request).await?), Status::locked))
+        Ok(self.lock(self.drills.show(self.control.set(request).await?, Viewer::Api), Status::locked))
+    }
+
+    /// Changes settings of one service, all or none.
+    pub(crate) async fn set_all(&self, request: &ServiceValues) -> Result<(), Problem> {
+        self.have_reference().await;
+        self.control.set_all(request).await.map(drop)
     }
 
     /// Switching gives up the drill that is on.
     pub(crate) async fn use_scenario(&self, id: &str) -> Result<Status, Problem> {
         let _turn = self.drill_turn.lock().await;
+        self.control.brief(id)?;
         self.have_reference().await;
+        // Covered before it is set, so that the page does not show it in between.
+        self.drills.begin_lesson(id)?;
         let status = self.control.use_scenario(id).await?;
+        self.observer.log().set_scenario(Some(id.to_owned()));
         Ok(self.lock(status.after(&self.end_drill(Ending::Abandoned)?), Status::locked))
-    }
-
-    /// When a scenario was switched to last, in milliseconds since the Unix epoch.
-    pub(crate) fn switched_unix_ms(&self) -> u64 {
-        self.control.switched_unix_ms()
     }
 
     /// Every scenario, in the order of the catalogue.
@@ -181,6 +209,22 @@ impl Lab {
 
     pub(crate) fn brief(&self, id: &str) -> Result<ScenarioBrief, Problem> {
         self.control.brief(id)
+    }
+
+    /// The newest claim since then that is complete, and the newest before it that is not.
+    pub(crate) fn before_and_after(&self, since: u64) -> Option<(ClaimRow, ClaimRow)> {
+        self.observer.log().before_and_after(since)
+    }
+
+    /// Whether a claim was accepted since then.
+    pub(crate) fn has_claims_since(&self, since: u64) -> bool {
+        self.observer.log().newest_since(since).is_some()
+    }
+
+    /// Whether nothing is broken in the lesson that is on, as the page may say once it is uncovered.
+    pub(crate) async fn is_control(&self) -> bool {
+        let current = self.control.current().await.ok();
+        current.and_then(|current| self.drills.open(current)).is_some_and(Scenario::is_control)
     }
 
     /// The active scenario; none while a drill is on.
@@ -211,6 +255,7 @@ impl Lab {
         self.unlocked()?;
         let _turn = self.drill_turn.lock().await;
         let ended = self.end_drill(Ending::Revealed)?;
+        self.uncover(None)?;
         self.name_scenario(&ended).await?;
         Ok(self.control.current().await?.after(&ended).clone())
     }
@@ -229,14 +274,19 @@ impl Lab {
 
     /// Tells how far it is, and then the report; in a drill it says only healthy or broken.
     pub(crate) async fn check(&self, request: CheckRequest, events: mpsc::Sender<CheckEvent>) {
-        let report = self.report(request.id, Some(&events)).await;
+        let report = self.report(request.id, Some(&events), Viewer::Api).await;
         let _ = events.send(CheckEvent::Report(Box::new(report))).await;
     }
 
-    pub(crate) async fn report(&self, id: Option<String>, events: Option<&mpsc::Sender<CheckEvent>>) -> CheckReport {
+    pub(crate) async fn report(
+        &self,
+        id: Option<String>,
+        events: Option<&mpsc::Sender<CheckEvent>>,
+        viewer: Viewer,
+    ) -> CheckReport {
         // Whether some scenario in particular is healed would say whether it is the hidden one.
         let healed = id.and_then(|id| self.drills.open(self.control.healed(&id)).flatten());
-        self.drills.show(check::report(&self.front_door, &self.reader, healed, events).await)
+        self.drills.show(check::report(&self.front_door, &self.reader, healed, events).await, viewer)
     }
 
     pub(crate) fn drill(&self) -> DrillStatus {
@@ -251,6 +301,7 @@ impl Lab {
         let id = self.drills.choose(request.scenarios.as_deref())?;
         self.have_reference().await;
         // Hidden before it is set, so that it cannot be seen in between.
+        self.observer.log().set_scenario(None);
         self.drills.start(id.clone())?;
         if let Err(problem) = self.control.use_hidden(&id).await {
             self.drills.undo_start()?;
@@ -261,51 +312,84 @@ impl Lab {
     }
 
     pub(crate) async fn answer_drill(&self, answer: &DrillAnswer) -> Result<Judgement, Problem> {
-        let place: Place = answer.place.parse().map_err(|unknown: chain::UnknownPlace| {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, unknown.to_string())
-        })?;
+        let answer = answer.parsed()?;
         let _turn = self.drill_turn.lock().await;
         let hidden = self.drills.hidden().ok_or_else(|| conflict("no drill is on"))?;
-        let cause = self.control.hidden(hidden)?.map(|scenario| {
+        let scenario = self.control.hidden(hidden)?;
+        let since = self.drills.started_unix_ms().unwrap_or_default();
+        let (correct, evidence) = self.grade(answer, scenario, since).await?.judgement();
+        match correct {
+            Some(true) => {
+                let ended = self.end_drill(Ending::Solved)?;
+                self.name_scenario(&ended).await?;
+            }
+            Some(false) => {
+                self.drills.count_wrong_answer()?;
+                self.changes.notify(|pulse| pulse.drill += 1);
+            }
+            None => {}
+        }
+        Ok(Judgement { correct, evidence, drill: self.drills.status() })
+    }
+
+    /// Commits the learner to a hypothesis about the lesson that is on, which uncovers it.
+    pub(crate) async fn hypothesize(&self, given: &DrillAnswer) -> Result<Judgement, Problem> {
+        self.unlocked()?;
+        let answer = given.parsed()?;
+        let _turn = self.drill_turn.lock().await;
+        let lesson = self.drills.lesson().ok_or_else(|| conflict("no lesson is on: choose a scenario first"))?;
+        let scenario = self.control.find(&lesson.scenario)?;
+        let (correct, evidence) = self.grade(answer, scenario, lesson.started_unix_ms).await?.judgement();
+        if let Some(is_correct) = correct {
+            self.uncover(Some(Hypothesis { answer: format!("{}, {}", answer.place, answer.kind), is_correct }))?;
+        }
+        Ok(Judgement { correct, evidence, drill: self.drills.status() })
+    }
+
+    /// Shows on the page what a lesson covers.
+    pub(crate) fn uncover(&self, hypothesis: Option<Hypothesis>) -> Result<(), Problem> {
+        self.drills.uncover(hypothesis)?;
+        self.changes.notify(|pulse| pulse.drill += 1);
+        Ok(())
+    }
+
+    /// The lesson that is on; none in a drill, nor of the healthy scenario.
+    pub(crate) fn lesson(&self) -> Option<Lesson> {
+        self.drills.lesson()
+    }
+
+    /// Whether the page shows neither settings nor judgements.
+    pub(crate) fn is_covered(&self) -> bool {
+        self.drills.hides_from(Viewer::Page)
+    }
+
+    /// What an answer is worth, by the claims since then; it sends none.
+    async fn grade(&self, answer: Answer, scenario: Spoiler<&Scenario>, since: u64) -> Result<Grade, Problem> {
+        let cause = scenario.map(|scenario| {
             let cause = scenario.fault.as_ref().map(|fault| &fault.cause);
             cause.ok_or_else(|| conflict("this scenario has no cause to find"))
         });
         let cause = cause.transpose()?;
-        let answer = Answer::new(place, answer.kind);
-        let grade = match (grading::names(answer, &cause), grading::differs_by_time(answer, &cause)) {
+        Ok(match (grading::names(answer, &cause), grading::differs_by_time(answer, &cause)) {
             (Some(right), _) => right,
-            (None, Some(by_time)) => by_time.grade(answer, self.old_claim().await.as_ref()),
-            (None, None) => {
-                let collected = check::probe_evidence(&self.front_door, &self.reader).await?;
-                grading::grade(answer, &cause, &Reading::new(Topology::LAB, &collected).conclude())
-            }
-        };
-        let (correct, evidence) = match grade {
-            Grade::Right(evidence) => {
-                let ended = self.end_drill(Ending::Solved)?;
-                self.name_scenario(&ended).await?;
-                (Some(true), evidence)
-            }
-            Grade::Wrong(sentence) => {
-                self.drills.count_wrong_answer()?;
-                self.changes.notify(|pulse| pulse.drill += 1);
-                (Some(false), vec![sentence])
-            }
-            Grade::TooEarly => (
-                None,
-                vec![format!(
-                    "It is too early to tell: late spans differ from missing spans only when a claim of this drill is {} s \
-                     old. This answer does not count.",
-                    grading::LATEST_SPAN_S
-                )],
-            ),
-        };
-        Ok(Judgement { correct, evidence, drill: self.drills.status() })
+            (None, Some(by_time)) => by_time.grade(answer, self.old_claim(since).await.as_ref()),
+            (None, None) => match self.newest_claim(since).await {
+                Some(newest) => grading::grade(answer, &cause, &Reading::new(Topology::LAB, &newest).conclude()),
+                None => Grade::NoClaim,
+            },
+        })
     }
 
-    /// What there is of the oldest claim of this drill of which every span should have come by now.
-    async fn old_claim(&self) -> Option<Collected> {
-        let since = self.drills.started_unix_ms()?;
+    /// What there is of the newest claim since then; its spans are waited for.
+    async fn newest_claim(&self, since: u64) -> Option<Collected> {
+        let newest = self.observer.log().newest_since(since)?;
+        let claim_id = newest.claim.claim_id.as_deref()?;
+        let collected = self.reader.collect(claim_id, since / 1000, &Patience::default()).await;
+        Some(collected.with_traceresponse(newest.claim.traceresponse))
+    }
+
+    /// What there is of the oldest claim since then of which every span should have come by now.
+    async fn old_claim(&self, since: u64) -> Option<Collected> {
         let old = self.observer.log().oldest_since(since).filter(|row| row.age_ms() > grading::LATEST_SPAN_S * 1000)?;
         let at_once = Patience { deadline: Duration::ZERO, ..Patience::default() };
         Some(self.reader.collect(old.claim.claim_id.as_deref()?, since / 1000, &at_once).await)
@@ -324,18 +408,18 @@ impl Lab {
         self.front_door.send(request, events).await;
     }
 
-    /// Newest first; while a drill is on, without what any of them comes to.
-    pub(crate) fn claims(&self) -> Vec<ClaimRow> {
-        self.drills.show(Spoiler::new(self.observer.log().newest()))
+    /// Newest first; without what any of them comes to, while that is hidden.
+    pub(crate) fn claims(&self, viewer: Viewer) -> Vec<ClaimRow> {
+        self.drills.show(Spoiler::new(self.observer.log().newest()), viewer)
     }
 
     pub(crate) fn last_claim(&self) -> Option<SentClaim> {
         self.observer.log().last()
     }
 
-    /// The newest claim of which there is something to show.
-    pub(crate) fn last_seen_claim(&self) -> Option<ClaimRow> {
-        self.observer.log().last_seen()
+    /// The claim to show, and how many newer ones are awaited.
+    pub(crate) fn claim_to_show(&self) -> Option<(ClaimRow, usize)> {
+        self.observer.log().to_show()
     }
 
     /// The id of the newest claim that was whole.
@@ -378,14 +462,19 @@ impl Lab {
         self.observer.log().sent(claim_id).is_some()
     }
 
-    /// The picture of a claim; without any judgement while a drill is on.
+    /// The picture of a claim on the page; without any judgement while that is hidden.
     pub(crate) fn picture(&self, reading: &Reading<'_>) -> Picture {
-        self.drills.show(Spoiler::new(reading.conclude().picture()))
+        self.drills.show(Spoiler::new(reading.conclude().picture()), Viewer::Page)
     }
 
-    /// Nothing is counted as complete or not while a drill is on.
-    pub(crate) fn scoreboard(&self) -> Scoreboard {
-        self.drills.show(Spoiler::new(self.observer.log().scoreboard()))
+    /// The services that did not answer when they were asked last.
+    pub(crate) fn silent_services(&self) -> Vec<Service> {
+        self.answering.silent()
+    }
+
+    /// Nothing is counted as complete or not while that is hidden.
+    pub(crate) fn scoreboard(&self, viewer: Viewer) -> Scoreboard {
+        self.drills.show(Spoiler::new(self.observer.log().scoreboard()), viewer)
     }
 
     /// The evidence of a claim, named by its id, by the id of one of its traces, or as the last that was sent.
@@ -439,6 +528,7 @@ impl Lab {
     async fn diagnosed(&self, diagnosis: Spoiler<Diagnosis>) -> Result<Diagnosis, Problem> {
         let _turn = self.drill_turn.lock().await;
         let ended = self.end_drill(Ending::Diagnosed)?;
+        self.uncover(None)?;
         self.name_scenario(&ended).await?;
         Ok(diagnosis.after(&ended))
     }
@@ -454,6 +544,7 @@ impl Lab {
     /// The file of active settings may name again what a drill hid.
     async fn name_scenario(&self, ended: &Ended) -> Result<(), Problem> {
         if let Some(id) = ended.scenario() {
+            self.observer.log().set_scenario(Some(id.to_owned()));
             self.control.name_scenario(id).await?;
         }
         Ok(())

@@ -45,8 +45,8 @@ struct Inner {
 
 impl Observer {
     /// Must be called within a Tokio runtime.
-    pub(crate) fn start(reader: EvidenceReader, changes: Changes, reference: Reference) -> Self {
-        let observer = Self(Arc::new(Inner { log: ClaimLog::default(), changes, reference, news: Notify::new() }));
+    pub(crate) fn start(reader: EvidenceReader, changes: Changes, log: ClaimLog, reference: Reference) -> Self {
+        let observer = Self(Arc::new(Inner { log, changes, reference, news: Notify::new() }));
         tokio::spawn(observer.clone().follow(reader.follow()));
         tokio::spawn(observer.clone().look_at_all(reader));
         observer
@@ -159,7 +159,8 @@ mod tests {
         tokio::spawn(axum::serve(listener, app.with_state(stub.clone())).into_future());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let reference = Reference::load(std::path::Path::new("not-used"));
-        let observer = Observer::start(EvidenceReader::new(&url, client, None), Changes::new(), reference);
+        let reader = EvidenceReader::new(&url, client, None);
+        let observer = Observer::start(reader, Changes::new(), ClaimLog::default(), reference);
         observer.sent(&SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() });
         observer
     }

@@ -75,7 +75,7 @@ pub(super) async fn page(
             }
         }
     };
-    (status, whole(&format!("Claim {}", beginning(&id, 12)), &main)).into_response()
+    (status, whole(&lab, &format!("Claim {}", beginning(&id, 12)), &main).await).into_response()
 }
 
 pub(super) async fn part(State(lab): Shared, InPath(id): InPath<String>, InQuery(query): InQuery<ClaimQuery>) -> Page {

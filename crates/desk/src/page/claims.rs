@@ -6,11 +6,12 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::glossary::term;
-use super::{beginning, encoded, part as as_part};
-use crate::api::ClaimRow;
+use super::{beginning, chain, encoded, part as as_part, service_class};
 use crate::api::extract::InQuery;
 use crate::api::routes::Shared;
-use crate::lab::Lab;
+use crate::api::{ClaimRow, ScenarioCounts};
+use crate::drill::Viewer;
+use crate::lab::{Lab, REMEMBERED};
 
 /// How many claims are listed at first.
 const FIRST: usize = 20;
@@ -19,10 +20,23 @@ const FIRST: usize = 20;
 pub(super) struct ListQuery {
     #[serde(default)]
     all: bool,
+    #[serde(default)]
+    show: Shown,
+}
+
+/// Which claims are listed: by what anyone can count, so that it may be asked in a drill too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Shown {
+    #[default]
+    All,
+    OneTrace,
+    SeveralTraces,
+    Refused,
 }
 
 pub(super) async fn part(State(lab): Shared, InQuery(query): InQuery<ListQuery>) -> Html<String> {
-    as_part(list(&lab, query.all))
+    as_part(list(&lab, query))
 }
 
 pub(super) async fn scoreboard(State(lab): Shared) -> Html<String> {
@@ -32,8 +46,14 @@ pub(super) async fn scoreboard(State(lab): Shared) -> Html<String> {
 pub(super) fn forms(lab: &Lab) -> Markup {
     html! {
         div.row {
-            form data-post="/api/claims" data-into="claims-result" data-wait="Sending" { button #send-claim { "Send a claim" } }
-            form.row data-post="/api/traffic" data-into="claims-result" data-say="The rate was changed." {
+            div {
+                label for="show" { "Show" }
+                select #show data-filters="part-claims" {
+                    @for shown in Shown::ALL { option value=(shown.name()) { (shown.words()) } }
+                }
+            }
+            button.quiet #pause type="button" data-pauses="part-claims" aria-pressed="false" { "Pause the list" }
+            form.row data-post="/api/traffic" data-into="traffic-result" data-say="The rate was changed." {
                 div {
                     label for="rate" { "Claims per second" }
                     input #rate name="per_second" type="number" min="0" max="1000" step="any" value=(lab.traffic().per_second) data-number required;
@@ -42,7 +62,7 @@ pub(super) fn forms(lab: &Lab) -> Markup {
             }
             p #traffic.quiet { (traffic_words(lab)) }
         }
-        p #claims-result.result aria-live="polite" {}
+        p #traffic-result.result aria-live="polite" {}
     }
 }
 
@@ -51,27 +71,32 @@ fn traffic_words(lab: &Lab) -> String {
     format!("{} accepted, {} failed", traffic.accepted, traffic.failed)
 }
 
-pub(super) fn list(lab: &Lab, all: bool) -> Markup {
-    let claims = lab.claims();
+pub(super) fn list(lab: &Lab, ListQuery { all, show }: ListQuery) -> Markup {
+    let (mut claims, is_covered) = (lab.claims(Viewer::Page), lab.is_covered());
+    let sent = claims.len();
+    claims.retain(|row| show.takes(row));
     let shown = if all { claims.len() } else { claims.len().min(FIRST) };
+    let load = |all: bool| format!("/parts/claims?all={all}&show={}", show.name());
     html! {
-        @if claims.is_empty() { p { "No claim has been sent yet." } } @else {
-            div.scroll role="region" aria-label="Newest claims" tabindex="0" {
+        @if sent == 0 { p { "No claim has been sent yet." } }
+        @else if claims.is_empty() { p { "None of the newest " (sent) " claims is one of these." } }
+        @else {
+            div.scroll.bounded role="region" aria-label="Newest claims" tabindex="0" {
                 table.claims {
-                    thead { tr { th scope="col" { "Claim" } th scope="col" { "Status" } th scope="col" { "Traces" } th scope="col" { "Complete" } th scope="col" { "Services reached" } } }
-                    tbody { @for row in claims.iter().take(shown) { (claim(row)) } }
+                    thead { tr { th scope="col" { "Claim" } th scope="col" { "Status" } th scope="col" { "Traces" } th scope="col" { "Complete" } th scope="col" { "Its traces" } th scope="col" { "Sent at" } th scope="col" { "Took" } } }
+                    tbody { @for row in claims.iter().take(shown) { (claim(row, is_covered)) } }
                 }
             }
         }
         @if shown < claims.len() {
-            button.quiet #all-claims data-load="/parts/claims?all=true" data-into="part-claims" { "Show all " (claims.len()) " (" (claims.len() - shown) " are hidden)" }
+            button.quiet #all-claims data-load=(load(true)) data-into="part-claims" { "Show all " (claims.len()) " (" (claims.len() - shown) " are hidden)" }
         } @else if shown > FIRST {
-            button.quiet #few-claims data-load="/parts/claims" data-into="part-claims" { "Show only the newest " (FIRST) }
+            button.quiet #few-claims data-load=(load(false)) data-into="part-claims" { "Show only the newest " (FIRST) }
         }
     }
 }
 
-fn claim(row: &ClaimRow) -> Markup {
+fn claim(row: &ClaimRow, is_covered: bool) -> Markup {
     let id = row.claim.claim_id.as_deref().unwrap_or_default();
     let class = if row.claim.accepted() { "good" } else { "bad" };
     let status = row.claim.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
@@ -83,25 +108,104 @@ fn claim(row: &ClaimRow) -> Markup {
                 None => { td { "…" } td { "…" } td { "no span yet" } },
                 Some(seen) => {
                     td { (seen.traces) }
-                    td { @if seen.whole { span.good { "yes" } } @else if seen.settled { span.bad { "no" } } @else { "…" } }
-                    td { @if seen.services.is_empty() { "no span received" } @else { (seen.services.join(", ")) } }
+                    td { @if is_covered { span.quiet { "covered" } } @else if seen.whole { span.good { "yes" } } @else if seen.settled { span.bad { "no" } } @else { "…" } }
+                    td { @if seen.fragments.is_empty() { "no span received" } @else { (glyph(&seen.fragments)) } }
                 },
             }
+            td.nowrap { time data-at=(row.sent_unix_ms) { (time_of_day(row.sent_unix_ms)) " UTC" } }
+            td.nowrap { (format!("{:.0} ms", row.claim.duration_ms)) }
+        }
+    }
+}
+
+/// A script writes it in the reader's own time.
+fn time_of_day(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1000 % 86_400;
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// The traces of a claim, each with its letter and a mark for each service that has spans in it.
+pub(super) fn glyph(fragments: &[Vec<String>]) -> Markup {
+    html! {
+        @for (at, services) in fragments.iter().enumerate() {
+            span.glyph.(chain::tint(Some(&at))) title=(services.join(", ")) {
+                (chain::letter(at))
+                @for service in services { i.(service_class(service)) { span.hidden { " " (service) } } }
+            } " "
         }
     }
 }
 
 pub(super) fn board(lab: &Lab) -> Markup {
-    let board = lab.scoreboard();
+    let board = lab.scoreboard(Viewer::Page);
     let share = (board.whole * 100).checked_div(board.claims);
+    let window = if board.window_s % 60 == 0 {
+        format!("{} minutes", board.window_s / 60)
+    } else {
+        format!("{} s", board.window_s)
+    };
     html! {
         @if let Some(share) = share {
-            dl.board aria-label=(format!("The last {} minutes", board.window_s / 60)) {
+            dl.board aria-label=(format!("The last {window}")) {
                 div { dt { "Complete claims" } dd { strong { (share) " %" } " of " (board.claims) } }
                 div { dt { "Traces per claim" } dd { @for (traces, claims) in &board.by_traces { span.nowrap { (traces) ": " (claims) "×" } " " } } }
                 div { dt { (term("Root spans", "root-span")) } dd { @for (service, roots) in &board.roots { span.nowrap { (service) ": " (roots) } " " } } }
             }
-            p.quiet { "Settled claims of the last " (board.window_s / 60) " minutes." }
+        }
+        @if !board.by_scenario.is_empty() {
+            table.per-scenario {
+                caption.quiet {
+                    "Settled claims of the last " (window)
+                    @if board.is_cut { ": the desk remembers " (REMEMBERED) " claims" } "."
+                }
+                thead { tr { th scope="col" { "Scenario" } th scope="col" { "Claims" } th scope="col" { "In several traces" } th scope="col" { "Complete" } } }
+                tbody { @for counts in &board.by_scenario { (per_scenario(lab, counts)) } }
+            }
+        }
+    }
+}
+
+fn per_scenario(lab: &Lab, counts: &ScenarioCounts) -> Markup {
+    let brief = counts.scenario.as_deref().and_then(|id| lab.brief(id).ok());
+    html! {
+        tr {
+            th scope="row" { (brief.map_or_else(|| "In a drill".to_owned(), |brief| brief.title)) }
+            td { (counts.claims) } td { (counts.split) }
+            td { @if lab.is_covered() { span.quiet { "covered" } } @else { (counts.whole) } }
+        }
+    }
+}
+
+// === impl Shown ===
+
+impl Shown {
+    const ALL: [Self; 4] = [Self::All, Self::OneTrace, Self::SeveralTraces, Self::Refused];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::OneTrace => "one-trace",
+            Self::SeveralTraces => "several-traces",
+            Self::Refused => "refused",
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::All => "all claims",
+            Self::OneTrace => "in one trace",
+            Self::SeveralTraces => "in several traces",
+            Self::Refused => "not accepted",
+        }
+    }
+
+    fn takes(self, row: &ClaimRow) -> bool {
+        let traces = row.seen.as_ref().map_or(0, |seen| seen.traces);
+        match self {
+            Self::All => true,
+            Self::OneTrace => traces == 1,
+            Self::SeveralTraces => traces > 1,
+            Self::Refused => !row.claim.accepted(),
         }
     }
 }

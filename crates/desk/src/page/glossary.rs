@@ -1,14 +1,20 @@
 //! The glossary, from the same file as in the documentation.
 
+use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 
 use super::whole;
+use crate::api::routes::Shared;
 
 const TEXT: &str = include_str!("../../../../docs/glossary.md");
 
-pub(super) async fn page() -> Html<String> {
-    let main = html! {
+pub(super) async fn page(State(lab): Shared) -> Html<String> {
+    whole(&lab, "Glossary", &entries()).await
+}
+
+fn entries() -> Markup {
+    html! {
         h1 { "Glossary" }
         @for part in TEXT.split("\n## ").skip(1) {
             @let (heading, rest) = part.split_once('\n').unwrap_or((part, ""));
@@ -22,8 +28,7 @@ pub(super) async fn page() -> Html<String> {
                 }
             }
         }
-    };
-    whole("Glossary", &main)
+    }
 }
 
 /// A word that leads to its entry.
@@ -36,8 +41,8 @@ fn anchor(heading: &str) -> String {
     heading.to_lowercase().replace(' ', "-")
 }
 
-/// The file's Markdown within a paragraph: code, and links.
-fn inline(text: &str) -> Markup {
+/// Markdown within a paragraph, as in the glossary and in scenarios: code, and links.
+pub(super) fn inline(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split('`').enumerate() {
             @if at % 2 == 1 { code { (part) } } @else { (links(part)) }
@@ -63,17 +68,16 @@ fn links(text: &str) -> Markup {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn every_entry_is_shown_without_marks_of_markdown() {
-        let Html(page) = page().await;
+    #[test]
+    fn every_entry_is_shown_without_marks_of_markdown() {
+        let page = entries().into_string();
         let entries = TEXT.lines().filter_map(|line| line.strip_prefix("### "));
         let missing: Vec<_> =
             entries.filter(|entry| !page.contains(&format!("<h3 id=\"{}\">", anchor(entry)))).collect();
         assert_eq!(missing, [""; 0], "each term can be linked");
-        let main = page.split("<main").nth(1).unwrap();
         for mark in ["](", "`", "**", "\n- ", "\n|"] {
-            assert!(!main.contains(mark), "{mark:?} is Markdown that this page does not render");
+            assert!(!page.contains(mark), "{mark:?} is Markdown that this page does not render");
         }
-        assert!(main.contains("<a href=\"#carrier\" rel=\"noreferrer\">carrier</a>"), "links between terms work");
+        assert!(page.contains("<a href=\"#carrier\" rel=\"noreferrer\">carrier</a>"), "links between terms work");
     }
 }

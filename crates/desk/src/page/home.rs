@@ -1,14 +1,12 @@
 //! The first page.
 
-use ::chain::Service;
 use axum::extract::State;
 use axum::response::Html;
-use maud::{Markup, html};
+use maud::html;
 
 use super::glossary::term;
-use super::{chain, claims, lesson, scenarios, whole};
+use super::{chain, claims, scenarios, whole};
 use crate::api::routes::Shared;
-use crate::lab::Lab;
 
 pub(super) async fn page(State(lab): Shared) -> Html<String> {
     let main = html! {
@@ -16,25 +14,21 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
         div.desk {
             section #chain aria-labelledby="chain-title" {
                 h2 #chain-title { "The " (term("chain", "chain")) }
-                div #part-chain data-part="/parts/chain" data-on="looks" { (chain::latest(&lab).await) }
+                div #part-chain data-part="/parts/chain" data-on="claims looks services drill" { (chain::latest(&lab).await) }
             }
-            div.column {
-                section #lab aria-labelledby="lab-title" {
-                    h2 #lab-title { "The lab" }
-                    div #part-lab data-part="/parts/lab" data-on="settings drill" { (lesson::state(&lab).await) }
-                    (lesson::actions())
-                }
-                section #settings aria-labelledby="settings-title" {
-                    h2 #settings-title { "Settings" }
-                    div #part-settings data-part="/parts/settings" data-on="settings drill" { (scenarios::table(&lab).await) }
-                    (settings_form(&lab))
+            section #settings aria-labelledby="settings-title" {
+                h2 #settings-title { "Settings" }
+                div #part-settings data-part="/parts/settings" data-on="settings drill" { (scenarios::table(&lab).await) }
+                p #settings-result.result aria-live="polite" {}
+                form data-post="/api/settings/reset" data-into="settings-result" data-say="The healthy scenario is active." data-wait="Waiting until all services have applied it" data-then="lesson-title" {
+                    button.quiet #reset { "Reset to healthy" }
                 }
             }
             section #claims aria-labelledby="claims-title" {
                 h2 #claims-title { "Claims" }
                 (claims::forms(&lab))
-                div #part-scoreboard data-part="/parts/scoreboard" data-on="looks" { (claims::board(&lab)) }
-                div #part-claims data-part="/parts/claims" data-on="claims looks" { (claims::list(&lab, false)) }
+                div #part-scoreboard data-part="/parts/scoreboard" data-on="looks drill" { (claims::board(&lab)) }
+                div #part-claims data-part="/parts/claims" data-on="claims looks drill" { (claims::list(&lab, claims::ListQuery::default())) }
             }
             section #scenarios aria-labelledby="scenarios-title" {
                 h2 #scenarios-title { (term("Scenarios", "scenario")) }
@@ -43,53 +37,5 @@ pub(super) async fn page(State(lab): Shared) -> Html<String> {
             }
         }
     };
-    whole("Desk", &main)
-}
-
-fn settings_form(lab: &Lab) -> Markup {
-    let schema = lab.schema();
-    html! {
-        form.row data-post="/api/settings/set" data-into="settings-result" data-say="All services have applied it." data-wait="Waiting until all services have applied it" {
-            div {
-                label for="set-service" { "Service" }
-                select #set-service name="service" {
-                    @for service in Service::ALL { option { (service) } }
-                }
-            }
-            div.wide {
-                label for="set-assignment" { "Setting" }
-                input #set-assignment name="assignment" list="setting-keys" placeholder="KEY=VALUE" autocomplete="off" spellcheck="false" required;
-            }
-            button { "Set" }
-        }
-        datalist #setting-keys {
-            @for key in keys(lab) { option value=(format!("{key}=")) {} }
-        }
-        p #settings-result.result aria-live="polite" {}
-        form data-post="/api/settings/reset" data-into="settings-result" data-say="The healthy scenario is active." data-wait="Waiting until all services have applied it" {
-            button.quiet { "Reset to healthy" }
-        }
-        details #details-schema {
-            summary { "All settings of each service" }
-            @for service in Service::ALL {
-                h3 { (service) }
-                @let mut settings = schema.settings(*service).peekable();
-                @if settings.peek().is_none() { p { "None." } }
-                dl.settings {
-                    @for setting in settings {
-                        dt { code { (setting.key) } }
-                        dd { (setting.allowed) }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn keys(lab: &Lab) -> Vec<&'static str> {
-    let schema = lab.schema();
-    let mut keys: Vec<_> = Service::ALL.iter().flat_map(|service| schema.settings(*service)).map(|it| it.key).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
+    whole(&lab, "Desk", &main).await
 }

@@ -1,4 +1,5 @@
-//! Symptom, clock, hints, check, diagnose, reveal, and drills.
+//! The rail beside every page: a lesson or a drill in five steps, from symptom to proof; and the bar below it, with what
+//! is always in reach.
 
 use ::chain::{Kind, Place};
 use axum::extract::State;
@@ -9,46 +10,52 @@ use evidence::{Diagnosis, Outcome};
 use maud::{Markup, html};
 use service::Problem;
 
-use super::glossary::term;
-use super::{Page, beginning, clock, encoded, minutes, part as as_part};
+use super::glossary::{inline, term};
+use super::{Page, beginning, claims, clock, encoded, minutes, part as as_part};
 use crate::api::extract::InPath;
 use crate::api::routes::Shared;
-use crate::api::{CheckReport, CurrentDrill, DrillAnswer, DrillRecord, EndedDrill, LookQuery, ScenarioBrief};
-use crate::drill::grading;
+use crate::api::{
+    CheckReport, ClaimRow, CurrentDrill, DrillAnswer, DrillRecord, EndedDrill, Judgement, LookQuery, ScenarioBrief,
+};
+use crate::drill::{Lesson, Viewer, grading};
 use crate::lab::Lab;
+
+/// The steps of a lesson, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Symptom,
+    Look,
+    Hypothesis,
+    Fix,
+    Proof,
+}
+
+/// Where somebody is in a lesson or in a drill.
+struct Rail {
+    at: Stage,
+}
 
 pub(super) async fn part(State(lab): Shared) -> Html<String> {
     as_part(state(&lab).await)
 }
 
-/// What is known of the active scenario, or of the drill.
+/// What is known of the active scenario, or of the drill. The script reads from it what has to be asked first.
 pub(super) async fn state(lab: &Lab) -> Markup {
     let drills = lab.drill();
+    let (record, in_drill, is_covered) =
+        (record(&drills.record, drills.last.as_ref()), drills.current.is_some(), lab.is_covered());
     html! {
-        @match drills.current {
-            Some(drill) => (drill_on(drill)),
-            None => (match lab.current().await {
-                Ok(scenario) => html! { @if let Some(scenario) = scenario { (lesson(lab, &scenario)) } },
-                Err(problem) => html! { p.bad { (problem.detail) } },
-            }),
-        }
-        (record(&drills.record, drills.last.as_ref()))
-    }
-}
-
-fn lesson(lab: &Lab, scenario: &ScenarioBrief) -> Markup {
-    html! {
-        h3 { (scenario.title) " " span.quiet { (scenario.id) } }
-        p { (scenario.symptom) }
-        p { "Active for " (clock(lab.switched_unix_ms())) }
-        @if !scenario.look.is_empty() {
-            details #details-look {
-                summary { "What to look at" }
-                ul { @for look in &scenario.look { li { (look) } } }
+        div.lesson data-in-drill[in_drill] data-covered[is_covered] {
+            @match (drills.current, lab.lesson()) {
+                (Some(drill), _) => (in_a_drill(lab, drill)),
+                (None, Some(lesson)) => (match lab.current().await {
+                    Ok(Some(scenario)) => in_a_lesson(lab, &scenario, &lesson).await,
+                    Ok(None) => html! {},
+                    Err(problem) => html! { p.bad { (problem.detail) } },
+                }),
+                (None, None) => (no_lesson(lab).await),
             }
-        }
-        form data-post="/api/drill" data-into="lab-result" data-say="A drill is on. Find the place, and what happened there." data-wait="Hiding a scenario" {
-            button.quiet { "Start a drill" }
+            (record)
         }
         @if !lab.drill().left_out.is_empty() {
             p.note { "A drill leaves out the scenarios that need a service of the lab's own where yours is." }
@@ -56,33 +63,165 @@ fn lesson(lab: &Lab, scenario: &ScenarioBrief) -> Markup {
     }
 }
 
-fn drill_on(drill: CurrentDrill) -> Markup {
+async fn no_lesson(lab: &Lab) -> Markup {
     html! {
-        h3 { "A " (term("drill", "drill")) " is on" }
-        p { "A scenario was chosen at random, and the settings are hidden. Find the place, and what happened there." }
+        h2 #lesson-title tabindex="-1" { "No lesson is on" }
+        @match lab.current().await {
+            Ok(Some(scenario)) => p { (inline(&scenario.symptom)) },
+            Ok(None) => {},
+            Err(problem) => p.bad { (problem.detail) },
+        }
+        p { a href="/#scenarios" { "Choose a scenario" } ", or find out what is wrong in a hidden one:" }
+        (start_drill())
+    }
+}
+
+fn start_drill() -> Markup {
+    html! {
+        form data-post="/api/drill" data-into="lab-result" data-say="A drill is on. Find the place, and what happened there." data-wait="Hiding a scenario" data-then="lesson-title" {
+            button.quiet #start-drill { "Start a drill" }
+        }
+    }
+}
+
+fn in_a_drill(lab: &Lab, drill: CurrentDrill) -> Markup {
+    let has_claims = lab.has_claims_since(drill.started_unix_ms);
+    let rail = Rail { at: if has_claims { Stage::Hypothesis } else { Stage::Look } };
+    html! {
+        h2 #lesson-title tabindex="-1" { "A " (term("drill", "drill")) " is on" }
         p { "Time: " (clock(drill.started_unix_ms)) ". Wrong answers: " (drill.wrong_answers) ". Hints: " (drill.hints) "." }
-        form.row data-post="/parts/answer" data-into="lab-result" data-wait="Sending probes and judging your answer" {
-            div {
-                label for="drill-place" { "Place" }
-                select #drill-place name="place" required {
-                    option value="" { "choose" }
-                    @for place in grading::places() { option { (place) } }
+        ol.stages {
+            (rail.step(Stage::Symptom, true, &html! {
+                p { "A scenario was chosen at random, and the settings are hidden. Find the place, and what happened there. It may only look broken." }
+            }))
+            (rail.step(Stage::Look, true, &look(&[])))
+            (rail.step(Stage::Hypothesis, true, &html! { (answer_form("/parts/answer", "Answer")) (give_up()) }))
+            (rail.step(Stage::Fix, false, &html! { p { "Once your answer is correct." } }))
+            (rail.step(Stage::Proof, false, &html! { p { "Check says when every claim is complete again." } }))
+        }
+    }
+}
+
+async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Markup {
+    let has_claims = lab.has_claims_since(lesson.started_unix_ms);
+    let is_covered = !lesson.is_uncovered;
+    let pair = lab.before_and_after(lesson.started_unix_ms).filter(|_| !is_covered);
+    let rail = Rail {
+        at: match (is_covered, has_claims, &pair) {
+            (true, false, _) => Stage::Look,
+            (true, true, _) => Stage::Hypothesis,
+            (false, _, None) => Stage::Fix,
+            (false, _, Some(_)) => Stage::Proof,
+        },
+    };
+    let is_control = !is_covered && lab.is_control().await;
+    html! {
+        h2 #lesson-title tabindex="-1" { (scenario.title) }
+        p { "Active for " (clock(lesson.started_unix_ms)) "." @if !is_covered { " " span.quiet { "It is called " code { (scenario.id) } "." } } }
+        ol.stages {
+            (rail.step(Stage::Symptom, is_covered, &html! { p { (inline(&scenario.symptom)) } }))
+            (rail.step(Stage::Look, is_covered, &look(&scenario.look)))
+            (rail.step(Stage::Hypothesis, is_covered && has_claims, &html! {
+                @if is_covered { (answer_form("/parts/hypothesis", "Commit to this")) (skip()) (give_up()) }
+                @else { (committed(lesson)) (give_up()) }
+            }))
+            (rail.step(Stage::Fix, !is_covered && pair.is_none(), &fix(is_covered, is_control)))
+            (rail.step(Stage::Proof, pair.is_some(), &html! {
+                @match &pair {
+                    Some((before, after)) => (before_and_after(before, after)),
+                    None => p { "Send a claim, and press Check: it sends three claims and judges their spans." },
                 }
+            }))
+        }
+        (start_drill())
+    }
+}
+
+fn look(look: &[String]) -> Markup {
+    html! {
+        @if look.is_empty() {
+            p { "Send a claim. In how many traces are its spans? Where does each trace begin? At every hop, compare what was sent with what was received." }
+        } @else {
+            ul { @for look in look { li { (inline(look)) } } }
+        }
+        p { a #newest-claim href="/claims/last" { "Look at the newest claim" } }
+        form data-post="/parts/hint" data-into="lab-result" { button.quiet #hint { "Hint" } }
+    }
+}
+
+fn answer_form(post: &str, button: &str) -> Markup {
+    html! {
+        form.answer data-post=(post) data-into="lab-result" data-wait="Judging your answer by the newest claim" {
+            label for="drill-place" { "Place" }
+            select #drill-place name="place" required {
+                option value="" { "choose" }
+                @for place in grading::places() { option { (place) } }
             }
-            div {
-                label for="drill-kind" { "What happened there" }
-                select #drill-kind name="kind" required {
-                    option value="" { "choose" }
-                    @for kind in Kind::ALL { option value=(kind.name()) { (kind) } }
-                }
+            label for="drill-kind" { "What happened there" }
+            select #drill-kind name="kind" required {
+                option value="" { "choose" }
+                @for kind in Kind::ALL { option value=(kind.name()) { (kind) } }
             }
-            button { "Answer" }
+            button #answer { (button) }
         }
         details #details-kinds {
-            summary { "What the kinds mean" }
+            summary { "The four steps, and what else it may be" }
+            p { "As the " (term("glossary", "the-four-steps")) " has them:" }
             dl { @for kind in Kind::ALL { dt { (kind) } dd { (kind.meaning()) } } }
         }
-        p.note { "To diagnose, to reveal the answer or to switch scenarios ends the drill." }
+    }
+}
+
+/// Not everyone is here to learn.
+fn skip() -> Markup {
+    html! {
+        form data-post="/parts/uncover" data-into="lab-result" { button.quiet #uncover { "Show colours and settings without an answer" } }
+    }
+}
+
+fn give_up() -> Markup {
+    html! {
+        div.row {
+            form data-post="/parts/diagnosis" data-into="lab-result" data-wait="Sending probes and waiting for their spans, for 10 s at most" { button.quiet #diagnose { "Diagnose" } }
+            form data-post="/parts/reveal" data-into="lab-result" { button.quiet #reveal { "Reveal" } }
+        }
+    }
+}
+
+fn committed(lesson: &Lesson) -> Markup {
+    html! {
+        @match &lesson.hypothesis {
+            Some(said) => p { "Yours: " strong { (said.answer) } ". " @if said.is_correct { span.good { "Correct." } } @else { span.bad { "Incorrect." } } },
+            None => p.quiet { "The answer was shown, or found in a drill." },
+        }
+    }
+}
+
+fn fix(is_covered: bool, is_control: bool) -> Markup {
+    html! {
+        @if is_covered { p { "First commit to a hypothesis: until then the settings are covered." } }
+        @else if is_control { p { "Nothing is broken here, so there is nothing to fix. Check says why." } }
+        @else { p { "Change the " a href="/#settings" { "settings" } " until Check says that the claims are complete. Reveal lists the ways to do it." } }
+    }
+}
+
+fn before_and_after(before: &ClaimRow, after: &ClaimRow) -> Markup {
+    let id = |row: &ClaimRow| row.claim.claim_id.clone().unwrap_or_default();
+    let side = |heading: &str, row: &ClaimRow| {
+        html! {
+            div {
+                h3 { (heading) }
+                p { a href=(format!("/claims/{}", encoded(&id(row)))) { code { (beginning(&id(row), 12)) } } }
+                @if let Some(seen) = &row.seen {
+                    p { (claims::glyph(&seen.fragments)) }
+                    p { (seen.traces) @if seen.traces == 1 { " trace" } @else { " traces" } @if seen.whole { ", complete" } @else { ", not complete" } }
+                }
+            }
+        }
+    };
+    html! {
+        div.before-after { (side("Before", before)) (side("After", after)) }
+        p { a #compare-proof href=(format!("/claims/{}?with={}", encoded(&id(before)), encoded(&id(after)))) { "Compare them span by span" } }
     }
 }
 
@@ -90,42 +229,46 @@ fn record(record: &DrillRecord, last: Option<&EndedDrill>) -> Markup {
     let seconds = |millis: u64| minutes(millis / 1000);
     html! {
         @if let Some(last) = last {
-            p {
-                "Last drill: " code { (last.scenario) } ", " (seconds(last.duration_ms)) ", score " (last.score) ". " (last.ending)
-            }
-            p {
-                "Solved " (record.solved) ", not solved " (record.not_solved) ", score " (record.score)
-                ", streak " (record.streak) " (best " (record.best_streak) ")"
-                @if let Some(best) = record.best_ms { ", fastest " (seconds(best)) }
-                "."
+            div.record.quiet {
+                p { "Last drill: " code { (last.scenario) } ", " (seconds(last.duration_ms)) ", score " (last.score) ". " (last.ending) }
+                p {
+                    "Solved " (record.solved) ", not solved " (record.not_solved) ", score " (record.score)
+                    ", streak " (record.streak) " (best " (record.best_streak) ")"
+                    @if let Some(best) = record.best_ms { ", fastest " (seconds(best)) }
+                    "."
+                }
             }
         }
     }
 }
 
-/// The buttons are outside of the part that is refreshed, so that they keep the focus.
-pub(super) fn actions() -> Markup {
+/// What is always in reach. It is outside of the parts that are refreshed, so that buttons keep the focus.
+pub(super) fn bar() -> Markup {
     html! {
-        div.row {
-            form data-post="/parts/check" data-into="lab-result" data-wait="Sending probes and waiting for their spans, for 10 s at most" { button { "Check" } }
-            form data-post="/parts/hint" data-into="lab-result" { button { "Hint" } }
-            form data-post="/parts/diagnosis" data-into="lab-result" data-wait="Sending probes and waiting for their spans, for 10 s at most" { button { "Diagnose" } }
-            form data-post="/parts/reveal" data-into="lab-result" { button.quiet { "Reveal" } }
+        section.bar aria-label="Actions and their results" {
+            div.drawer {
+                button.quiet #close-result type="button" { "Close" }
+                div #lab-result.result role="region" aria-label="Result" aria-live="polite" tabindex="0" {}
+            }
+            div.row {
+                form data-post="/api/claims" data-into="claims-result" data-wait="Sending" { button #send-claim { "Send a claim" } }
+                form data-post="/parts/check" data-into="lab-result" data-wait="Sending probes and waiting for their spans, for 10 s at most" { button #check { "Check" } }
+                p #claims-result aria-live="polite" {}
+            }
         }
-        div #lab-result.result aria-live="polite" {}
     }
 }
 
 pub(super) async fn check(State(lab): Shared) -> Html<String> {
-    let report = lab.report(None, None).await;
+    let report = lab.report(None, None, Viewer::Page).await;
     as_part(verdict(&report))
 }
 
 fn verdict(report: &CheckReport) -> Markup {
     html! {
         @if report.masked { p { strong.outcome { "NO VERDICT" } } } @else { p { (outcome(report.verdict.outcome)) } }
-        p { (report.verdict.sentence) }
-        @if !report.verdict.evidence.is_empty() { ul { @for sentence in &report.verdict.evidence { li { (sentence) } } } }
+        p { (inline(&report.verdict.sentence)) }
+        @if !report.verdict.evidence.is_empty() { ul { @for sentence in &report.verdict.evidence { li { (inline(sentence)) } } } }
         p.quiet {
             "Probes: "
             @for id in report.probes.iter().filter_map(|probe| probe.claim_id.as_deref()) {
@@ -140,7 +283,7 @@ pub(super) async fn hint(State(lab): Shared) -> Page {
     let hint = lab.hint().await?;
     Ok(as_part(html! {
         @if hint.of > 0 { p.quiet { "Hint " (hint.number) " of " (hint.of) } }
-        p { (hint.text) }
+        p { (inline(&hint.text)) }
     }))
 }
 
@@ -153,19 +296,19 @@ pub(super) async fn reveal(State(lab): Shared) -> Page {
             Some(fault) => {
                 p { strong { (fault.cause.place) ", " (fault.cause.kind) } }
                 p {
-                    (fault.cause.text)
+                    (inline(&fault.cause.text))
                     @for source in &fault.cause.sources { " " a href=(source) rel="noopener" { "source" } }
                 }
                 p { (fault.observed()) ":" }
-                ul { @for observation in fault.observations() { li { (observation) } } }
+                ul { @for observation in fault.observations() { li { (inline(&observation)) } } }
                 @if !fault.fixes.is_empty() { p { "How to fix it here:" } }
-                @for fix in &fault.fixes {
-                    p { (fix.text) }
+                @for (at, fix) in fault.fixes.iter().enumerate() {
+                    p { @if at > 0 { strong { "Or: " } } (inline(&fix.text)) }
                     ul { @for (service, key, value) in fix.settings.iter() { li { (service) " " code { (key) "=" (value) } } } }
                 }
                 @if !fault.practice.is_empty() { p { "How to fix it in other systems:" } }
                 @for practice in &fault.practice {
-                    p { strong { "In " (practice.stack) ": " } (practice.text) " " a href=(practice.source) rel="noopener" { "source" } }
+                    p { strong { "In " (practice.stack) ": " } (inline(&practice.text)) " " a href=(practice.source) rel="noopener" { "source" } }
                     @if let Some(code) = &practice.code { pre { code { (code.trim_matches('\n')) } } }
                 }
             }
@@ -184,7 +327,7 @@ pub(super) async fn diagnose_claim(State(lab): Shared, InPath(id): InPath<String
 fn four_steps(diagnosis: &Diagnosis) -> Markup {
     html! {
         p { (outcome(diagnosis.outcome)) }
-        p { (diagnosis.sentence) }
+        p { (inline(&diagnosis.sentence)) }
         div.scroll role="region" aria-label="The four steps of every hop" tabindex="0" {
             table.steps {
                 thead { tr { th scope="col" { "Hop" } th scope="col" { "Injected" } th scope="col" { "Survived" } th scope="col" { "Extracted" } th scope="col" { "Used" } } }
@@ -199,13 +342,13 @@ fn four_steps(diagnosis: &Diagnosis) -> Markup {
             }
         }
         @for finding in diagnosis.findings() {
-            p { strong { (place(finding.place)) } @if diagnosis.first.as_ref() == Some(finding) { " (where it breaks first)" } ": " (finding.sentence) }
+            p { strong { (place(finding.place)) } @if diagnosis.first.as_ref() == Some(finding) { " (where it breaks first)" } ": " (inline(&finding.sentence)) }
             @if !finding.alternatives.is_empty() {
-                p { "Other causes leave the same evidence:" }
-                ul { @for other in &finding.alternatives { li { (place(other.place)) ": " (other.sentence) } } }
+                p { "Or one of these, which leave the same evidence:" }
+                ul { @for other in &finding.alternatives { li { (place(other.place)) ": " (inline(&other.sentence)) } } }
             }
         }
-        @if !diagnosis.undecided.is_empty() { ul.quiet { @for sentence in &diagnosis.undecided { li { (sentence) } } } }
+        @if !diagnosis.undecided.is_empty() { ul.quiet { @for sentence in &diagnosis.undecided { li { (inline(sentence)) } } } }
     }
 }
 
@@ -234,17 +377,80 @@ fn outcome(outcome: Outcome) -> Markup {
     html! { strong.outcome.(class) { (word) } }
 }
 
+/// The answer to a drill.
 pub(super) async fn answer(State(lab): Shared, answer: DrillAnswer) -> Result<Html<String>, Problem> {
     let judgement = lab.answer_drill(&answer).await?;
     Ok(as_part(html! {
-        p { @match judgement.correct {
-            Some(true) => strong.outcome.good { "Correct" },
-            Some(false) => strong.outcome.bad { "Incorrect" },
-            None => strong.outcome.unsure { "Too early" },
-        } }
-        @for sentence in &judgement.evidence { p { (sentence) } }
+        (judged(&judgement))
         @if judgement.correct == Some(true) && let Some(last) = &judgement.drill.last {
             p { "It was " code { (last.scenario) } ": score " (last.score) " in " (minutes(last.duration_ms / 1000)) ". It is still active: now fix it." }
         }
     }))
+}
+
+/// The hypothesis of a lesson.
+pub(super) async fn hypothesis(State(lab): Shared, answer: DrillAnswer) -> Result<Html<String>, Problem> {
+    let judgement = lab.hypothesize(&answer).await?;
+    Ok(as_part(html! {
+        (judged(&judgement))
+        @match judgement.correct {
+            Some(true) => p { "Now fix it, and prove that it is fixed." },
+            Some(false) => p { "Colours, verdict and settings are shown now. Look again; Diagnose names the place." },
+            None => {},
+        }
+    }))
+}
+
+fn judged(judgement: &Judgement) -> Markup {
+    html! {
+        p { @match judgement.correct {
+            Some(true) => strong.outcome.good { "Correct" },
+            Some(false) => strong.outcome.bad { "Incorrect" },
+            None => strong.outcome.unsure { "Not judged" },
+        } }
+        @for sentence in &judgement.evidence { p { (inline(sentence)) } }
+    }
+}
+
+pub(super) async fn uncover(State(lab): Shared) -> Page {
+    lab.uncover(None)?;
+    Ok(as_part(html! { p { "Colours, verdict and settings of this lesson are shown." } }))
+}
+
+// === impl Stage ===
+
+impl Stage {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Symptom => "Symptom",
+            Self::Look => "Look",
+            Self::Hypothesis => "Hypothesis",
+            Self::Fix => "Fix",
+            Self::Proof => "Proof",
+        }
+    }
+}
+
+// === impl Rail ===
+
+impl Rail {
+    /// One step. Its id changes when the lesson moves on, so that the script does not open again what was open before.
+    fn step(&self, stage: Stage, is_open: bool, content: &Markup) -> Markup {
+        let (here, name) = (self.at == stage, stage.name());
+        let state = if stage < self.at {
+            "done"
+        } else if here {
+            "now"
+        } else {
+            "later"
+        };
+        html! {
+            li.(state) aria-current=[here.then_some("step")] {
+                details #(format!("stage-{name}-{}", self.at.name())) open[is_open] {
+                    summary { (name) @if state == "done" { span.hidden { ", done" } } }
+                    (content)
+                }
+            }
+        }
+    }
 }

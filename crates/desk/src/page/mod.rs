@@ -8,7 +8,8 @@ use ::chain::Service;
 use ::chain::service::Colour;
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::header;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::{DOCTYPE, Markup, html};
@@ -16,9 +17,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 use service::Problem;
 use service::body::Body;
 
-use crate::api::DrillAnswer;
-use crate::api::routes::Shared;
-use crate::clock;
+use crate::api::routes::{self, Shared};
+use crate::api::{DrillAnswer, ServiceValues};
 use crate::guard::token::{self, Token};
 use crate::lab::Lab;
 
@@ -49,7 +49,11 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route("/parts/claims", get(claims::part))
         .route("/parts/scoreboard", get(claims::scoreboard))
         .route("/parts/scenarios", get(scenarios::part))
-        .route("/parts/settings", get(scenarios::settings))
+        .route(
+            "/parts/settings",
+            get(scenarios::settings)
+                .post(async |lab: Shared, Body(values): Body<ServiceValues>| scenarios::set(lab, values).await),
+        )
         .route("/parts/claims/{id}", get(claim::part))
         .route("/parts/rows/{id}/{trace}", get(claim::rows))
         .route("/parts/find/{id}", get(claim::find))
@@ -59,6 +63,11 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route("/parts/diagnosis/{id}", post(lesson::diagnose_claim))
         .route("/parts/hint", post(lesson::hint))
         .route("/parts/reveal", post(lesson::reveal))
+        .route("/parts/uncover", post(lesson::uncover))
+        .route(
+            "/parts/hypothesis",
+            post(async |lab: Shared, Body(answer): Body<DrillAnswer>| lesson::hypothesis(lab, answer).await),
+        )
         .route(
             "/parts/answer",
             post(async |lab: Shared, Body(answer): Body<DrillAnswer>| lesson::answer(lab, answer).await),
@@ -81,8 +90,8 @@ fn asset(media_type: &'static str, text: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, media_type)], text).into_response()
 }
 
-/// A whole page.
-fn whole(title: &str, main: &Markup) -> Html<String> {
+/// A page with all that is on every page.
+async fn whole(lab: &Lab, title: &str, main: &Markup) -> Html<String> {
     let script = html! { script type="module" src="/assets/desk.js" {} };
     let body = html! {
         a.skip href="#main" { "Skip to content" }
@@ -90,7 +99,6 @@ fn whole(title: &str, main: &Markup) -> Html<String> {
             a.brand href="/" { "InsureWatch" }
             nav aria-label="Parts of the desk" {
                 a href="/#chain" { "Chain" }
-                a href="/#lab" { "Lab" }
                 a href="/#settings" { "Settings" }
                 a href="/#claims" { "Claims" }
                 a href="/#scenarios" { "Scenarios" }
@@ -98,7 +106,24 @@ fn whole(title: &str, main: &Markup) -> Html<String> {
             }
             p #connection role="status" { "connecting" }
         }
-        main #main tabindex="-1" { (main) }
+        div.page {
+            aside #rail aria-labelledby="lesson-title" {
+                div #part-lab data-part="/parts/lab" data-on="settings drill claims looks" { (lesson::state(lab).await) }
+            }
+            main #main tabindex="-1" { (main) }
+        }
+        (lesson::bar())
+        dialog #span-dialog aria-labelledby="span-title" {
+            form method="dialog" { button.quiet { "Close" } }
+            div #span-detail {}
+        }
+        dialog #ask aria-labelledby="ask-text" {
+            p #ask-text {}
+            form.row method="dialog" {
+                button value="no" autofocus { "Cancel" }
+                button.quiet value="yes" { "Go on" }
+            }
+        }
         noscript { p.note { "This page needs JavaScript. The command line works without it." } }
     };
     document(title, &script, &body)
@@ -106,6 +131,21 @@ fn whole(title: &str, main: &Markup) -> Html<String> {
 
 fn part(markup: Markup) -> Html<String> {
     Html(markup.into_string())
+}
+
+/// For people: a page that says what there is instead. For programs: the problem as JSON.
+pub(crate) async fn nothing_here(State(lab): Shared, headers: HeaderMap) -> Response {
+    let accepts =
+        |kind: &str| headers.get_all(header::ACCEPT).iter().any(|it| it.to_str().is_ok_and(|it| it.contains(kind)));
+    if !accepts("text/html") {
+        return routes::nothing_here().await.into_response();
+    }
+    let main = html! {
+        h1 { "There is no such page" }
+        p { "The desk has " a href="/" { "its first page" } ", a page for each claim that was sent ("
+            a href="/claims/last" { "the newest" } "), and a " a href="/glossary" { "glossary" } "." }
+    };
+    (StatusCode::NOT_FOUND, whole(&lab, "No such page", &main).await).into_response()
 }
 
 /// Without a script, which only a logged-in browser gets.
@@ -185,9 +225,9 @@ fn duration(nanos: u64) -> String {
     }
 }
 
+/// A running clock, which a script reads: the same text as long as nothing else changes, so that a part is not drawn again.
 fn clock(since_unix_ms: u64) -> Markup {
-    let seconds = clock::unix_millis().saturating_sub(since_unix_ms) / 1000;
-    html! { time.clock data-since=(since_unix_ms) { (minutes(seconds)) } }
+    html! { time.clock data-since=(since_unix_ms) {} }
 }
 
 fn minutes(seconds: u64) -> String {

@@ -1,14 +1,19 @@
 //! The scenarios by group, and the active settings.
 
+use std::collections::BTreeMap;
+
+use ::chain::Service;
 use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use scenario::Group;
+use settings::{Setting, Values};
 
-use super::glossary::term;
-use super::part as as_part;
+use super::glossary::{inline, term};
+use super::{Page, part as as_part, service_class};
 use crate::api::routes::Shared;
-use crate::api::{ScenarioBrief, ServiceStatus};
+use crate::api::{ScenarioBrief, ServiceStatus, ServiceValues, Status};
+use crate::drill::Viewer;
 use crate::lab::Lab;
 
 pub(super) async fn part(State(lab): Shared) -> Html<String> {
@@ -38,13 +43,77 @@ fn row(scenario: &ScenarioBrief, current: Option<&str>) -> Markup {
     let active = current == Some(scenario.id.as_str());
     html! {
         li.active[active] {
-            form data-post="/api/settings/use" data-into="scenario-result" data-say=(format!("{} is active.", scenario.id)) data-wait="Waiting until all services have applied it" {
+            form data-post="/api/settings/use" data-into="scenario-result" data-say=(format!("“{}” is active.", scenario.title)) data-then="lesson-title" data-wait="Waiting until all services have applied it" {
                 input type="hidden" name="id" value=(scenario.id);
                 button #(format!("use-{}", scenario.id)) aria-pressed=(active) {
                     span { (scenario.title) }
-                    span.quiet {
-                        (scenario.id) @if active { " – active" }
-                        @if scenario.needs_ours { " – needs a service of the lab's own where yours is" }
+                    @if active { span.quiet { "active" } }
+                    @if scenario.needs_ours { span.quiet { "needs a service of the lab's own where yours is" } }
+                }
+            }
+        }
+    }
+}
+
+/// Changes settings of one service.
+pub(super) async fn set(State(lab): Shared, values: ServiceValues) -> Page {
+    lab.set_all(&values).await?;
+    Ok(as_part(html! { "All services have applied it." }))
+}
+
+pub(super) async fn table(lab: &Lab) -> Markup {
+    let status = match lab.status(Viewer::Page).await {
+        Ok(status) => status,
+        Err(problem) => return html! { p.bad { (inline(&problem.detail)) } },
+    };
+    html! {
+        p {
+            @if status.masked { "Settings are covered until you have answered, or by the leader of the class. They can still be changed. " }
+            @else { "What is set is bold; all else has its default, or what the service's environment says. " }
+            (term("Generation", "generation")) " " (status.generation) " of the settings."
+        }
+        @for service in &status.services { (of_service(lab, service, &status)) }
+        (suggestions(lab))
+    }
+}
+
+/// What may be typed, once for each setting: several services have the same.
+fn suggestions(lab: &Lab) -> Markup {
+    let settings = Service::ALL.iter().flat_map(|service| lab.schema().settings(*service));
+    let typed: BTreeMap<_, _> = settings.map(|setting| (setting.key, setting.values)).collect();
+    html! {
+        @for (key, values) in typed {
+            @if let Values::SuchAs(values @ [_, ..]) = values {
+                datalist #(format!("values-{key}")) { @for value in values { option value=(value) {} } }
+            }
+        }
+    }
+}
+
+fn of_service(lab: &Lab, service: &ServiceStatus, status: &Status) -> Markup {
+    let own = Service::named(&service.service);
+    let (export, other): (Vec<_>, Vec<_>) =
+        own.into_iter().flat_map(|own| lab.schema().settings(own)).partition(is_export);
+    let set = status.settings.iter().filter(|(name, ..)| name.name() == service.service).count();
+    html! {
+        details.of-service.(service_class(&service.service)) #(format!("settings-{}", service.service)) {
+            summary {
+                span.service { (service.service) } " "
+                span.quiet { @if status.masked { "covered" } @else if set > 0 { strong { (set) " set" } } @else { "defaults" } ", applied: " }
+                (applied(service, status.generation))
+            }
+            @if other.is_empty() && export.is_empty() { p { "It has no settings." } } @else {
+                form data-post="/parts/settings" data-settings=(service.service) data-into="settings-result" data-wait="Waiting until all services have applied it" {
+                    @for setting in other { (field(service, setting, status)) }
+                    @if !export.is_empty() {
+                        details #(format!("export-{}", service.service)) {
+                            summary { "Export of its spans" }
+                            @for setting in export { (field(service, setting, status)) }
+                        }
+                    }
+                    div.row {
+                        button #(format!("apply-check-{}", service.service)) data-check { "Apply and check" }
+                        button.quiet #(format!("apply-{}", service.service)) { "Apply" }
                     }
                 }
             }
@@ -52,33 +121,27 @@ fn row(scenario: &ScenarioBrief, current: Option<&str>) -> Markup {
     }
 }
 
-pub(super) async fn table(lab: &Lab) -> Markup {
-    let status = match lab.status().await {
-        Ok(status) => status,
-        Err(problem) => return html! { p.bad { (problem.detail) } },
-    };
+fn is_export(setting: &&'static Setting) -> bool {
+    setting.key.starts_with("OTEL_EXPORTER_") || setting.key.starts_with("OTEL_BSP_")
+}
+
+/// One setting: what it is, and what it may be. Only what somebody changes is sent.
+fn field(service: &ServiceStatus, setting: &Setting, status: &Status) -> Markup {
+    let Setting { key, allowed, values, default, .. } = *setting;
+    let set = Service::named(&service.service).and_then(|service| status.settings.get(service, key));
+    let id = format!("set-{}-{key}", service.service);
+    let unset = if status.masked { "covered: leave it as it is".to_owned() } else { format!("default: {default}") };
     html! {
-        p {
-            @if status.masked { "Settings are hidden: a drill is on, or the answers are locked. They can still be changed. " }
-            (term("Generation", "generation")) " " (status.generation) " of the settings."
-        }
-        div.scroll role="region" aria-label="Settings of each service" tabindex="0" {
-            table {
-                thead { tr { th scope="col" { "Service" } th scope="col" { "Set" } th scope="col" { "Applied" } } }
-                tbody {
-                    @for service in &status.services {
-                        tr {
-                            th scope="row" { (service.service) }
-                            td {
-                                @if status.masked { "hidden" } @else {
-                                    @for (name, key, value) in status.settings.iter() {
-                                        @if name.name() == service.service { code { (key) "=" (value) } br; }
-                                    }
-                                }
-                            }
-                            td { (applied(service, status.generation)) }
-                        }
-                    }
+        div.setting.is-set[set.is_some()] {
+            label for=(id) { code { (key) } }
+            @match values {
+                Values::Only(values) => select #(id) name=(key) {
+                    option value="" selected[set.is_none()] { (unset) }
+                    @for value in values { option value=(value) selected[set == Some(value)] { (value) @if *value == default { " (default)" } } }
+                },
+                Values::SuchAs(values) => {
+                    input #(id) name=(key) value=(set.unwrap_or_default()) placeholder=(unset) list=[(!values.is_empty()).then(|| format!("values-{key}"))] autocomplete="off" spellcheck="false";
+                    p.quiet { (inline(allowed)) @if !status.masked { ". Default: " (default) "." } }
                 }
             }
         }
@@ -90,7 +153,7 @@ fn applied(service: &ServiceStatus, newest: u64) -> Markup {
         @match (service.generation, &service.refused) {
             _ if service.starting => span.unsure { "is being started" },
             (None, _) => span.bad { "does not answer" },
-            (Some(_), Some(refused)) => span.bad { (refused) },
+            (Some(_), Some(refused)) => span.bad { (inline(refused)) },
             (Some(generation), None) if generation < newest => span.unsure { "not yet" },
             (Some(_), None) if !service.not_applied.is_empty() => span.unsure {
                 "not applied, since it is a service of yours: " (service.not_applied.join(", "))

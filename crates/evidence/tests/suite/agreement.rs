@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use chain::{Place, Service, SpanKind, Step, Topology};
-use evidence::CellStatus;
 use evidence::span::CLAIM_ID;
+use evidence::{BaggageOn, Cause, CellStatus, DrawnHop, DrawnService, Picture};
 use evidence::{ClaimEvidence, Collected, Expectation, Finding, Mark, Outcome, Reading, Span, holds};
 use proptest::collection::vec;
 use proptest::option;
@@ -121,15 +121,17 @@ pub(crate) fn assert_agreement(collected: &Collected, extra: Option<&Expectation
 
     let names = |places: &mut dyn Iterator<Item = Place>| places.map(|it| it.to_string()).collect::<BTreeSet<_>>();
     for (is_marked, leak) in [(Mark::Bad, false), (Mark::Leaking, true)] {
-        let hops = picture.hops.iter().filter(|(_, mark)| *mark == is_marked).map(|(hop, _)| Place::Hop(hop));
-        let services = picture.services.iter().filter(|(_, mark)| *mark == is_marked);
-        let marked = names(&mut hops.chain(services.map(|(service, _)| Place::Service(*service))));
+        let hops = picture.hops.iter().filter(|it| it.mark == is_marked).map(|it| Place::Hop(it.hop));
+        let services = picture.services.iter().filter(|it| it.mark == is_marked);
+        let marked = names(&mut hops.chain(services.map(|it| Place::Service(it.service))));
         let found = findings.iter().filter(|finding| finding.leak == leak);
         let found = names(&mut found.filter_map(|finding| finding.place));
         assert_eq!(marked, found, "the picture marks what was found, and nothing else: {seen}");
     }
     let elsewhere: Vec<_> = findings.iter().filter(|it| it.place.is_none()).map(|it| it.sentence.as_str()).collect();
     assert_eq!(picture.elsewhere, elsewhere, "what has no place stands beside the picture: {seen}");
+
+    assert_drawn_from_spans(collected, &picture, causes, &seen);
 
     let fails = |place, step| findings.iter().any(|it| (it.place, it.step) == (Some(place), Some(step)));
     for hop in &diagnosis.hops {
@@ -165,6 +167,44 @@ pub(crate) fn assert_agreement(collected: &Collected, extra: Option<&Expectation
         assert_eq!(collected.evidence.missing_parents().count(), 0, "no parent is missing: {seen}");
         assert_eq!(reading.not_received().count(), 0, "everything was received: {seen}");
     }
+}
+
+/// What the picture shows beside its marks: traces, and baggage.
+fn assert_drawn_from_spans(collected: &Collected, picture: &Picture, causes: &[Cause], seen: &str) {
+    let evidence = &collected.evidence;
+    for DrawnService { service, traces, .. } in &picture.services {
+        for (at, fragment) in evidence.fragments.iter().enumerate() {
+            let has_spans = fragment.spans().any(|span| span.service == service.name());
+            let shown = traces.contains(&at);
+            assert!(has_spans || !shown, "{service} is shown in trace {at} without a span there: {seen}");
+            // Spans of other claims do not count.
+            let alone = fragment.other_claims.is_empty();
+            assert!(shown || !has_spans || !alone, "{service} has spans in trace {at}, and is not shown: {seen}");
+        }
+    }
+    for DrawnHop { hop, mark, baggage } in &picture.hops {
+        // Nothing is concluded from spans of which some were left out.
+        let leaks = *baggage == BaggageOn::Leaking && !causes.is_empty();
+        assert_eq!(leaks, *mark == Mark::Leaking, "{hop}: {seen}");
+        let lost = causes.iter().any(|cause| {
+            cause.place() == Some(Place::Hop(hop))
+                && matches!(
+                    cause,
+                    Cause::BaggageNotSent { .. }
+                        | Cause::BaggageTooLong { .. }
+                        | Cause::NoBaggagePropagator { .. }
+                        | Cause::BaggageNotExtracted { .. }
+                )
+        });
+        assert!(
+            !lost || matches!(baggage, BaggageOn::Dropped { .. }),
+            "{hop} lost baggage, shown as {baggage:?}: {seen}"
+        );
+    }
+    let neutral = picture.clone().neutral();
+    let judged = neutral.hops.iter().any(|it| it.mark.is_wrong() || it.mark == Mark::Good)
+        || neutral.services.iter().any(|it| it.mark.is_wrong() || it.mark == Mark::Good);
+    assert!(!judged && neutral.elsewhere.is_empty(), "without a judgement nothing is judged: {neutral:?}");
 }
 
 fn any_change() -> impl Strategy<Value = Change> {

@@ -1,9 +1,11 @@
 //! Whether all that the desk says of a claim is one truth: the list, the picture, check, diagnose, and the grading of
 //! drills.
 
+use chain::vocabulary::TENANT;
 use chain::{Kind, Place, Topology};
 use desk::api::{CheckReport, ClaimRow, Judgement};
-use evidence::{Answer, Collected, Diagnosis, Expectation, Outcome, Reading, Span, Weight};
+use evidence::{Answer, ClaimEvidence, Collected, Diagnosis, Expectation, Outcome, Reading, Span, Weight};
+use scenario::Scenario;
 use scenario::file::Cause;
 use serde_json::json;
 
@@ -24,6 +26,7 @@ pub(crate) fn assert_checked_alike(lab: &Lab, report: &CheckReport, healed: &Exp
         assert_eq!(outcome == Outcome::Healthy, is_whole(lab, &claim.claim_id), "{what}: {outcome:?} in the list");
         assert_drawn_alike(lab, &reading.conclude().diagnosis(), what);
         assert_every_trace_is_reached(&reading, what);
+        assert_drawn_in_its_traces(lab, &reading, what);
     }
 }
 
@@ -58,8 +61,7 @@ pub(crate) fn assert_diagnosed_alike(lab: &Lab, diagnosis: &Diagnosis, what: &st
 
 /// The page of a claim shows red where something was found, and nowhere else.
 fn assert_drawn_alike(lab: &Lab, diagnosis: &Diagnosis, what: &str) {
-    let url = format!("{}claims/{}", lab.file.desk, diagnosis.claim_id);
-    let page = lab.client.get(url).send().unwrap().error_for_status().unwrap().text().unwrap();
+    let page = page_of(lab, &diagnosis.claim_id);
     let (_, chain) = page.split_once("<svg class=\"chain\"").expect("the page has a picture");
     let (chain, rest) = chain.split_once("</svg>").expect("the picture ends");
     let (beside, _) = rest.split_once("</section>").expect("the hops end");
@@ -70,6 +72,62 @@ fn assert_drawn_alike(lab: &Lab, diagnosis: &Diagnosis, what: &str) {
     assert_eq!(count(beside, &["<p class=\"bad\">"]), found(false), "{what}: {beside}\n{diagnosis:#?}");
     let red = count(&page, &["class=\"bad\""]);
     assert!(red == 0 || diagnosis.findings().next().is_some(), "{what}: facts are not red by themselves: {page}");
+}
+
+/// Every service of the claim is drawn with the letters of the traces that have spans of it, and every hop with what became of
+/// the baggage.
+fn assert_drawn_in_its_traces(lab: &Lab, reading: &Reading<'_>, what: &str) {
+    let evidence = reading.evidence();
+    let page = page_of(lab, &evidence.claim_id);
+    for service in Topology::LAB.instrumented() {
+        // A trace may hold other claims too, and the first span of a service in a trace carries the claim's id.
+        let ours = |span: &&Span| span.service == service.name() && span.claim_id() == Some(&evidence.claim_id);
+        let letters =
+            ('A'..='Z').zip(&evidence.fragments).filter(|(_, fragment)| fragment.spans().any(|span| ours(&span)));
+        let letters: Vec<_> = letters.map(|(letter, _)| letter.to_string()).collect();
+        let words = match letters.as_slice() {
+            [] => "no span received".to_owned(),
+            [one] => format!("trace {one}"),
+            several => format!("traces {}", several.join(", ")),
+        };
+        assert!(page.contains(&format!("{service}: {words}")), "{what}: {service} is in {words}: {page}");
+    }
+    for row in reading.rows().iter().filter(|row| row.hop.to.has_sdk()) {
+        let Some(receiver) = row.received.span.and_then(|it| evidence.span(it.trace_id, it.span_id)) else { continue };
+        let read = receiver.attributes.contains_key(TENANT);
+        let sentence =
+            page.split_once(&format!(", {} to {}", row.hop.from, row.hop.to)).expect("each hop has a sentence").1;
+        let (sentence, _) = sentence.split_once('.').expect("it ends");
+        assert_eq!(sentence.contains("baggage carried"), read, "{what}: the tenant was read there or not: {sentence}");
+        let dropped = sentence.contains("baggage dropped");
+        assert!(!dropped || !read, "{what}: what was read was not dropped: {sentence}");
+    }
+}
+
+/// The page shows what the learner chose to see: colours, verdict and settings.
+pub(crate) fn uncover(lab: &Lab) {
+    lab.post("parts/uncover", &json!({}));
+}
+
+/// Until the learner has a hypothesis, no page judges a claim, and none shows the settings or the scenario's id.
+pub(crate) fn assert_covered(lab: &Lab, lesson: &Scenario, evidence: &ClaimEvidence) {
+    let read = |path: &str| lab.client.get(format!("{}{path}", lab.file.desk)).send().unwrap().text().unwrap();
+    for path in ["", "parts/lab", "parts/settings", "parts/claims", &format!("claims/{}", evidence.claim_id)] {
+        let page = read(path);
+        let id = &lesson.id;
+        for class in ["joined", "torn", "leaking", "lost", "unsure", "dropped", "leaks", "carried"] {
+            let judged = page.contains(&format!(" {class}\""));
+            assert!(!judged, "{id}: /{path} has an arrow or a box that is {class}: {page}");
+        }
+        let text: String = page.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+        assert!(!text.contains(id), "{id}: /{path} shows the id: {text}");
+        assert!(!page.contains("is-set"), "{id}: /{path} shows what is set: {page}");
+    }
+}
+
+fn page_of(lab: &Lab, claim_id: &str) -> String {
+    let url = format!("{}claims/{claim_id}", lab.file.desk);
+    lab.client.get(url).send().unwrap().error_for_status().unwrap().text().unwrap()
 }
 
 fn is_whole(lab: &Lab, claim_id: &str) -> bool {
@@ -135,6 +193,8 @@ pub(crate) fn assert_graded_alike(lab: &Lab, id: &str, cause: &Cause, diagnosis:
             continue;
         }
         lab.post("api/drill", &json!({ "scenarios": [id] }));
+        // An answer sends no claim. What one leaves behind may only harm the next.
+        lab.cli(&["claim", "--count", "2"]).ended(0, "there is evidence to judge by");
         if tried.is_empty() {
             let bystander = Place::Service(bystander.expect("no cause touches every service"));
             let judged = answer(bystander, kind);

@@ -28,7 +28,10 @@ fn a_callers_trace_and_baggage_are_joined() {
         assert_eq!(read("feature.flags"), Some(json!("new-pricing-model")), "{name}: the door adds what is missing");
     }
     let baggage = baggage_seen(&evidence);
-    assert!(baggage.contains("user=alice+a"), "what nobody asked for travels along too, its space as Python writes it: {baggage}");
+    assert!(
+        baggage.contains("user=alice+a"),
+        "what nobody asked for travels along too, its space as Python writes it: {baggage}"
+    );
 }
 
 #[test]

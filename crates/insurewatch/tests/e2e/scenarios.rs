@@ -12,7 +12,9 @@ use evidence::{ClaimEvidence, Collected, Diagnosis, Expectation, Finding, Mismat
 use scenario::Scenario;
 use scenario::file::{Cause, Fault, Fix, LogLine};
 
-use crate::agreement::{assert_answers_weighed, assert_checked_alike, assert_diagnosed_alike, assert_graded_alike};
+use crate::agreement::{
+    assert_answers_weighed, assert_checked_alike, assert_covered, assert_diagnosed_alike, assert_graded_alike, uncover,
+};
 use crate::answer_key::AnswerKey;
 use crate::lab::{Lab, eventually, mismatches, one_trace, shapes};
 use crate::silence::{Telling, assert_plain};
@@ -88,6 +90,8 @@ fn prove(lab: &Lab, lesson: &Scenario, healthy: &Healthy, telling: &Telling, key
 
     lab.cli(&["scenario", "use", id]).ended(0, "all services apply it");
     let (code, report, probes) = lab.check(Some(id));
+    assert_covered(lab, lesson, probes.last().expect("probes were sent"));
+    uncover(lab);
     assert_eq!(code, i32::from(!control), "{id}: a fault ends check with 1, a control with 0: {report:#?}");
     for evidence in &probes {
         assert_holds(broken, evidence, &format!("{id}, broken"));
@@ -119,6 +123,7 @@ fn prove(lab: &Lab, lesson: &Scenario, healthy: &Healthy, telling: &Telling, key
 
     for Fix { text, settings } in fixes {
         lab.cli(&["scenario", "use", id]).ended(0, "each fix is complete by itself, so it starts from the fault");
+        uncover(lab);
         for (service, key, value) in settings.iter() {
             lab.cli(&["scenario", "set", service.name(), &format!("{key}={value}")]).ended(0, "all services apply it");
         }

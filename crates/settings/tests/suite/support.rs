@@ -4,18 +4,11 @@ use chain::Service;
 use settings::{Schema, Setting};
 
 const SETTINGS: &[Setting] = &[
-    Setting {
-        key: "OTEL_PROPAGATORS",
-        allowed: "comma list of tracecontext, baggage, b3",
-        check: |value| {
-            let known = |name: &&str| ["tracecontext", "baggage", "b3"].contains(name);
-            value
-                .split(',')
-                .find(|name| !known(name))
-                .map_or(Ok(()), |name| Err(format!("unknown propagator `{name}`")))
-        },
-    },
-    Setting { key: "NOTE", allowed: "any text", check: |_| Ok(()) },
+    Setting::new("OTEL_PROPAGATORS", "comma list of tracecontext, baggage, b3", |value| {
+        let known = |name: &&str| ["tracecontext", "baggage", "b3"].contains(name);
+        value.split(',').find(|name| !known(name)).map_or(Ok(()), |name| Err(format!("unknown propagator `{name}`")))
+    }),
+    Setting::new("NOTE", "any text", |_| Ok(())),
 ];
 
 pub(crate) fn schema() -> Schema {

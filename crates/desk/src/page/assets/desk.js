@@ -2,19 +2,23 @@
 
 import { keepCopying } from "./copy.js";
 import { keepLinksDrawn } from "./links.js";
-import { listen, refreshAll, replace } from "./live.js";
+import { fragment, isEdited, listen, refresh, refreshAll, replace } from "./live.js";
 import { keepWaterfall } from "./waterfall.js";
+
+/** What ends a drill, and what shows the answer, on any page. */
+const ENDS_DRILL = /^\/(parts\/(diagnosis|reveal)|api\/settings\/(use|reset))\b/;
+const SHOWS_ANSWER = /^\/parts\/(diagnosis|reveal)\b/;
 
 function body(form) {
   const values = {};
-  for (const field of form.elements) {
-    if (!field.name) continue;
-    if (field.name === "assignment") {
-      const at = field.value.indexOf("=");
-      if (at < 1) throw new Error("must be KEY=VALUE");
-      values.key = field.value.slice(0, at).trim();
-      values.value = field.value.slice(at + 1).trim();
-    } else if ("number" in field.dataset) {
+  const fields = [...form.elements].filter((field) => field.name);
+  if (form.dataset.settings) {
+    const changed = fields.filter(isEdited).map((field) => [field.name, field.value.trim() || null]);
+    if (!changed.length) throw new Error("Nothing was changed.");
+    return { service: form.dataset.settings, values: Object.fromEntries(changed) };
+  }
+  for (const field of fields) {
+    if ("number" in field.dataset) {
       values[field.name] = Number(field.value);
     } else {
       values[field.name] = field.value === "" ? null : field.value;
@@ -23,10 +27,15 @@ function body(form) {
   return values;
 }
 
+/** The desk's sentences mark code as Markdown does. */
 function say(into, text, refused = false) {
   into.replaceChildren();
   const paragraph = document.createElement(into.tagName === "P" ? "span" : "p");
-  paragraph.textContent = text;
+  text.split("`").forEach((part, at) => {
+    const piece = document.createElement(at % 2 ? "code" : "span");
+    piece.textContent = part;
+    paragraph.append(piece);
+  });
   paragraph.className = refused ? "bad" : "";
   into.append(paragraph);
 }
@@ -37,9 +46,35 @@ function counted(lines) {
   return `${done.accepted} accepted, ${done.failed} failed`;
 }
 
-async function send(form) {
+/** Whether to go on: what would end a drill, or show the answer of a lesson, is asked first. */
+async function mayGoOn(form) {
+  const lesson = document.querySelector(".lesson");
+  const asked = [
+    ["inDrill" in lesson.dataset && ENDS_DRILL, "A drill is on. This ends it, and it counts as not solved."],
+    ["covered" in lesson.dataset && SHOWS_ANSWER, "You have not committed to a hypothesis yet. This shows the answer."],
+  ];
+  const [, question] = asked.find(([path]) => path && path.test(form.dataset.post)) ?? [];
+  if (!question) return true;
+  const dialog = document.getElementById("ask");
+  document.getElementById("ask-text").textContent = question;
+  dialog.returnValue = "";
+  dialog.showModal();
+  await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
+  return dialog.returnValue === "yes";
+}
+
+/** To the symptom of what was just chosen. */
+function goTo(id) {
+  const target = document.getElementById(id);
+  target?.scrollIntoView({ block: "nearest" });
+  target?.focus({ preventScroll: true });
+}
+
+async function send(form, check) {
+  if (!(await mayGoOn(form))) return;
   const into = document.getElementById(form.dataset.into);
   const buttons = form.querySelectorAll("button");
+  let then = "";
   try {
     const json = JSON.stringify(body(form));
     say(into, `${form.dataset.wait ?? "Working"} …`);
@@ -55,11 +90,20 @@ async function send(form) {
     if (!response.ok) throw new Error(type.includes("json") ? JSON.parse(text).detail : text);
     if (type.startsWith("text/html")) replace(into, text);
     else say(into, type.includes("ndjson") ? counted(text) : form.dataset.say);
+    if (form.dataset.then) then = form.dataset.then;
+    // What was typed is what the desk says from now on.
+    if (form.dataset.settings) form.reset();
+    if (check) document.getElementById("check").form.requestSubmit();
   } catch (error) {
     say(into, error.message, true);
   } finally {
     buttons.forEach((button) => button.removeAttribute("aria-disabled"));
-    refreshAll();
+    const refreshed = refreshAll();
+    if (then) {
+      document.getElementById("lab-result").replaceChildren();
+      await refreshed;
+      goTo(then);
+    }
   }
 }
 
@@ -67,7 +111,7 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (!form.dataset.post) return;
   event.preventDefault();
-  if (!form.querySelector("button[aria-disabled]")) send(form);
+  if (!form.querySelector("button[aria-disabled]")) send(form, "check" in (event.submitter?.dataset ?? {}));
 });
 
 document.addEventListener("click", async (event) => {
@@ -79,7 +123,40 @@ document.addEventListener("click", async (event) => {
   if (into.dataset.part) into.dataset.part = button.dataset.load;
   if (response.ok) replace(into, text);
   else say(into, JSON.parse(text).detail, true);
-  into.querySelector("button")?.focus({ preventScroll: true });
+  const dialog = document.getElementById(button.dataset.dialog);
+  if (dialog) {
+    dialog.showModal();
+    dialog.scrollTop = 0;
+  }
+  else into.querySelector("button")?.focus({ preventScroll: true });
+});
+
+document.addEventListener("click", ({ target, clientX, clientY }) => {
+  if (target.tagName === "DIALOG") {
+    // A click on the backdrop is one on the dialog, beyond its box.
+    const { left, right, top, bottom } = target.getBoundingClientRect();
+    if (clientX < left || clientX > right || clientY < top || clientY > bottom) target.close();
+  }
+  if (target.id === "close-result") {
+    document.getElementById("lab-result").replaceChildren();
+    document.getElementById("check").focus();
+  }
+});
+
+document.addEventListener("change", ({ target }) => {
+  const part = document.getElementById(target.dataset.filters ?? "");
+  if (!part) return;
+  part.dataset.part = `/parts/claims?show=${target.value}`;
+  refresh(part, true);
+});
+
+document.addEventListener("click", ({ target }) => {
+  const part = document.getElementById(target.dataset?.pauses ?? "");
+  if (!part) return;
+  const paused = !("paused" in part.dataset);
+  part.toggleAttribute("data-paused", paused);
+  target.setAttribute("aria-pressed", String(paused));
+  if (!paused) refresh(part);
 });
 
 // First, while the parts are as the desk sent them.

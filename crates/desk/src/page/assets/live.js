@@ -1,21 +1,30 @@
 // Asks for parts of the page again when the desk says that something changed.
 
-const PAUSE_MS = 300;
+/** Shorter than what lies between the answer to a claim and the first look at its spans. */
+const PAUSE_MS = 150;
+/** The desk says every three seconds that it is there. */
+const SILENCE_MS = 8_000;
 /** The pause after a request, in the time that it took: a large trace must not keep the desk busy. */
 const PAUSE_SHARE = 4;
 
 /** What the desk sent last for a part: the part itself changes, as when rows are added to it. */
 const sent = new WeakMap();
 
-/** Puts HTML that the desk rendered, and so escaped, into an element; open details and focus stay. */
+/** Whether somebody has changed a field since the desk rendered it. */
+export function isEdited(field) {
+  const rendered = field.options ? [...field.options].find((option) => option.defaultSelected)?.value ?? "" : field.defaultValue;
+  return field.value !== rendered;
+}
+
+/** Puts HTML that the desk rendered, and so escaped, into an element; what is open or closed, what was typed, and focus stay. */
 export function replace(target, html) {
-  const open = [...target.querySelectorAll("details[open][id]")].map((details) => details.id);
+  const details = [...target.querySelectorAll("details[id]")].map(({ id, open }) => [id, open]);
   const focused = target.contains(document.activeElement) ? document.activeElement.id : "";
-  const typed = [...target.querySelectorAll("input[id]:not([type=hidden]), select[id]")].map((field) => [field.id, field.value]);
+  const typed = [...target.querySelectorAll("input[id]:not([type=hidden]), select[id]")].filter(isEdited).map((field) => [field.id, field.value]);
   target.replaceChildren(fragment(html));
   sent.set(target, html);
-  for (const id of open) {
-    document.getElementById(id)?.setAttribute("open", "");
+  for (const [id, open] of details) {
+    document.getElementById(id)?.toggleAttribute("open", open);
   }
   for (const [id, value] of typed) {
     const field = document.getElementById(id);
@@ -37,13 +46,19 @@ const under_way = new Set();
 const again = new Set();
 
 /** One request at a time for each part; what changes meanwhile is asked for afterwards. */
-export async function refresh(part) {
+export async function refresh(part, isWanted = false) {
+  if (!isWanted && "paused" in part.dataset) return;
   if (under_way.has(part)) {
     again.add(part);
     return;
   }
   under_way.add(part);
   const began = performance.now();
+  await load(part);
+  pauseAfter(part, began);
+}
+
+async function load(part) {
   try {
     const response = await fetch(part.dataset.part);
     const html = await response.text();
@@ -51,6 +66,9 @@ export async function refresh(part) {
   } catch {
     // The connection's status shows it.
   }
+}
+
+async function pauseAfter(part, began) {
   const pause = Math.max(PAUSE_MS, PAUSE_SHARE * (performance.now() - began));
   await new Promise((done) => setTimeout(done, pause));
   under_way.delete(part);
@@ -59,8 +77,9 @@ export async function refresh(part) {
 
 const parts = () => document.querySelectorAll("[data-part]");
 
+/** Ends when every part that was not being asked for already is there. */
 export function refreshAll() {
-  parts().forEach(refresh);
+  return Promise.all([...parts()].map((part) => refresh(part)));
 }
 
 let last = null;
@@ -80,6 +99,10 @@ function tick() {
     const seconds = Math.max(0, Math.floor((Date.now() - Number(clock.dataset.since)) / 1000));
     clock.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   }
+  for (const time of document.querySelectorAll("time[data-at]")) {
+    const text = new Date(Number(time.dataset.at)).toLocaleTimeString();
+    if (time.textContent !== text) time.textContent = text;
+  }
 }
 
 export function listen() {
@@ -88,13 +111,27 @@ export function listen() {
   const say = (text) => {
     if (sign.textContent !== text) sign.textContent = text;
   };
+  tick();
+  let heard = Date.now();
+  const hear = () => {
+    heard = Date.now();
+    say("live");
+  };
+  const miss = () => say(`not answering since ${new Date(heard).toLocaleTimeString()}`);
   const events = new EventSource("/api/events");
   events.addEventListener("open", () => {
     // After a break anything may have changed.
     last = null;
-    say("live");
+    hear();
   });
-  events.addEventListener("error", () => say("no connection to the desk"));
-  events.addEventListener("pulse", (event) => beat(JSON.parse(event.data)));
-  setInterval(tick, 1000);
+  events.addEventListener("error", miss);
+  events.addEventListener("beat", hear);
+  events.addEventListener("pulse", (event) => {
+    hear();
+    beat(JSON.parse(event.data));
+  });
+  setInterval(() => {
+    tick();
+    if (Date.now() - heard > SILENCE_MS) miss();
+  }, 1000);
 }

@@ -1,0 +1,402 @@
+// The lesson: the picture of the chain, the rail from symptom to proof, settings, the list of claims, and what is in reach.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+
+import { NARROW, WIDE, api, obstacles, openBrowser, picture, startLab, until } from "./lab.js";
+
+const LAB_1 = "lab-1-b3-vs-w3c";
+const HOP_1 = "python-api -> java-claims";
+const MIDDLE = { width: 768, height: 1024 };
+const LARGE = { width: 1440, height: 900 };
+
+let lab;
+let browser;
+
+before(async () => {
+  lab = await startLab();
+  browser = await openBrowser(lab);
+});
+
+after(async () => {
+  await browser?.close();
+  await lab?.stop();
+});
+
+beforeEach(async () => {
+  await api(lab, "api/settings/reset", {});
+});
+
+afterEach(() => {
+  assert.deepEqual(browser.complaints.splice(0), [], "no console error, no request to anywhere else");
+});
+
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+const json = async (path) => JSON.parse((await api(lab, path)).text);
+
+async function desk(viewport, options) {
+  const page = await browser.open(viewport, options);
+  await page.goto(lab.desk);
+  await page.getByText("live", { exact: true }).waitFor();
+  return page;
+}
+
+/** Sends a claim by the API and waits until its evidence is settled. */
+async function settledClaim() {
+  const sent = await api(lab, "api/claims", { count: 1 });
+  const { claim } = JSON.parse(sent.text.split("\n")[0]);
+  await until("the claim is settled", async () => {
+    const { seen } = (await json("api/claims")).find((row) => row.claim_id === claim.claim_id) ?? {};
+    // In a drill nobody says so.
+    return seen?.settled || (seen && (await json("api/drill")).current);
+  });
+  return claim.claim_id;
+}
+
+/** Scenarios, and what the picture of a claim shows of them: services by trace, marks inside, baggage by hop. */
+const DRAWN = [
+  { id: "healthy", boxes: { "python-api": "trace A", "java-claims": "trace A", "claims-worker": "trace A" }, lost: [], baggage: ["carried", "carried", "carried", null, "carried"] },
+  { id: LAB_1, boxes: { "python-api": "trace A", "java-claims": "trace B", "claims-worker": "trace B" }, lost: [], baggage: ["dropped", null, null, null, null] },
+  { id: "thread-pool", boxes: { "java-claims": "traces A, B", "node-policy-store": "trace B" }, lost: ["java-claims"], baggage: ["carried", null, "carried", null, "carried"] },
+  { id: "baggage-leak", boxes: { "python-api": "trace A" }, lost: [], baggage: ["carried", "carried", "carried", "leaks", "carried"] },
+  { id: "baggage-bloat", boxes: { "claims-worker": "trace A" }, lost: [], baggage: ["carried", "dropped", "dropped", null, null] },
+];
+
+test("the picture shows traces, a loss inside a service, and the baggage", async () => {
+  for (const { id, boxes, lost, baggage } of DRAWN) {
+    await api(lab, "api/settings/use", { id });
+    await api(lab, "parts/uncover", {});
+    const claim = await settledClaim();
+    const page = await browser.open(LARGE);
+    await page.goto(new URL(`claims/${claim}`, lab.desk).href);
+    for (const [service, words] of Object.entries(boxes)) {
+      const box = page.locator(`.chain .service.s-${service}`);
+      assert.equal(await box.locator(".small").textContent(), words, `${id}: ${service}`);
+      const tints = await box.locator('rect[class^="trace-"]').evaluateAll((all) => all.map((rect) => [rect.getAttribute("class"), getComputedStyle(rect).fill]));
+      assert.equal(tints.length, words.split(", ").length, `${id}: a tint for each trace of ${service}`);
+      assert.equal(new Set(tints.map(([, fill]) => fill)).size, tints.length, `${id}: two traces differ by their tints: ${tints}`);
+    }
+    const broken = await page.locator(".chain .service.lost .crack").count();
+    assert.equal(broken, lost.length, `${id}: context is lost inside ${lost}`);
+    const lines = await page.locator(".chain .hop").evaluateAll((hops) => hops.map((hop) => hop.querySelector(".baggage")?.getAttribute("class").split(" ")[1] ?? null));
+    assert.deepEqual(lines, baggage, `${id}: the baggage on each hop`);
+    await picture(page, `drawn-${id}`);
+    await page.context().close();
+  }
+});
+
+test("a service that does not answer is shown so, and that it answers again", async () => {
+  const page = await desk();
+  const { pid } = lab.processes.find(({ service }) => service === "node-policy-store");
+  const box = page.locator(".chain .service.s-node-policy-store");
+  process.kill(pid, "SIGSTOP");
+  try {
+    await until("it is shown", async () => /does not answer/.test(await box.textContent()));
+    await picture(page, "silent-service");
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  await until("and no longer", async () => !/does not answer/.test(await box.textContent()));
+  await page.context().close();
+});
+
+/** Commits to a hypothesis, or answers a drill. */
+async function answer(page, place, kind) {
+  await page.locator("#drill-place").selectOption(place);
+  await page.locator("#drill-kind").selectOption(kind);
+  await page.locator("#answer").click();
+  await page.locator("#lab-result").getByText(/Correct|Incorrect|Not judged/).waitFor({ timeout: 30_000 });
+  return page.locator("#lab-result").textContent();
+}
+
+const stage = (page) => page.locator(".stages [aria-current=step] > details > summary").textContent();
+const JUDGED = ".chain .joined, .chain .torn, .chain .leaking, .chain .lost, .chain .unsure, .good, .bad";
+
+test("evidence first, the verdict after a hypothesis", async () => {
+  const page = await desk(LARGE);
+  await page.locator(`#use-${LAB_1}`).click();
+  await until("the symptom has the focus", () => page.evaluate(() => document.activeElement.id === "lesson-title"));
+  await until("choosing leads to the symptom", async () => (await page.locator("#lesson-title").textContent()) === "Two traces for one claim");
+  assert.match(await page.locator("#rail").textContent(), /only its beginning/, "which is told");
+  assert.equal(await stage(page), "Look", "then it is looked at");
+  const claim = await settledClaim();
+  await until("the hypothesis is asked for", async () => (await stage(page)) === "Hypothesis");
+  for (const path of ["", `claims/${claim}`]) {
+    await page.goto(new URL(path, lab.desk).href);
+    await page.locator(".chain .hop.seen").first().waitFor();
+    assert.equal(await page.locator(`main :is(${JUDGED}):not(#claims *, #settings *)`).count(), 0, `no colour judges on /${path}`);
+    assert.doesNotMatch(await page.locator("body").innerText(), /b3-vs-w3c|PROPAGATORS\s*=\s*b3|=b3\b/, `nothing names the answer on /${path}`);
+    await picture(page, `covered-${path ? "claim" : "desk"}`);
+  }
+  await page.goto(lab.desk);
+  assert.equal(await page.locator("#drill-place").inputValue() + await page.locator("#drill-kind").inputValue(), "", "nothing is preselected");
+  const before = (await json("api/claims")).length;
+  assert.match(await answer(page, HOP_1, "transit"), /Incorrect.*arrived unchanged/, "a wrong hypothesis meets its evidence");
+  assert.equal((await json("api/claims")).length, before, "an answer sends no claim");
+  await page.locator(".chain .hop.torn").first().waitFor();
+  assert.equal(await stage(page), "Fix", "now it can be fixed");
+  assert.match(await page.locator("#rail").textContent(), /Yours: python-api -> java-claims, step 2 \(transit\)\. Incorrect/, "what was said stays there");
+  assert.match(await page.locator("#part-settings").textContent(), /b3/, "settings are shown");
+  await picture(page, "uncovered-desk");
+  await page.context().close();
+});
+
+test("after the fix the complete claim is beside the split one", async () => {
+  await api(lab, "api/settings/use", { id: LAB_1 });
+  const page = await desk(LARGE);
+  const split = await settledClaim();
+  assert.match(await answer(page, HOP_1, "extract"), /Correct/, "the cause");
+  await api(lab, "api/settings/set", { service: "python-api", key: "OTEL_PROPAGATORS", value: "tracecontext,baggage" });
+  const whole = await settledClaim();
+  const card = page.locator(".before-after");
+  await card.waitFor();
+  assert.equal(await stage(page), "Proof", "the lesson is at its end");
+  const text = await card.textContent();
+  assert.match(text, /Before.*2 traces, not complete.*After.*1 trace, complete/, "both claims in one card");
+  assert.ok(text.includes(split.slice(0, 12)) && text.includes(whole.slice(0, 12)), `the two claims: ${text}`);
+  assert.equal(await page.locator("#compare-proof").getAttribute("href"), `/claims/${split}?with=${whole}`, "and the way to compare them");
+  await picture(page, "before-after");
+  await page.locator("#compare-proof").click();
+  await page.locator("#rail .before-after").waitFor();
+  await page.context().close();
+});
+
+test("what would end a drill asks first, everywhere", async () => {
+  const start = async () => {
+    const { current } = await json("api/drill");
+    if (!current) await api(lab, "api/drill", { scenarios: [LAB_1] });
+  };
+  await start();
+  const claim = await settledClaim();
+  const asked = [
+    ["", (page) => page.locator("#diagnose")],
+    ["", (page) => page.locator("#reveal")],
+    ["", (page) => page.locator("#reset")],
+    ["", (page) => page.locator("#use-thread-pool")],
+    [`claims/${claim}`, (page) => button(page, "Diagnose this claim")],
+  ];
+  for (const [path, find] of asked) {
+    await start();
+    const page = await browser.open();
+    await page.goto(new URL(path, lab.desk).href);
+    await page.locator(".lesson[data-in-drill]").waitFor();
+    const name = await find(page).textContent();
+    await find(page).click();
+    await page.locator("#ask[open]").getByText("A drill is on.", { exact: false }).waitFor();
+    await button(page, "Cancel").click();
+    assert.ok((await json("api/drill")).current, `${name}: the drill goes on`);
+    await find(page).click();
+    await button(page, "Go on").click();
+    await until(`${name}: it ends when that is wanted`, async () => !(await json("api/drill")).current);
+    await page.context().close();
+  }
+  await api(lab, "api/settings/use", { id: LAB_1 });
+  const page = await desk();
+  await settledClaim();
+  await page.locator("#reveal").click();
+  await page.locator("#ask[open]").getByText("This shows the answer", { exact: false }).waitFor();
+  await button(page, "Cancel").click();
+  assert.ok(await page.locator(".lesson[data-covered]").count(), "a lesson stays covered");
+  await page.context().close();
+});
+
+for (const viewport of [LARGE, MIDDLE, NARROW]) {
+  test(`Send and Check are in reach at ${viewport.width} px, and the picture can be read`, async () => {
+    await settledClaim();
+    for (const colorScheme of ["light", "dark"]) {
+      const page = await desk(viewport, { colorScheme, reducedMotion: "reduce" });
+      const claim = (await json("api/claims"))[0].claim_id;
+      for (const path of ["", `claims/${claim}`, "glossary", "nosuch"]) {
+        page.expectsRefusal = path === "nosuch";
+        await page.goto(new URL(path, lab.desk).href);
+        for (const name of ["Send a claim", "Check"]) {
+          const { y, height } = await button(page, name).boundingBox();
+          assert.ok(y >= 0 && y + height <= viewport.height, `${name} is on the screen of /${path}: ${y}`);
+        }
+        const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.equal(excess, 0, `no horizontal scroll at /${path}`);
+        assert.doesNotMatch(await page.locator("body").innerText(), /`/, `no backtick at /${path}`);
+      }
+      page.expectsRefusal = false;
+      await page.goto(lab.desk);
+      const sizes = await page.locator(".chain text").evaluateAll((all) => all.map((text) => {
+        const scale = text.ownerSVGElement.getBoundingClientRect().width / text.ownerSVGElement.viewBox.baseVal.width;
+        return getComputedStyle(text).display === "none" || !scale ? null : scale * parseFloat(getComputedStyle(text).fontSize);
+      }).filter(Boolean));
+      assert.ok(sizes.every((size) => size >= 10), `text of the picture is at least 10 px: ${Math.min(...sizes)}`);
+      assert.deepEqual(await obstacles(page), [], `at ${viewport.width} ${colorScheme}`);
+      await picture(page, `flow-${viewport.width}-${colorScheme}`);
+      await page.context().close();
+    }
+  });
+}
+
+test("the dialog of a span opens at its top, and closes on the backdrop", async () => {
+  const claim = await settledClaim();
+  for (const viewport of [LARGE, NARROW]) {
+    const page = await browser.open(viewport);
+    await page.goto(new URL(`claims/${claim}`, lab.desk).href);
+    await page.locator(".rows .span").first().click();
+    const dialog = page.locator("#span-dialog[open]");
+    await dialog.waitFor();
+    assert.equal(await dialog.evaluate((it) => it.scrollTop), 0, "at its top");
+    await page.mouse.click(3, 3);
+    await dialog.waitFor({ state: "detached" });
+    await page.context().close();
+  }
+});
+
+test("settings are chosen from menus, with their defaults, and checked in one", async () => {
+  const page = await desk(LARGE);
+  const keys = async (service) => {
+    await page.locator(`#settings-${service}`).evaluate((it) => { it.open = true; });
+    return page.locator(`#settings-${service} .setting label`).allTextContents();
+  };
+  assert.deepEqual(await keys("gateway"), ["FORWARD_HEADERS", "TRACE_CONTEXT"], "the gateway is offered what it knows");
+  assert.deepEqual(await keys("fraud-partner"), [], "and the third party nothing");
+  assert.ok((await keys("java-claims")).includes("POLICY_CLIENT"), "java-claims has its own");
+  const policy = page.locator("#set-java-claims-POLICY_CLIENT");
+  assert.deepEqual(await policy.locator("option").allTextContents(), ["default: traced", "traced (default)", "hand-built", "plain"], "a menu with the default");
+  await policy.selectOption("plain");
+  await page.locator("#apply-check-java-claims").click();
+  await page.locator("#lab-result .outcome").getByText("BROKEN").waitFor({ timeout: 30_000 });
+  assert.equal(JSON.parse((await api(lab, "api/settings")).text).settings["java-claims"].POLICY_CLIENT, "plain", "it is set");
+  await until("the page shows that it is set", async () => (await policy.inputValue()) === "plain" && page.locator("#settings-java-claims summary").first().textContent().then((text) => /1 set/.test(text)));
+  await picture(page, "settings");
+  assert.deepEqual(await obstacles(page), [], "for people who hear or see it otherwise");
+  await policy.selectOption("");
+  await page.locator("#apply-java-claims").click();
+  await page.locator("#settings-result").getByText("All services have applied it.").waitFor();
+  assert.deepEqual(JSON.parse((await api(lab, "api/settings")).text).settings, {}, "and left to its default again");
+  await page.locator("#apply-java-claims").click();
+  await page.locator("#settings-result").getByText("Nothing was changed.").waitFor();
+  await page.context().close();
+});
+
+test("a whole lesson by keyboard alone", async () => {
+  const page = await desk(LARGE, { reducedMotion: "reduce" });
+  const at = () => page.evaluate(() => document.activeElement.id);
+  const tabTo = async (id) => {
+    for (let presses = 0; presses < 300; presses += 1) {
+      if (await at() === id) return;
+      await page.keyboard.press("Tab");
+    }
+    throw new Error(`no Tab leads to ${id}`);
+  };
+  const press = async (id, key = "Enter") => {
+    await tabTo(id);
+    await page.keyboard.press(key);
+  };
+  const choose = async (id, down) => {
+    await tabTo(id);
+    for (let presses = 0; presses < down; presses += 1) await page.keyboard.press("ArrowDown");
+  };
+  await press(`use-${LAB_1}`);
+  await until("the focus is at the symptom", async () => (await at()) === "lesson-title");
+  await press("send-claim");
+  await until("the hypothesis is asked for", async () => (await stage(page)) === "Hypothesis");
+  await until("the claim is settled", async () => (await json("api/claims"))[0]?.seen?.settled);
+  await choose("drill-place", 1);
+  await choose("drill-kind", 3);
+  await press("answer");
+  await page.locator("#lab-result").getByText("Correct", { exact: true }).waitFor({ timeout: 30_000 });
+  const summary = page.locator("#settings-python-api > summary");
+  await tabTo("reset");
+  for (let presses = 0; presses < 300 && !(await summary.evaluate((it) => it === document.activeElement)); presses += 1) await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("Enter");
+  await tabTo("set-python-api-OTEL_PROPAGATORS");
+  assert.equal(await page.locator("#set-python-api-OTEL_PROPAGATORS").inputValue(), "b3", "what is set is there");
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("tracecontext,baggage");
+  await press("apply-check-python-api");
+  await page.locator("#lab-result .outcome").getByText("HEALTHY").waitFor({ timeout: 30_000 });
+  await page.locator(".before-after").waitFor();
+  await press("compare-proof");
+  await page.getByRole("heading", { name: /^Claim / }).first().waitFor();
+  await page.context().close();
+});
+
+test("the list of claims: time, duration, glyphs, filter, pause, counts, bounded height", async () => {
+  const healthy = await settledClaim();
+  await api(lab, "api/settings/use", { id: LAB_1 });
+  await api(lab, "parts/uncover", {});
+  const split = await settledClaim();
+  const page = await desk(LARGE);
+  const row = (claim) => page.locator(`tr:has(#claim-${claim})`);
+  assert.match(await row(split).locator("td").nth(4).textContent(), /\d{1,2}[:.]\d{2}[:.]\d{2}/, "when it was sent");
+  assert.match(await row(split).locator("td").nth(5).textContent(), /^\d+ ms$/, "how long its answer took");
+  const glyphs = await row(split).locator(".glyph").allTextContents();
+  assert.deepEqual(glyphs.map((text) => text.trim().split(/\s+/)), [["A", "python-api"], ["B", "java-claims", "node-policy-store", "claims-worker"]], "each trace with its services");
+  const counts = await page.locator("table.per-scenario tbody tr").allTextContents();
+  assert.ok(counts.some((text) => text.startsWith("Two traces for one claim")), `counts by scenario: ${counts}`);
+  assert.doesNotMatch(counts.join(), /b3/, "by title");
+
+  await page.locator("#show").selectOption("several-traces");
+  await until("only those in several traces are listed", async () => (await row(healthy).count()) === 0 && (await row(split).count()) === 1);
+  await page.locator("#show").selectOption("all");
+  await until("all of them again", async () => (await row(healthy).count()) === 1);
+  await page.locator("#pause").click();
+  const late = await settledClaim();
+  await page.locator("#part-chain").getByText(late.slice(0, 12)).first().waitFor();
+  assert.equal(await row(late).count(), 0, "a paused list stays as it is");
+  await page.locator("#pause").click();
+  await row(late).waitFor();
+
+  await api(lab, "api/claims", { count: 40, per_second: 100 });
+  await button(page, "Show only the newest 20").waitFor({ state: "detached" });
+  await until("as many rows as are listed", async () => (await page.locator("table.claims tbody tr").count()) === 20);
+  const { height } = await until("the list is there", () => page.locator(".bounded").boundingBox());
+  assert.ok(height <= 430, `the list has a bounded height: ${height}`);
+  assert.deepEqual(await obstacles(page), [], "for people who hear or see it otherwise");
+  await picture(page, "claims-list");
+  await page.context().close();
+});
+
+test("the newest claim is the newest, also while its spans are awaited", async () => {
+  await api(lab, "api/settings/use", { id: "sampled-out" });
+  const page = await desk();
+  const sent = await api(lab, "api/claims", { count: 1 });
+  const { claim } = JSON.parse(sent.text.split("\n")[0]);
+  const words = page.locator("#part-chain > p").first();
+  await until("it is named at once", async () => (await words.textContent()) === `The newest claim, ${claim.claim_id.slice(0, 12)}…: its spans are awaited.`, 5_000);
+  await page.context().close();
+});
+
+test("captions say what they cover", async () => {
+  const page = await desk();
+  await settledClaim();
+  await page.locator("table.per-scenario caption").getByText("Settled claims of the last 5 minutes.").waitFor();
+  await api(lab, "api/claims", { count: 520, per_second: 300 });
+  const caption = page.locator("table.per-scenario caption").getByText("the desk remembers 500 claims");
+  await caption.waitFor({ timeout: 30_000 });
+  assert.match(await caption.textContent(), /of the last \d+ s:/, "less than five minutes");
+  await page.context().close();
+});
+
+test("a desk that hangs is said to hang, and one that restarts knows all that it knew", async () => {
+  const { pid } = lab.processes.find(({ service }) => service === "desk");
+  const page = await desk();
+  const sign = page.locator("#connection");
+  page.expectsRefusal = true;
+  process.kill(pid, "SIGSTOP");
+  try {
+    await until("it is noticed", async () => /^not answering since \d/.test(await sign.textContent()));
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  await page.getByText("live", { exact: true }).waitFor();
+
+  const healthy = await settledClaim();
+  const known = async () => ({ claims: (await json("api/claims")).map((row) => row.claim_id), accepted: (await json("api/traffic")).accepted });
+  const before = await known();
+  await until("it is kept", async () => (await readFile(join(lab.folder, "desk-claims.json"), "utf8")).includes(healthy));
+  process.kill(pid, "SIGKILL");
+  await until("the desk answers again", () => api(lab, "healthz").then(({ status }) => status === 200, () => false), 60_000);
+  assert.deepEqual(await known(), before, "claims and counts");
+  const compared = await api(lab, "claims/last?with=healthy");
+  assert.doesNotMatch(compared.text, /No healthy claim/, "and the healthy claim to compare with");
+  await page.getByText("live", { exact: true }).waitFor();
+  await page.context().close();
+});
