@@ -245,7 +245,7 @@ fn record(record: &DrillRecord, last: Option<&EndedDrill>) -> Markup {
 /// What is always in reach. It is outside of the parts that are refreshed, so that buttons keep the focus.
 pub(super) fn bar() -> Markup {
     html! {
-        section.bar aria-label="Actions and their results" {
+        section.actions aria-label="Actions and their results" {
             div.drawer {
                 button.quiet #close-result type="button" { "Close" }
                 div #lab-result.result role="region" aria-label="Result" aria-live="polite" tabindex="0" {}
