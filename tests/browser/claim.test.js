@@ -355,7 +355,7 @@ test("a claim of a lab that never saw a healthy one is compared all the same", a
     const rows = Object.fromEntries(await differing(page));
     assert.deepEqual(rows["python-api POST"], ["header only here: b3", "header not here: baggage, traceparent"], "other headers");
     const receiver = rows["java-claims POST /api/claims"];
-    assert.equal(receiver[0], "parent: none, it is a root, healthy: python-api POST", "another parent");
+    assert.equal(receiver[0], "parent: none (it is a root), healthy: python-api POST", "another parent");
     assert.equal(receiver.at(-1), "trace B, healthy: A", "in another trace");
     assert.equal(rows["python-api POST /claims"], undefined, "what is alike is not marked");
     assert.equal(await page.locator("svg.chain").count(), 2, "both pictures");
@@ -382,7 +382,7 @@ test("missing spans, other parents and other headers are marked, span by span", 
   assert.deepEqual(await of("healthy"), {}, "a healthy claim differs in nothing from another");
   const custom = await of("custom-client");
   assert.deepEqual(custom["java-claims GET"], ["missing here"], "the call has no span");
-  assert.ok(custom["node-policy-store GET /policies/:id"].includes("parent: none, it is a root, healthy: java-claims GET"));
+  assert.ok(custom["node-policy-store GET /policies/:id"].includes("parent: none (it is a root), healthy: java-claims GET"));
   const fire = await of("fire-and-forget");
   assert.deepEqual(Object.keys(fire), ["python-api write_audit"], "only the audit span differs");
   const batch = await of("batch-links");
@@ -410,4 +410,48 @@ test("comparisons fit every screen", async () => {
     }
     await page.context().close();
   }
+});
+
+test("of 10,000 spans each is found, also where rows are not shown yet", async () => {
+  const [TOTAL, AT_ONCE] = [10_000, 2_000];
+  const hex = (digits) => [...crypto.getRandomValues(new Uint8Array(digits / 2))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const [traceId, root, claim] = [hex(32), hex(16), `large-${hex(8)}`];
+  const span = (number) => ({
+    traceId, spanId: number ? hex(16) : root, ...(number && { parentSpanId: root, kind: 1 }), name: `work ${number}`,
+    start: number / 10, end: number ? number / 10 + 1 : TOTAL / 10, attributes: { "insurewatch.claim.id": claim },
+  });
+  for (let from = 0; from < TOTAL; from += AT_ONCE) {
+    await sendSpans(lab, "python-api", Array.from({ length: AT_ONCE }, (_, at) => span(from + at)));
+  }
+  const page = await browser.open();
+  const { length } = await (await page.goto(new URL(`claims/${claim}`, lab.desk).href)).body();
+  assert.ok(length < 200_000, `the page shows the first rows and says how many are hidden, in ${length} bytes`);
+  await page.getByRole("button", { name: "Show 200 more (9800 are hidden)" }).waitFor();
+  await page.getByText("live", { exact: true }).waitFor();
+  await page.keyboard.press("/");
+  await page.keyboard.type("work 123");
+  await page.locator("#found").getByText("11 of 10000 spans have this.").waitFor();
+  await page.keyboard.press("Enter");
+  await panel(page).getByRole("heading", { name: "python-api: work 123", exact: true }).waitFor();
+  await page.locator("#found a", { hasText: /work 1239$/ }).click();
+  await panel(page).getByRole("heading", { name: "python-api: work 1239" }).waitFor();
+  assert.match(await focusedRow(page), /^python-api work 1239/, "its row was asked for and has the focus");
+  assert.equal(await page.locator(".rows .name").count(), 1600, "and no more rows than that needs");
+  await page.locator(".fold").first().press("Enter");
+  assert.equal(await page.locator(".rows > li[id]:visible").count(), 1, "all below the root are collapsed at once");
+  await page.context().close();
+});
+
+test("without scripts the rows, the breaks and the headers can be read", async () => {
+  await api(lab, "api/settings/use", { id: LAB_1 });
+  const { claim_id } = await sendClaims(1);
+  const page = await browser.open(WIDE, { javaScriptEnabled: false });
+  await page.goto(new URL(`claims/${claim_id}`, lab.desk).href);
+  assert.equal(await page.locator(".rows .span").count(), 20, "every span has a row");
+  assert.equal(await page.locator(".tools:visible, .fold:visible, .copy:visible").count(), 0, "what only a script does is not offered");
+  await page.locator("tr.apart summary").first().click();
+  await page.locator("table.parts").first().getByText("trace id", { exact: true }).waitFor();
+  await page.locator(".break a").click();
+  assert.match(page.url(), /#s-[0-9a-f]{32}-[0-9a-f]{16}$/, "the break leads to the sender's row");
+  await page.context().close();
 });

@@ -233,19 +233,22 @@ for (const viewport of [LARGE, MIDDLE, NARROW]) {
   });
 }
 
-test("the dialog of a span opens at its top, and closes on the backdrop", async () => {
-  const claim = await settledClaim();
+test("a question is at its top, and a click beside it means no", async () => {
+  await api(lab, "api/drill", { scenarios: [LAB_1] });
   for (const viewport of [LARGE, NARROW]) {
     const page = await browser.open(viewport);
-    await page.goto(new URL(`claims/${claim}`, lab.desk).href);
-    await page.locator(".rows .span").first().click();
-    const dialog = page.locator("#span-dialog[open]");
+    await page.goto(lab.desk);
+    await page.locator(".lesson[data-in-drill]").waitFor();
+    await page.locator("#reset").click();
+    const dialog = page.locator("#ask[open]");
     await dialog.waitFor();
     assert.equal(await dialog.evaluate((it) => it.scrollTop), 0, "at its top");
     await page.mouse.click(3, 3);
     await dialog.waitFor({ state: "detached" });
+    assert.ok((await json("api/drill")).current, "the drill goes on");
     await page.context().close();
   }
+  await api(lab, "api/settings/reset", {});
 });
 
 test("settings are chosen from menus, with their defaults, and checked in one", async () => {

@@ -130,10 +130,41 @@ fn differences(pair: &Pair<'_>) -> Markup {
 
 fn above(above: &Above) -> String {
     match above {
-        Above::Nothing => "none, it is a root".to_owned(),
+        Above::Nothing => "none (it is a root)".to_owned(),
         Above::NotReceived => "not received".to_owned(),
         Above::Span(name) => beginning(name, 200),
         Above::AnotherClaim(name) => format!("{}, of another claim", beginning(name, 200)),
         Above::Cycle => "itself".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chain::Topology;
+    use evidence::{Collected, Span};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_comparison_is_bounded_whatever_was_sent() {
+        let span = |id: usize| -> Span {
+            serde_json::from_value(json!({
+                "trace_id": "a".repeat(32), "span_id": format!("{id:016x}"), "parent_span_id": null,
+                "service": "x".repeat(10_000), "resource": {}, "scope": "", "name": format!("{id}{}", "n".repeat(10_000)),
+                "kind": "server", "start_unix_nano": 1, "end_unix_nano": 2, "status": "unset", "attributes": {},
+                "events": [], "links": [],
+            }))
+            .unwrap()
+        };
+        let claim = |spans: std::ops::Range<usize>| Collected {
+            evidence: ClaimEvidence::from_spans("CLM-1", spans.map(span)),
+            ..Collected::default()
+        };
+        let (one, other) = (claim(1..501), claim(401..601));
+        let page = draw(&Reading::new(Topology::LAB, &one), &Reading::new(Topology::LAB, &other)).into_string();
+        assert!(page.len() < 1_000_000, "400 rows: {} bytes", page.len());
+        assert!(page.contains("200 more are left out"), "what is left out is counted");
+        assert!(page.contains("500 of 600 rows differ: 100 missing here, 400 only here"), "and what differs is not");
     }
 }

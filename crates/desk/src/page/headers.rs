@@ -272,3 +272,26 @@ fn copy(name: &str, value: &str) -> Markup {
     let text = beginning(value, COPIED_CHARACTERS);
     html! { button.copy type="button" data-copy=(text) aria-label=(format!("Copy {name}")) { "Copy" } }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_of_any_size_has_a_bounded_page() {
+        let baggage = (0..100_000).map(|key| format!("key{key}=value{}", "x".repeat(9))).collect::<Vec<_>>().join(",");
+        let traceparent = "aA".repeat(100_000);
+        let headers = [("baggage", baggage), ("traceparent", traceparent)];
+        let headers: TraceHeaders = headers.into_iter().map(|(name, value)| (name.to_owned(), vec![value])).collect();
+        let evidence = ClaimEvidence::default();
+        for judges in [true, false] {
+            let known = Known { evidence: &evidence, judges };
+            let parts = known.of_span(&headers).into_string();
+            assert!(parts.len() < 50_000, "{} bytes", parts.len());
+            assert!(parts.contains("99940 more parts are left out"), "what is left out is counted");
+            assert_eq!(parts.contains("is not valid"), judges, "a rule that is broken can be the cause");
+            let line = known.line("traceparent", headers.get("traceparent").first().unwrap(), None).into_string();
+            assert!(line.len() < 50_000, "{} bytes", line.len());
+        }
+    }
+}

@@ -113,10 +113,6 @@ async fn whole(lab: &Lab, title: &str, main: &Markup) -> Html<String> {
             main #main tabindex="-1" { (main) }
         }
         (lesson::bar())
-        dialog #span-dialog aria-labelledby="span-title" {
-            form method="dialog" { button.quiet { "Close" } }
-            div #span-detail {}
-        }
         dialog #ask aria-labelledby="ask-text" {
             p #ask-text {}
             form.row method="dialog" {

@@ -19,9 +19,8 @@ fn differing(spans: Vec<Span>) -> Vec<(Option<u64>, Option<u64>, Vec<Difference>
 /// The same spans with other ids, times and order.
 fn renumbered(mut spans: Vec<Span>) -> Vec<Span> {
     for span in &mut spans {
-        let new = |id: wire::SpanId| span_id(id.get() + 0x100);
-        span.span_id = new(span.span_id);
-        span.parent_span_id = span.parent_span_id.map(new);
+        span.parent_span_id = span.parent_span_id.map(|id| span_id(id.get() + 0x100));
+        span.span_id = span_id(span.span_id.get() + 0x100);
         span.trace_id = trace_id(span.trace_id.get() + 0x1000);
         span.start_unix_nano += 5_000_000_000;
         span.end_unix_nano += 5_000_000_000;
