@@ -123,12 +123,7 @@ document.addEventListener("click", async (event) => {
   if (into.dataset.part) into.dataset.part = button.dataset.load;
   if (response.ok) replace(into, text);
   else say(into, JSON.parse(text).detail, true);
-  const dialog = document.getElementById(button.dataset.dialog);
-  if (dialog) {
-    dialog.showModal();
-    dialog.scrollTop = 0;
-  }
-  else into.querySelector("button")?.focus({ preventScroll: true });
+  into.querySelector("button")?.focus({ preventScroll: true });
 });
 
 document.addEventListener("click", ({ target, clientX, clientY }) => {
