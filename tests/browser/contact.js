@@ -1,0 +1,50 @@
+// A contact sheet of every scenario, to be looked at: the desk and a claim before the learner's hypothesis, and the desk after it.
+//
+//   node tests/browser/contact.js FOLDER [SCENARIO…]      after `cargo build` and `npm ci` in tests/browser
+//
+// It starts a lab as the tests do. What a sheet must show: picture, waterfall and list agree, and nothing names the answer
+// before the hypothesis.
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+
+import { api, openBrowser, startLab, until } from "./lab.js";
+
+const SCREEN = { width: 1360, height: 980 };
+// A screen is scaled to this width on its sheet.
+const SHOWN = 900;
+const CLAIMS = 3;
+
+const [folder, ...wanted] = process.argv.slice(2);
+if (!folder) throw new Error("name the folder for the sheets");
+await mkdir(folder, { recursive: true });
+const lab = await startLab();
+const browser = await openBrowser(lab);
+const json = async (path) => JSON.parse((await api(lab, path)).text);
+try {
+  const page = await browser.open(SCREEN, { colorScheme: "light" });
+  const sheet = await browser.open({ width: SHOWN, height: 100 });
+  for (const { id } of await json("api/scenarios")) {
+    if (id === "healthy" || (wanted.length && !wanted.includes(id))) continue;
+    await api(lab, "api/settings/use", { id });
+    await api(lab, "api/claims", { count: CLAIMS });
+    // Until all spans that come came; some never do.
+    await new Promise((done) => setTimeout(done, 2_500));
+    const screens = [];
+    const take = async (path, fullPage = false) => {
+      await page.goto(new URL(path, lab.desk).href);
+      await until("the page is drawn", () => page.locator(".chain").first().isVisible());
+      screens.push((await page.screenshot({ animations: "disabled", fullPage })).toString("base64"));
+    };
+    await take("");
+    await take("claims/last");
+    const answer = { place: "gateway", kind: "late" };
+    await api(lab, "parts/hypothesis", answer);
+    await take("");
+    await sheet.setContent(`<h1>${id}</h1>` + screens.map((screen) => `<img width=${SHOWN - 16} src="data:image/png;base64,${screen}">`).join("<hr>"));
+    await sheet.screenshot({ path: join(folder, `${id}.png`), fullPage: true });
+  }
+} finally {
+  await browser.close();
+  await lab.stop();
+}
