@@ -224,7 +224,7 @@ impl ClaimLog {
         let is_cut = log.entries.len() == REMEMBERED && oldest_s < WINDOW_S;
         let window_s = if is_cut { oldest_s } else { WINDOW_S };
         let mut board = Scoreboard { window_s, is_cut, ..Scoreboard::default() };
-        let recent = log.rows().rev().filter(|row| row.age_ms() <= window_s * 1000);
+        let recent = log.rows().rev().filter(|row| row.age_ms() <= WINDOW_S * 1000);
         let settled =
             recent.filter_map(|row| row.seen.as_ref().filter(|seen| seen.is_decided()).map(|seen| (row, seen)));
         for (row, seen) in settled {
