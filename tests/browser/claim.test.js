@@ -143,6 +143,12 @@ test("keys alone: rows, collapsing, the span's panel and find", async () => {
   assert.equal(await page.locator(".fold[aria-expanded=false]").count(), 1, "and its button says so");
   await page.keyboard.press("ArrowRight");
   assert.equal(await shown(), all, "and shown again");
+  const arcs = page.locator(".links .torn:not(.head)");
+  await page.locator(".fold").first().press("Enter");
+  assert.equal(await arcs.count(), 0, "no arc leads from a row that is collapsed");
+  await page.locator(".fold").first().press("Enter");
+  assert.equal(await arcs.count(), 1, "and it is drawn again");
+  await page.locator(".rows .span", { hasText: "java-claims POST /api/claims" }).focus();
 
   await page.keyboard.press("Enter");
   await panel(page).getByText("none: it is a root").waitFor();
@@ -195,6 +201,12 @@ test("by mouse: anywhere on a row, and a part of the clock", async () => {
   await page.mouse.move(brush.x + brush.width * 0.75, brush.y + 20, { steps: 4 });
   await page.mouse.up();
   assert.deepEqual([(await ticks())[0], (await ticks())[4]], [whole[2], whole[3]], "what was dragged over is all of the clock");
+  const beside = await page.evaluate(() => {
+    const arc = document.querySelector(".links .torn:not(.head)");
+    const bar = document.querySelector(".rows .bar").getBoundingClientRect();
+    return arc.getPointAtLength(0).x + arc.ownerSVGElement.getBoundingClientRect().left - bar.left;
+  });
+  assert.ok(Math.abs(beside) < 2, `an arc from what is before that begins at the edge, not ${beside} px beside it`);
   await page.locator("#zoom-from").focus();
   await page.keyboard.press("Home");
   assert.equal((await ticks())[0], whole[0], "the sliders do the same by keys");

@@ -15,16 +15,19 @@ function path(overlay, d, name) {
   return path;
 }
 
-/** Where a row's bar begins and ends, seen from the overlay. */
+/** Where a row's bar begins and ends, seen from the overlay; of one beyond the part of the clock that is shown, the edge. */
 function bar(row, origin) {
   const box = row.querySelector(".bar rect").getBoundingClientRect();
-  return { start: box.left - origin.left, end: box.right - origin.left, y: box.top + box.height / 2 - origin.top };
+  const { left, right } = row.querySelector(".bar").getBoundingClientRect();
+  const inside = (x) => Math.min(Math.max(x, left), right) - origin.left;
+  return { start: inside(box.left), end: inside(box.right), y: box.top + box.height / 2 - origin.top };
 }
 
-/** The bars of the row that says something of another, and of that one; nothing if it was not asked for yet. */
+/** The bars of the row that says something of another, and of that one; nothing if one is collapsed or not asked for yet. */
 function ends(note, overlay, origin) {
+  const row = note.closest("li");
   const named = overlay.parentElement.querySelector(`[id="${note.hash.slice(1)}"]`);
-  return named && [bar(note.closest("li"), origin), bar(named, origin)];
+  return named && !named.hidden && !row.hidden && [bar(row, origin), bar(named, origin)];
 }
 
 function drawIn(overlay) {
