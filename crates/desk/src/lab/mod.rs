@@ -453,9 +453,9 @@ impl Lab {
         }
     }
 
-    /// Whether it may be said what is wrong; not while a drill is on.
+    /// Whether the page may say what is wrong; not in a drill, and not in a lesson before the hypothesis.
     pub(crate) fn judges(&self) -> bool {
-        !self.drills.is_on()
+        !self.is_covered()
     }
 
     pub(crate) fn was_sent(&self, claim_id: &str) -> bool {
