@@ -14,6 +14,7 @@ const SCREEN = { width: 1360, height: 980 };
 // A screen is scaled to this width on its sheet.
 const SHOWN = 900;
 const CLAIMS = 3;
+const WAIT_MS = 3_000;
 
 const [folder, ...wanted] = process.argv.slice(2);
 if (!folder) throw new Error("name the folder for the sheets");
@@ -28,13 +29,14 @@ try {
     if (id === "healthy" || (wanted.length && !wanted.includes(id))) continue;
     await api(lab, "api/settings/use", { id });
     await api(lab, "api/claims", { count: CLAIMS });
-    // Until all spans that come came; some never do.
-    await new Promise((done) => setTimeout(done, 2_500));
+    // Some spans never come.
+    const all = async () => (await json("api/claims")).slice(0, CLAIMS).every(({ seen }) => seen?.settled);
+    await until("all spans came", all, WAIT_MS).catch(() => {});
     const screens = [];
-    const take = async (path, fullPage = false) => {
+    const take = async (path) => {
       await page.goto(new URL(path, lab.desk).href);
-      await until("the page is drawn", () => page.locator(".chain").first().isVisible());
-      screens.push((await page.screenshot({ animations: "disabled", fullPage })).toString("base64"));
+      await until("the page is drawn", () => page.locator("main h1").isVisible());
+      screens.push((await page.screenshot({ animations: "disabled" })).toString("base64"));
     };
     await take("");
     await take("claims/last");

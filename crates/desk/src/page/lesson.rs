@@ -200,7 +200,7 @@ fn committed(lesson: &Lesson) -> Markup {
 fn fix(is_covered: bool, is_control: bool) -> Markup {
     html! {
         @if is_covered { p { "First commit to a hypothesis: until then the settings are covered." } }
-        @else if is_control { p { "Nothing is broken here, so there is nothing to fix. Check says why." } }
+        @else if is_control { p { "Propagation is not broken here. Check says why." } }
         @else { p { "Change the " a href="/#settings" { "settings" } " until Check says that the claims are complete. Reveal lists the ways to do it." } }
     }
 }
