@@ -88,9 +88,9 @@ impl ClaimLog {
         log.entries.push_back(Entry::new(row, Instant::now()));
     }
 
-    /// Claims from now on are sent in this scenario; none in a drill.
-    pub(crate) fn set_scenario(&self, scenario: Option<String>) {
-        self.lock().scenario = scenario;
+    /// Claims from now on are sent in this scenario, none in a drill; the one until now.
+    pub(crate) fn set_scenario(&self, scenario: Option<String>) -> Option<String> {
+        std::mem::replace(&mut self.lock().scenario, scenario)
     }
 
     /// Notes a look, and says whether there was anything new.

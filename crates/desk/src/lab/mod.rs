@@ -301,9 +301,10 @@ impl Lab {
         let id = self.drills.choose(request.scenarios.as_deref())?;
         self.have_reference().await;
         // Hidden before it is set, so that it cannot be seen in between.
-        self.observer.log().set_scenario(None);
+        let before = self.observer.log().set_scenario(None);
         self.drills.start(id.clone())?;
         if let Err(problem) = self.control.use_hidden(&id).await {
+            self.observer.log().set_scenario(before);
             self.drills.undo_start()?;
             return Err(problem);
         }

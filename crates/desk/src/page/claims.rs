@@ -139,7 +139,7 @@ pub(super) fn glyph(fragments: &[Vec<String>]) -> Markup {
 pub(super) fn board(lab: &Lab) -> Markup {
     let board = lab.scoreboard(Viewer::Page);
     let share = (board.whole * 100).checked_div(board.claims);
-    let window = if board.window_s % 60 == 0 {
+    let window = if board.window_s.is_multiple_of(60) {
         format!("{} minutes", board.window_s / 60)
     } else {
         format!("{} s", board.window_s)
