@@ -1,9 +1,9 @@
 // The page of one claim: where its traces break, its waterfall, its headers taken apart, and the comparison.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { NARROW, WIDE, api, obstacles, openBrowser, picture, sendSpans, startLab, until } from "./lab.js";
+import { NARROW, WIDE, api, obstacles, openBrowser, picture, sendSpans, startLab, until, withLab } from "./lab.js";
 
 const LAB_1 = "lab-1-b3-vs-w3c";
 const MEDIUM = { width: 768, height: 1024 };
@@ -14,23 +14,7 @@ const LAYOUTS = [LARGE, MEDIUM, NARROW].flatMap((viewport) =>
 let lab;
 let browser;
 
-before(async () => {
-  lab = await startLab({ INSUREWATCH_DRILLS: `${LAB_1},malformed-traceparent` });
-  browser = await openBrowser(lab);
-});
-
-after(async () => {
-  await browser?.close();
-  await lab?.stop();
-});
-
-beforeEach(async () => {
-  await api(lab, "api/settings/reset", {});
-});
-
-afterEach(() => {
-  assert.deepEqual(browser.complaints.splice(0), [], "no console error, no request to anywhere else");
-});
+withLab({ INSUREWATCH_DRILLS: `${LAB_1},malformed-traceparent` }, (started) => ({ lab, browser } = started));
 
 const json = async (path, body) => JSON.parse((await api(lab, path, body)).text);
 

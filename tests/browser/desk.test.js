@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { NARROW, WIDE, api, obstacles, openBrowser, picture, sendSpans, startLab, until } from "./lab.js";
+import { NARROW, WIDE, api, obstacles, picture, sendSpans, until, withLab } from "./lab.js";
 
 const LAB_1 = "lab-1-b3-vs-w3c";
 const HOP_1 = "python-api -> java-claims";
@@ -12,23 +12,7 @@ const LAYOUTS = [WIDE, NARROW].flatMap((viewport) => ["light", "dark"].map((colo
 let lab;
 let browser;
 
-before(async () => {
-  lab = await startLab({ INSUREWATCH_DRILLS: LAB_1, INSUREWATCH_GRAFANA_URL: GRAFANA });
-  browser = await openBrowser(lab);
-});
-
-after(async () => {
-  await browser?.close();
-  await lab?.stop();
-});
-
-beforeEach(async () => {
-  await api(lab, "api/settings/reset", {});
-});
-
-afterEach(() => {
-  assert.deepEqual(browser.complaints.splice(0), [], "no console error, no request to anywhere else");
-});
+withLab({ INSUREWATCH_DRILLS: LAB_1, INSUREWATCH_GRAFANA_URL: GRAFANA }, (started) => ({ lab, browser } = started));
 
 const id = (bytes) => randomBytes(bytes).toString("hex");
 const button = (page, name) => page.getByRole("button", { name, exact: true });

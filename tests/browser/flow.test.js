@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { test } from "node:test";
 
-import { NARROW, WIDE, api, obstacles, openBrowser, picture, startLab, until } from "./lab.js";
+import { NARROW, api, obstacles, picture, until, withLab } from "./lab.js";
 
 const LAB_1 = "lab-1-b3-vs-w3c";
 const HOP_1 = "python-api -> java-claims";
@@ -15,23 +15,7 @@ const LARGE = { width: 1440, height: 900 };
 let lab;
 let browser;
 
-before(async () => {
-  lab = await startLab();
-  browser = await openBrowser(lab);
-});
-
-after(async () => {
-  await browser?.close();
-  await lab?.stop();
-});
-
-beforeEach(async () => {
-  await api(lab, "api/settings/reset", {});
-});
-
-afterEach(() => {
-  assert.deepEqual(browser.complaints.splice(0), [], "no console error, no request to anywhere else");
-});
+withLab({}, (started) => ({ lab, browser } = started));
 
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 const json = async (path) => JSON.parse((await api(lab, path)).text);

@@ -1,9 +1,11 @@
 // A lab and a browser for the tests: the binary with free ports and its own folder, and Debian's Chromium.
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { after, afterEach, before, beforeEach } from "node:test";
 import axe from "axe-core";
 import { chromium } from "playwright-core";
 
@@ -78,6 +80,27 @@ export async function openBrowser(lab) {
     return page;
   };
   return { open, complaints, close: () => browser.close() };
+}
+
+/** A lab and a browser for the tests of a file, given to `take`: healthy before each test, and without a complaint after it. */
+export function withLab(variables, take) {
+  let lab;
+  let browser;
+  before(async () => {
+    lab = await startLab(variables);
+    browser = await openBrowser(lab);
+    take({ lab, browser });
+  });
+  after(async () => {
+    await browser?.close();
+    await lab?.stop();
+  });
+  beforeEach(async () => {
+    await api(lab, "api/settings/reset", {});
+  });
+  afterEach(() => {
+    assert.deepEqual(browser.complaints.splice(0), [], "no console error, no request to anywhere else");
+  });
 }
 
 /** JSON from the desk's API. */
