@@ -138,7 +138,7 @@ test("after the fix the complete claim is beside the split one", async () => {
   await card.waitFor();
   assert.equal(await stage(page), "Proof", "the lesson is at its end");
   const text = await card.textContent();
-  assert.match(text, /Before.*2 traces, not complete.*After.*1 trace, complete/, "both claims in one card");
+  assert.match(text, /Before.*2 traces, not healthy.*After.*1 trace, healthy/, "both claims in one card");
   assert.ok(text.includes(split.slice(0, 12)) && text.includes(whole.slice(0, 12)), `the two claims: ${text}`);
   assert.equal(await page.locator("#compare-proof").getAttribute("href"), `/claims/${split}?with=${whole}`, "and the way to compare them");
   await picture(page, "before-after");

@@ -214,7 +214,10 @@ fn differences((one, left): (&Side<'_>, &Compared<'_>), (other, right): (&Side<'
     let failed = (failed(mine) != failed(theirs)).then(|| Difference::Failed { one: failed(mine) });
     let (links, before) = (mine.links.len(), theirs.links.len());
     let links = (links != before).then_some(Difference::Links { one: links, other: before });
-    [trace, parent, headers(mine, theirs), failed, links].into_iter().flatten().collect()
+    // What both received from outside is the caller's matter.
+    let outside = mine.receives() && matches!((&parent, left.node.place), (None, Position::Root));
+    let headers = headers(mine, theirs).filter(|_| !outside);
+    [trace, parent, headers, failed, links].into_iter().flatten().collect()
 }
 
 /// Where one of the two may have left headers out, its silence is no difference.

@@ -245,7 +245,9 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
     let evidence = conclusion.reading.evidence();
     let claim = &evidence.claim_id;
     match conclusion.outcome() {
-        Outcome::Healthy => format!("Claim {claim} is one complete trace: every hop's parent is its sender."),
+        Outcome::Healthy => {
+            format!("Claim {claim} is one complete trace: every span but the root has its parent in it.")
+        }
         Outcome::NotAPropagationBreak => {
             let why = conclusion.not_breaks().iter().map(|reason| match reason {
                 NotABreak::NotExported { .. } => {

@@ -268,7 +268,7 @@ fn print_report(report: &CheckReport) {
         anstream::println!("{DIM}{}  {traces}{DIM:#}", claim.claim_id);
     }
     anstream::println!(
-        "{DIM}waited {:.1} s; spans that come later than {:.0} s after the claims are not counted{DIM:#}",
+        "{DIM}waited {:.1} s for spans, {:.0} s at most{DIM:#}",
         seconds(report.waited_ms),
         seconds(report.deadline_ms)
     );

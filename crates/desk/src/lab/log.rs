@@ -194,11 +194,12 @@ impl ClaimLog {
     /// The newest complete claim since then, and the newest before it that is settled and not complete.
     pub(crate) fn before_and_after(&self, unix_ms: u64) -> Option<(ClaimRow, ClaimRow)> {
         let log = self.lock();
-        let rows = log.rows().rev().take_while(|row| row.sent_unix_ms >= unix_ms);
+        let rows = log.rows().skip_while(|row| row.sent_unix_ms < unix_ms);
         let mut decided = rows.filter(|row| row.seen.as_ref().is_some_and(Seen::is_decided));
         let is_whole = |row: &&ClaimRow| row.seen.as_ref().is_some_and(|seen| seen.whole);
-        let after = decided.find(is_whole)?;
+        // The fault as it was set: later claims may show a fix that was none.
         let before = decided.find(|row| !is_whole(row))?;
+        let after = decided.filter(is_whole).last()?;
         Some((before.clone(), after.clone()))
     }
 

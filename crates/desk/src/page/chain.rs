@@ -52,6 +52,7 @@ pub(super) async fn latest(lab: &Lab) -> Markup {
         Some((row, _)) if row.seen.is_some() => lab.find(&id(row), LookQuery::AT_ONCE).await.ok(),
         _ => None,
     };
+    let is_older = |row: &ClaimRow| lab.lesson().is_some_and(|lesson| row.sent_unix_ms < lesson.started_unix_ms);
     html! {
         @match &shown {
             None => p { "Send a claim to see what each hop does with its context." },
@@ -64,6 +65,7 @@ pub(super) async fn latest(lab: &Lab) -> Markup {
                     Some(seen) if seen.is_decided() => ".",
                     Some(_) => ": its spans are still arriving.",
                 }
+                @if is_older(row) { " It was sent before this lesson began: send one." }
                 @if *awaited > 0 { " " (awaited) @if *awaited == 1 { " newer claim is awaited." } @else { " newer claims are awaited." } }
             },
         }
@@ -108,7 +110,7 @@ fn draw(lab: &Lab, reading: &Reading<'_>, silent: &[Service], whose: &str) -> Ma
         }
         @if tinted {
             p.legend.quiet {
-                "A box has the tint and the letter of each trace that its spans are in. The thin line is the baggage; a ✕ is on it where the receiver does not have it."
+                "Tint and letter of a box: the traces that have spans of it. Thin line: baggage. ✕ at its start: not sent; at its end: it did not arrive, or was not read."
             }
         }
         @for sentence in elsewhere { p.bad { (sentence) } }
@@ -248,15 +250,17 @@ impl HopView<'_> {
     }
 
     fn draw_baggage(&self, path: &str, whose: &str) -> Markup {
-        let (class, end) = match self.drawn.baggage {
+        let lost = || Some(format!("url(#lost{whose})"));
+        let (class, start, end) = match self.drawn.baggage {
             BaggageOn::None | BaggageOn::NotKnown => return html! {},
-            BaggageOn::Carried => ("carried", None),
-            BaggageOn::Seen => ("on-record", None),
-            BaggageOn::Dropped { .. } => ("dropped", Some(format!("url(#lost{whose})"))),
-            BaggageOn::Leaking => ("leaks", None),
+            BaggageOn::Carried => ("carried", None, None),
+            BaggageOn::Seen => ("on-record", None, None),
+            BaggageOn::Dropped { on_record: false } => ("dropped", lost(), None),
+            BaggageOn::Dropped { on_record: true } => ("dropped", None, lost()),
+            BaggageOn::Leaking => ("leaks", None, None),
         };
         let aside = if path.contains('V') { (BESIDE, 0) } else { (0, BESIDE) };
-        html! { path.baggage.(class) d=(path) transform=(format!("translate({} {})", aside.0, aside.1)) marker-end=[end] {} }
+        html! { path.baggage.(class) d=(path) transform=(format!("translate({} {})", aside.0, aside.1)) marker-start=[start] marker-end=[end] {} }
     }
 
     fn words(&self) -> String {
@@ -278,7 +282,11 @@ impl HopView<'_> {
             BaggageOn::None | BaggageOn::NotKnown => "",
             BaggageOn::Carried => "; baggage carried",
             BaggageOn::Seen => "; baggage on record",
-            BaggageOn::Dropped { .. } => "; baggage dropped",
+            BaggageOn::Dropped { on_record: false } => "; baggage not sent",
+            BaggageOn::Dropped { on_record: true } if self.row.is_some_and(|row| !row.received.baggage.is_empty()) => {
+                "; baggage arrived and was not read"
+            }
+            BaggageOn::Dropped { on_record: true } => "; baggage lost",
             BaggageOn::Leaking => "; baggage leaks",
         }
     }

@@ -56,7 +56,7 @@ fn summary(pairs: &[Pair<'_>]) -> Markup {
     html! {
         strong {
             @if said.is_empty() { "No span differs from the healthy claim's." }
-            @else { (count(&|pair| pair.differs())) " of " (pairs.len()) " rows differ: " (said.join(", ")) "." }
+            @else { (count(&|pair| pair.differs())) " of " (pairs.len()) " rows differ, some in more than one way: " (said.join(", ")) "." }
         }
     }
 }
@@ -165,6 +165,9 @@ mod tests {
         let page = draw(&Reading::new(Topology::LAB, &one), &Reading::new(Topology::LAB, &other)).into_string();
         assert!(page.len() < 1_000_000, "400 rows: {} bytes", page.len());
         assert!(page.contains("200 more are left out"), "what is left out is counted");
-        assert!(page.contains("500 of 600 rows differ: 100 missing here, 400 only here"), "and what differs is not");
+        assert!(
+            page.contains("500 of 600 rows differ, some in more than one way: 100 missing here, 400 only here"),
+            "and what differs is not"
+        );
     }
 }

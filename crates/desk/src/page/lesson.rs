@@ -33,6 +33,8 @@ enum Stage {
 /// Where somebody is in a lesson or in a drill.
 struct Rail {
     at: Stage,
+    /// Whether the hypothesis was incorrect.
+    is_missed: bool,
 }
 
 pub(super) async fn part(State(lab): Shared) -> Html<String> {
@@ -86,7 +88,7 @@ fn start_drill() -> Markup {
 
 fn in_a_drill(lab: &Lab, drill: CurrentDrill) -> Markup {
     let has_claims = lab.has_claims_since(drill.started_unix_ms);
-    let rail = Rail { at: if has_claims { Stage::Hypothesis } else { Stage::Look } };
+    let rail = Rail { at: if has_claims { Stage::Hypothesis } else { Stage::Look }, is_missed: false };
     html! {
         h2 #lesson-title tabindex="-1" { "A " (term("drill", "drill")) " is on" }
         p { "Time: " (clock(drill.started_unix_ms)) ". Wrong answers: " (drill.wrong_answers) ". Hints: " (drill.hints) "." }
@@ -94,10 +96,10 @@ fn in_a_drill(lab: &Lab, drill: CurrentDrill) -> Markup {
             (rail.step(Stage::Symptom, true, &html! {
                 p { "A scenario was chosen at random, and the settings are hidden. Find the place, and what happened there. It may only look broken." }
             }))
-            (rail.step(Stage::Look, true, &look(&[])))
+            (rail.step(Stage::Look, true, &look(&[], has_claims)))
             (rail.step(Stage::Hypothesis, true, &html! { (answer_form("/parts/answer", "Answer")) (give_up()) }))
             (rail.step(Stage::Fix, false, &html! { p { "Once your answer is correct." } }))
-            (rail.step(Stage::Proof, false, &html! { p { "Check says when every claim is complete again." } }))
+            (rail.step(Stage::Proof, false, &html! { p { "Check says HEALTHY when the claims are." } }))
         }
     }
 }
@@ -113,6 +115,7 @@ async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Ma
             (false, _, None) => Stage::Fix,
             (false, _, Some(_)) => Stage::Proof,
         },
+        is_missed: lesson.hypothesis.as_ref().is_some_and(|said| !said.is_correct),
     };
     let is_control = !is_covered && lab.is_control().await;
     html! {
@@ -120,7 +123,7 @@ async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Ma
         p { "Active for " (clock(lesson.started_unix_ms)) "." @if !is_covered { " " span.quiet { "It is called " code { (scenario.id) } "." } } }
         ol.stages {
             (rail.step(Stage::Symptom, is_covered, &html! { p { (inline(&scenario.symptom)) } }))
-            (rail.step(Stage::Look, is_covered, &look(&scenario.look)))
+            (rail.step(Stage::Look, is_covered, &look(&scenario.look, has_claims)))
             (rail.step(Stage::Hypothesis, is_covered && has_claims, &html! {
                 @if is_covered { (answer_form("/parts/hypothesis", "Commit to this")) (skip()) (give_up()) }
                 @else { (committed(lesson)) (give_up()) }
@@ -137,14 +140,14 @@ async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Ma
     }
 }
 
-fn look(look: &[String]) -> Markup {
+fn look(look: &[String], has_claims: bool) -> Markup {
     html! {
         @if look.is_empty() {
             p { "Send a claim. In how many traces are its spans? Where does each trace begin? At every hop, compare what was sent with what was received." }
         } @else {
             ul { @for look in look { li { (inline(look)) } } }
         }
-        p { a #newest-claim href="/claims/last" { "Look at the newest claim" } }
+        @if has_claims { p { a #newest-claim href="/claims/last" { "Look at the newest claim" } } } @else { p { "Send a claim first." } }
         form data-post="/parts/hint" data-into="lab-result" { button.quiet #hint { "Hint" } }
     }
 }
@@ -175,7 +178,7 @@ fn answer_form(post: &str, button: &str) -> Markup {
 /// Not everyone is here to learn.
 fn skip() -> Markup {
     html! {
-        form data-post="/parts/uncover" data-into="lab-result" { button.quiet #uncover { "Show colours and settings without an answer" } }
+        form data-post="/parts/uncover" data-into="lab-result" { button.quiet #uncover { "Give up: show colours and settings" } }
     }
 }
 
@@ -201,7 +204,7 @@ fn fix(is_covered: bool, is_control: bool) -> Markup {
     html! {
         @if is_covered { p { "First commit to a hypothesis: until then the settings are covered." } }
         @else if is_control { p { "Propagation is not broken here. Check says why." } }
-        @else { p { "Change the " a href="/#settings" { "settings" } " until Check says that the claims are complete. Reveal lists the ways to do it." } }
+        @else { p { "Change the " a href="/#settings" { "settings" } " until Check says HEALTHY. Reveal, in step 3, lists the ways to do it." } }
     }
 }
 
@@ -214,7 +217,7 @@ fn before_and_after(before: &ClaimRow, after: &ClaimRow) -> Markup {
                 p { a href=(format!("/claims/{}", encoded(&id(row)))) { code { (beginning(&id(row), 12)) } } }
                 @if let Some(seen) = &row.seen {
                     p { (claims::glyph(&seen.fragments)) }
-                    p { (seen.traces) @if seen.traces == 1 { " trace" } @else { " traces" } @if seen.whole { ", complete" } @else { ", not complete" } }
+                    p { (seen.traces) @if seen.traces == 1 { " trace" } @else { " traces" } @if seen.whole { ", healthy" } @else { ", not healthy" } }
                 }
             }
         }
@@ -274,7 +277,7 @@ fn verdict(report: &CheckReport) -> Markup {
             @for id in report.probes.iter().filter_map(|probe| probe.claim_id.as_deref()) {
                 a href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } } " "
             }
-            "Waited " (report.waited_ms) " ms; spans that come later than " (report.deadline_ms / 1000) " s after the claims are not counted."
+            "Waited " (report.waited_ms) " ms for spans, " (report.deadline_ms / 1000) " s at most."
         }
     }
 }
@@ -445,7 +448,7 @@ impl Rail {
             "later"
         };
         html! {
-            li.(state) aria-current=[here.then_some("step")] {
+            li.(state).missed[self.is_missed && stage == Stage::Hypothesis] aria-current=[here.then_some("step")] {
                 details #(format!("stage-{name}-{}", self.at.name())) open[is_open] {
                     summary { (name) @if state == "done" { span.hidden { ", done" } } }
                     (content)

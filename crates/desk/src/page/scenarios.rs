@@ -68,8 +68,8 @@ pub(super) async fn table(lab: &Lab) -> Markup {
     };
     html! {
         p {
-            @if status.masked { "Settings are covered until you have answered, or by the leader of the class. They can still be changed. " }
-            @else { "What is set is bold; all else has its default, or what the service's environment says. " }
+            @if status.masked { "Settings are covered until you answer, or because an instructor locked them. You can still change them. " }
+            @else { "A value that was set is bold; the others are defaults, or come from the service's environment. " }
             (term("Generation", "generation")) " " (status.generation) " of the settings."
         }
         @for service in &status.services { (of_service(lab, service, &status)) }

@@ -76,7 +76,7 @@ fn detail(span: &Span, known: Known<'_>) -> Markup {
             dt { "scope" } dd { (span.scope) }
         }
         @if headers.iter().next().is_some() {
-            h3 { "Trace headers" }
+            h3 { "Headers" }
             @for (name, values) in headers.iter() { (known.line(name, &values.join(", "), None)) }
             (known.of_span(&headers))
         }

@@ -120,7 +120,7 @@ fn overview(evidence: &ClaimEvidence, clock: &Clock) -> Markup {
                 div { label for="zoom-from" { "Zoom from" } input #zoom-from type="range" min="0" max="1000" value="0"; }
                 div { label for="zoom-until" { "to" } input #zoom-until type="range" min="0" max="1000" value="1000"; }
                 button.quiet #zoom-whole type="button" hidden="" { "Show all of the clock" }
-                span.quiet { "Or drag across the lines above, one for each service." }
+                span.quiet { "Or drag across the overview above." }
             }
         }
     }
