@@ -281,6 +281,9 @@ test("headers are taken apart, and their ids lead to spans", async () => {
 test("what breaks a rule and what differs is marked, and a drill keeps the rule to itself", async () => {
   const marked = (page, kind) => page.locator(`.ledger td mark.${kind}`).evaluateAll((marks) => marks.map((mark) => mark.textContent).join(""));
   const malformed = await claimOf("malformed-traceparent");
+  assert.equal(await marked(malformed, "odd"), "", "a lesson keeps the rule to itself, too, until there is a hypothesis");
+  await api(lab, "parts/uncover", {});
+  await malformed.reload();
   await malformed.locator("tr.apart summary").nth(1).click();
   assert.match(await marked(malformed, "odd"), /^[A-F]+$/, "the characters that may not be there");
   await malformed.getByText("traceparent must", { exact: false }).or(malformed.getByText("the trace id must be 32 lower-case hex digits", { exact: false })).first().waitFor();
