@@ -20,6 +20,14 @@ struct Stand {
 
 /// What the services follow when the file tells no generation.
 const FOLLOWED: u64 = 1_000_000;
+/// What no page may show too early.
+const SECRETS: testing::Secrets = testing::Secrets {
+    id: "zebra-scenario",
+    title: "Unmistakable title",
+    setting: "quagga",
+    hint: "Okapi hint.",
+    cause: "Tapir cause.",
+};
 
 /// Nothing else has this number.
 const LOST_SPANS: u64 = 987_654_321;
@@ -142,13 +150,6 @@ fn paths(router: &Router) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn nothing_that_can_be_read_gives_a_drill_away() {
-    const SECRETS: testing::Secrets = testing::Secrets {
-        id: "zebra-scenario",
-        title: "Unmistakable title",
-        setting: "quagga",
-        hint: "Okapi hint.",
-        cause: "Tapir cause.",
-    };
     let stand = stand(|config| config.catalogue = testing::catalogue_with_secrets(&SECRETS)).await;
     let paths: Vec<_> = paths(&stand.desk)
         .into_iter()
@@ -198,13 +199,6 @@ fn text_of(page: &str) -> String {
 
 #[tokio::test]
 async fn the_page_covers_a_lesson_until_there_is_a_hypothesis() {
-    const SECRETS: testing::Secrets = testing::Secrets {
-        id: "zebra-scenario",
-        title: "Unmistakable title",
-        setting: "quagga",
-        hint: "Okapi hint.",
-        cause: "Tapir cause.",
-    };
     let stand = stand(|config| config.catalogue = testing::catalogue_with_secrets(&SECRETS)).await;
     let pages: Vec<_> =
         paths(&stand.desk).into_iter().filter(|path| !path.starts_with("/api/") && !path.contains('{')).collect();

@@ -88,7 +88,7 @@ const SAMPLER_NAMES: Values = Values::Only(&[
 const PROPAGATORS: Values = Values::SuchAs(&[
     "tracecontext,baggage",
     "tracecontext",
-    "tracecontext,baggage,b3",
+    "b3,tracecontext,baggage",
     "b3",
     "b3,baggage",
     "b3multi",

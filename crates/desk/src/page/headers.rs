@@ -11,8 +11,8 @@ use maud::{Markup, html};
 use wire::format::baggage::BAGGAGE;
 use wire::{BaggageMember, Format, Piece, Rejection, Role, Says, SpanId, TraceHeaders, TraceRef};
 
-use super::beginning;
-use super::waterfall::{letter, title, to_row_of, trace_class};
+use super::waterfall::{letter, title, to_row_of};
+use super::{beginning, chain};
 
 /// How much of a value is shown, in characters, and how many parts of it.
 const SHOWN_CHARACTERS: usize = 300;
@@ -59,7 +59,7 @@ impl Known<'_> {
             Ok(Says::Span(id)) => self.span(id).map(|(at, _)| at),
             _ => None,
         };
-        let tint = trace.map(trace_class).unwrap_or_default();
+        let tint = chain::tint(trace.as_ref());
         html! {
             @if piece.role == Role::Separator { (self.runs(piece, from, mark)) }
             @else { span.part.(tint) title=(piece.role.name()) { (self.runs(piece, from, mark)) } }

@@ -8,7 +8,7 @@ use evidence::{Break, ClaimEvidence, Fragment, Reading, Span, Tie};
 use maud::{Markup, html};
 use wire::{SpanId, TraceId};
 
-use super::{beginning, duration, encoded, service_class, trace_id};
+use super::{beginning, chain, duration, encoded, service_class, trace_id};
 use crate::lab::Lab;
 
 /// How many rows of a trace are drawn at first; then as many again as there are.
@@ -29,8 +29,6 @@ const TICKS: u64 = 4;
 const OVERVIEW_GAP: u128 = BAR_WIDTH / 200;
 /// How many services have a line; the others share one.
 const OVERVIEW_LINES: usize = 10;
-/// How many tints the style sheet has for traces.
-const TINTS: usize = 6;
 /// How many spans a search lists.
 const FOUND: usize = 100;
 
@@ -349,18 +347,12 @@ impl Clock {
 
 /// What a trace of a claim is called on its page, by its place among them.
 pub(super) fn letter(at: usize) -> Markup {
-    let letter = u8::try_from(at).ok().filter(|at| *at < 26).map(|at| char::from(b'A' + at));
-    html! { @if let Some(letter) = letter { b.letter.(trace_class(at)) { (letter) } } }
-}
-
-/// The class that gives a trace its tint; there are a few, and then they begin again.
-pub(super) fn trace_class(at: usize) -> String {
-    format!("trace-{}", at % TINTS)
+    html! { b.letter.(chain::tint(Some(&at))) { (chain::letter(at)) } }
 }
 
 #[cfg(test)]
 mod tests {
-    use chain::Topology;
+    use ::chain::Topology;
     use evidence::Collected;
     use serde_json::json;
 
