@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use chain::Service;
 use desk::api::{ClaimEvent, ClaimReport, ClaimsRequest};
 use reqwest::Url;
+use tokio::net::TcpSocket;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -38,6 +39,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const LIVED: Duration = Duration::from_secs(10);
 /// Spans are on show within a fraction of a second; the SDK's own default is 5,000 ms.
 const SCHEDULE_DELAY_MS: &str = "200";
+/// On other systems a port can be opened once only, whatever its options.
+const HELD_PORTS_CAN_BE_OPENED: bool = cfg!(target_os = "linux");
 
 /// Where everything listens.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ struct Ports {
     seats: Vec<Seated>,
     /// Of the built-in trace store, if it is needed.
     otlp: Option<Otlp>,
+    /// Ports that the system chose: see [`hold`].
+    _held: Vec<TcpSocket>,
 }
 
 #[derive(Debug)]
@@ -446,15 +451,16 @@ impl Ports {
             .desk_listen
             .map(|address| TcpListener::bind(address).with_context(|| format!("the desk cannot listen on {address}")));
         let desk = desk.transpose()?;
-        let mut open = Vec::new();
+        let (mut open, mut held) = (Vec::new(), Vec::new());
         let mut choose = |usual: u16, offset: u16| -> anyhow::Result<Endpoint> {
-            let (first, last) = match options.port_base {
-                Some(0) => (0, 0),
-                base => {
-                    let first = base.map_or(usual, |base| base.saturating_add(offset));
-                    (first, first.saturating_add(200))
-                }
-            };
+            if options.port_base == Some(0) {
+                let socket = hold((Ipv4Addr::LOCALHOST, 0).into()).context("no port is free")?;
+                let endpoint = Endpoint::at(socket.local_addr()?)?;
+                held.push(socket);
+                return Ok(endpoint);
+            }
+            let first = options.port_base.map_or(usual, |base| base.saturating_add(offset));
+            let last = first.saturating_add(200);
             for port in first..=last {
                 if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
                     let endpoint = Endpoint::at(listener.local_addr()?)?;
@@ -497,7 +503,10 @@ impl Ports {
             };
             seats.push(Seated { service: *service, health, kept });
         }
-        Ok(Self { programs, seats, otlp })
+        if !HELD_PORTS_CAN_BE_OPENED {
+            held.clear();
+        }
+        Ok(Self { programs, seats, otlp, _held: held })
     }
 
     fn of(&self, program: Program) -> anyhow::Result<&Endpoint> {
@@ -536,6 +545,15 @@ impl Ports {
     }
 }
 
+/// Keeps a port from the system's choice, for listeners and for outgoing connections of other programs, while one that names the
+/// port can listen there: until a service has started, and while it is restarted.
+fn hold(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 // === impl Endpoint ===
 
 impl Endpoint {
@@ -550,5 +568,25 @@ impl Endpoint {
             reached.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
         }
         Ok(Self { address, url: format!("http://{reached}/").parse()? })
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_held_port_can_be_opened_by_its_service_alone() {
+        let held = hold((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = held.local_addr().unwrap();
+        let by_choice_of_the_system = TcpSocket::new_v4().unwrap();
+        by_choice_of_the_system.bind(address).expect_err("a socket that need not be there has no right to it");
+        for start in ["the first", "after a restart"] {
+            let service = TcpListener::bind(address).unwrap_or_else(|error| panic!("{start}: {error}"));
+            let _caller = std::net::TcpStream::connect(address).expect("the service listens");
+            let (_served, _) = service.accept().unwrap();
+        }
+        drop(held);
+        TcpListener::bind(address).expect("the lab has ended");
     }
 }
