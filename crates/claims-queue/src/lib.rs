@@ -1,6 +1,6 @@
 //! One queue interface with at-least-once delivery, and two real adapters behind it.
 //!
-//! - [`Queue`]: publish, receive, ack, release; [`connect`] chooses the adapter by the scheme of a URL
+//! - [`Queue`]: publish, sync, receive, ack, release; [`connect`] chooses the adapter by the scheme of a URL
 //! - [`Message`]: what is sent; its attributes are the carrier of trace context
 //! - `sqlite`: a table in a file that several processes share; `nats`: JetStream, with the cargo feature `nats`
 //!
@@ -45,13 +45,19 @@ pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// A queue.
 #[async_trait]
 pub trait Queue: fmt::Debug + Send + Sync {
-    /// Adds a message, which is stored when this returns. An id that is already known changes nothing: what was
-    /// published first stays.
+    /// Adds a message, which outlives every process when this returns, and a power cut after [`Queue::sync`]. An id that is
+    /// already known changes nothing: what was published first stays.
     ///
     /// # Errors
     /// [`PublishError::Invalid`] when the message can never be published; [`PublishError::Backend`] when it may or
     /// may not have been: publish it again.
     async fn publish(&self, message: &Message) -> Result<(), PublishError>;
+
+    /// Waits until what was published before is on disk, as far as the adapter can tell: then its publisher may forget it.
+    ///
+    /// # Errors
+    /// The queue cannot be reached, or its answer is wrong: publish it again.
+    async fn sync(&self) -> Result<(), BackendError>;
 
     /// Hands out up to `max` messages as soon as there are any, and none when nothing came within `wait`.
     ///

@@ -225,6 +225,11 @@ impl Queue for Nats {
         Ok(publish.await.map_err(BackendError::when("publish"))?)
     }
 
+    /// The server's answer to a publication is all that it says.
+    async fn sync(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BackendError> {
         if max == 0 {
             return Ok(Vec::new());

@@ -1,20 +1,22 @@
 //! A queue in a SQLite file, which several processes may share.
 //!
-//! A publication is on disk when it returns. Later changes to a message survive the end of every process, but a power cut may
-//! undo them: then the message is delivered again. A message is dead when it has had its last attempt and nobody holds it: no write is
+//! What is written survives the end of every process, but a power cut may undo what is not synced: then a message is published or
+//! delivered again. An ack joins the next transaction of its process, since each costs as much as all that it does. A message is dead when it has had its last attempt and nobody holds it: no write is
 //! needed to make it so.
 //!
 //! The file is bounded but for messages that wait, none of which is ever dropped: acked ones are emptied at once and go with
 //! the deduplication window, and so do dead letters beyond the newest [`KEPT_DEAD`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use database::rusqlite::types::Type;
 use database::rusqlite::{self, Connection, Row, named_params, params};
 use database::{Database, OpenError};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bell::Bell;
@@ -31,6 +33,9 @@ const SLOW_POLL: Duration = Duration::from_secs(1);
 /// The same where publishers cannot be heard.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How long an ack waits at most for another transaction that it can join.
+const ACK_PATIENCE: Duration = Duration::from_millis(50);
+
 /// So many dead letters are kept, the newest.
 const KEPT_DEAD: i64 = 10_000;
 /// Every so many messages it is looked whether some dead letters can go.
@@ -41,6 +46,15 @@ pub(crate) struct Sqlite {
     database: Database,
     bell: Bell,
     table: Table,
+    /// Those that no transaction has taken along yet.
+    acks: Mutex<Vec<Ack>>,
+}
+
+#[derive(Debug)]
+struct Ack {
+    receipt: String,
+    /// How many messages it has removed.
+    settled: oneshot::Sender<Result<usize, Arc<database::Error>>>,
 }
 
 /// What the thread of the database needs to know of a queue.
@@ -76,7 +90,7 @@ impl Sqlite {
         let file = database::file(url).map_err(|_| ConnectError::SqliteFile)?;
         let bell = Bell::of(&file).map_err(|error| BackendError::when("open")(error.into()))?;
         let table = Table { name: name.into(), options, kept_dead, clock: Arc::new(Clock::new()) };
-        Ok(Self { database, bell, table })
+        Ok(Self { database, bell, table, acks: Mutex::default() })
     }
 
     async fn read<T: Send + 'static>(
@@ -95,6 +109,31 @@ impl Sqlite {
         let table = self.table.clone();
         self.database.write_unsynced(move |db| ask(&table, db)).await
     }
+
+    /// Acks what waits for it, in the transaction that does what is asked for.
+    async fn write_with_acks<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Table, &Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Arc<database::Error>> {
+        let acks = std::mem::take(&mut *self.acks());
+        let (receipts, settled): (Vec<_>, Vec<_>) = acks.into_iter().map(|ack| (ack.receipt, ack.settled)).unzip();
+        let write = move |table: &Table, db: &Connection| {
+            let removed =
+                receipts.iter().map(|receipt| table.ack(db, receipt)).collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok((removed, ask(table, db)?))
+        };
+        let written = self.write(write).await.map_err(Arc::new);
+        for (at, settled) in settled.into_iter().enumerate() {
+            let removed = written.as_ref().map(|(removed, _)| removed.get(at).copied().unwrap_or(0));
+            // Who acked may not wait any more.
+            let _ = settled.send(removed.map_err(Arc::clone));
+        }
+        written.map(|(_, answer)| answer)
+    }
+
+    fn acks(&self) -> MutexGuard<'_, Vec<Ack>> {
+        self.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[async_trait]
@@ -102,9 +141,15 @@ impl Queue for Sqlite {
     async fn publish(&self, message: &Message) -> Result<(), PublishError> {
         message.check()?;
         let (table, message) = (self.table.clone(), message.clone());
-        self.database.write(move |db| table.insert(db, &message)).await.map_err(failed("publish"))?;
+        self.database.write_unsynced(move |db| table.insert(db, &message)).await.map_err(failed("publish"))?;
         self.bell.ring();
         Ok(())
+    }
+
+    async fn sync(&self) -> Result<(), BackendError> {
+        let table = self.table.clone();
+        // Without a write there would be no sync.
+        self.database.write(move |db| table.clock.tick(db)).await.map(drop).map_err(failed("sync"))
     }
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BackendError> {
@@ -126,7 +171,7 @@ impl Queue for Sqlite {
                 Look::Next(next_ms) => next_ms,
                 Look::Due => {
                     let deliveries =
-                        self.write(move |table, db| table.take(db, max)).await.map_err(failed("receive"))?;
+                        self.write_with_acks(move |table, db| table.take(db, max)).await.map_err(failed("receive"))?;
                     if !deliveries.is_empty() {
                         return Ok(deliveries);
                     }
@@ -148,8 +193,21 @@ impl Queue for Sqlite {
     }
 
     async fn ack(&self, delivery: &Delivery) -> Result<(), SettleError> {
-        let receipt = delivery.receipt.0.clone();
-        held(self.write(move |table, db| table.ack(db, &receipt)).await.map_err(failed("ack"))?)
+        let (settled, mut removed) = oneshot::channel();
+        self.acks().push(Ack { receipt: delivery.receipt.0.clone(), settled });
+        let joined = timeout(ACK_PATIENCE, &mut removed).await;
+        let removed = match joined {
+            Ok(removed) => removed,
+            Err(_) => {
+                if !self.acks().is_empty() {
+                    // Each of them is told.
+                    let _ = self.write_with_acks(|_, _| Ok(())).await;
+                }
+                removed.await
+            }
+        };
+        let removed = removed.unwrap_or(Err(Arc::new(database::Error::Gone)));
+        held(removed.map_err(failed("ack"))?)
     }
 
     async fn release(&self, delivery: &Delivery, after: Duration) -> Result<(), SettleError> {
@@ -287,7 +345,7 @@ fn held(rows_affected: usize) -> Result<(), SettleError> {
     if rows_affected == 0 { Err(SettleError::NotHeld) } else { Ok(()) }
 }
 
-fn failed(doing: &'static str) -> impl FnOnce(database::Error) -> BackendError {
+fn failed<E: Error + Send + Sync + 'static>(doing: &'static str) -> impl FnOnce(E) -> BackendError {
     move |error| BackendError::when(doing)(error.into())
 }
 
@@ -335,5 +393,28 @@ mod tests {
         assert_eq!(counts.waiting, (waiting + every + 1) as u64, "what waits is never dropped");
         let letters = queue.dead_letters(1).await.unwrap();
         assert_eq!(letters[0].id, (taken.len() - KEPT).to_string(), "it is the oldest that have gone");
+    }
+
+    #[tokio::test]
+    async fn an_ack_joins_the_next_transaction() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("queue.db").display());
+        let queue = Arc::new(Sqlite::open(&url, "claims", Options::default()).await.unwrap());
+        for number in 0..2 {
+            queue.publish(&message(number)).await.unwrap();
+        }
+        let first = queue.receive(1, Duration::ZERO).await.unwrap().pop().expect("two wait");
+        let acking = tokio::spawn({
+            let (queue, first) = (queue.clone(), first.clone());
+            async move { queue.ack(&first).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(queue.acks().len(), 1, "it has time");
+        let second = queue.receive(1, Duration::ZERO).await.unwrap().pop().expect("one waits");
+        acking.await.unwrap().expect("it was taken along");
+        let again = queue.ack(&first).await;
+        assert!(matches!(again, Err(SettleError::NotHeld)), "the message is gone: {again:?}");
+        queue.ack(&second).await.expect("without another transaction it has its own");
+        assert_eq!(queue.counts().await.unwrap(), Counts::default(), "nothing is left");
     }
 }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use rusqlite;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
@@ -75,12 +76,7 @@ struct Trouble(Arc<Mutex<Option<String>>>);
 
 enum Job {
     Read(Box<dyn Work>),
-    Write {
-        synced: bool,
-        work: Box<dyn Work>,
-    },
-    /// With the next transaction.
-    Later(Box<dyn Work>),
+    Write { synced: bool, work: Box<dyn Work> },
 }
 
 /// What is asked for, and who waits for it.
@@ -167,20 +163,6 @@ impl Database {
         self.ask(ask, |work| Job::Write { synced: false, work }).await
     }
 
-    /// Writes with the next transaction, or when the file is closed. Until then it is not read, and is lost if the process
-    /// ends: for what this process knows without reading it, and may be done once more without harm.
-    ///
-    /// # Errors
-    /// The thread ended. What becomes of the write itself is not told.
-    pub async fn write_later(
-        &self,
-        ask: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
-    ) -> Result<(), Error> {
-        let (answer, _) = oneshot::channel();
-        let work = Box::new(Asked { ask: Some(ask), done: None, answer });
-        self.jobs.send(Job::Later(work)).await.map_err(|_| Error::Gone)
-    }
-
     /// Why it cannot be written now, if so. It costs nothing until a transaction has failed; from then on it tries.
     pub async fn trouble(&self) -> Option<String> {
         if self.trouble.get().is_some() {
@@ -228,6 +210,8 @@ fn try_connect(file: &Path, schema: &str) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", KEPT_LOG_BYTES)?;
+    // Otherwise a statement whose plan might depend on a parameter is compiled again for each new value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.execute_batch(schema)?;
     Ok(connection)
 }
@@ -261,7 +245,6 @@ struct Worker {
 impl Worker {
     fn run(mut self, connection: &Connection, mut jobs: mpsc::Receiver<Job>) {
         let mut waiting = Vec::with_capacity(MAX_GROUP);
-        let mut later = Vec::new();
         while jobs.blocking_recv_many(&mut waiting, MAX_GROUP) > 0 {
             let (mut writes, mut any_synced) = (Vec::new(), false);
             for job in waiting.drain(..) {
@@ -275,16 +258,11 @@ impl Worker {
                         any_synced |= synced;
                         writes.push(work);
                     }
-                    Job::Later(work) => later.push(work),
                 }
             }
-            if !writes.is_empty() || later.len() >= MAX_GROUP {
-                writes.append(&mut later);
+            if !writes.is_empty() {
                 self.commit(connection, any_synced, writes);
             }
-        }
-        if !later.is_empty() {
-            self.commit(connection, false, later);
         }
     }
 
@@ -414,30 +392,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_time_is_written_with_the_next_transaction_or_at_the_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = open(&folder).await;
-        let later = |number: i64| {
-            let insert = move |db: &Connection| db.execute("INSERT INTO notes VALUES (?, 'later')", [number]).map(drop);
-            database.write_later(insert)
-        };
-        later(1).await.unwrap();
-        assert_eq!(count(&database).await, 0, "no transaction came yet");
-        note(&database, 1, "the number is free".to_owned()).await.expect("who wants a write comes first");
-        assert_eq!(count(&database).await, 1, "what failed affects nobody else");
-        later(2).await.unwrap();
-        note(&database, 3, "three".to_owned()).await.unwrap();
-        assert_eq!(count(&database).await, 3, "it went with the next one");
-        later(4).await.unwrap();
-        drop(database);
-        let deadline = Instant::now() + BUSY_TIMEOUT;
-        while count(&open(&folder).await).await < 4 {
-            assert!(Instant::now() < deadline, "what was left is written when the file is closed");
-            tokio::time::sleep(BUSY_PAUSE).await;
-        }
-    }
-
-    #[tokio::test]
     async fn one_that_panics_is_one_that_fails() {
         let folder = tempfile::tempdir().unwrap();
         let database = open(&folder).await;
@@ -481,5 +435,20 @@ mod tests {
         {
             assert!(matches!(file(url), Err(OpenError::Url)), "{url}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_statement_is_compiled_once_for_all_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = open(&folder).await;
+        let compiled_again = |db: &Connection| {
+            db.execute_batch("CREATE INDEX early ON notes (text) WHERE number < 100")?;
+            let mut select = db.prepare("SELECT text FROM notes WHERE number < ?")?;
+            for most in [10, 100, 1_000] {
+                select.query_map([most], |_| Ok(()))?.for_each(drop);
+            }
+            Ok(select.get_status(rusqlite::StatementStatus::RePrepare))
+        };
+        assert_eq!(database.read(compiled_again).await.unwrap(), 0, "it costs more than the statement itself");
     }
 }

@@ -39,6 +39,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const LIVED: Duration = Duration::from_secs(10);
 /// Spans are on show within a fraction of a second; the SDK's own default is 5,000 ms.
 const SCHEDULE_DELAY_MS: &str = "200";
+/// So much freed memory a process keeps for itself.
+const KEPT_FREE_BYTES: u32 = 1 << 20;
 /// On other systems a port can be opened once only, whatever its options.
 const HELD_PORTS_CAN_BE_OPENED: bool = cfg!(target_os = "linux");
 
@@ -175,6 +177,9 @@ fn environment(
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.trim_end_matches('/').to_owned()),
         // A proxy that the environment names is for the world outside.
         ("NO_PROXY", no_proxy()),
+        // SQLite forgets its pages whenever another process has written: glibc would give that memory back to the system, and ask
+        // for it again, at each message. Elsewhere nothing reads it.
+        ("MALLOC_TRIM_THRESHOLD_", KEPT_FREE_BYTES.to_string()),
     ];
     if options.otlp_endpoint.is_none() {
         // Whatever protocol the environment names, the built-in store is asked as its endpoint is written.

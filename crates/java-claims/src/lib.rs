@@ -36,7 +36,7 @@ use telemetry::server::Server;
 use tokio::sync::Notify;
 
 use crate::completion::Dispatcher;
-use crate::outbox::{Relay, Reporter};
+use crate::outbox::{Published, Relay, Reporter};
 use crate::policies::Policies;
 use crate::seams::{PolicyClient, Seams, ServerSpan};
 use crate::store::{Inserted, Store};
@@ -105,8 +105,9 @@ pub async fn app(config: &Config, seams: Live<Seams>) -> Result<App, StartError>
         completions: Dispatcher::start()?,
         seams: seams.clone(),
     };
-    let relay = Relay { store: claims.store.clone(), queue: config.queue.clone(), stored: claims.stored.clone() };
-    let reporter = Reporter { store: claims.store.clone(), queue: config.queue.clone() };
+    let (store, queue, published) = (claims.store.clone(), config.queue.clone(), Published::default());
+    let reporter = Reporter { store: store.clone(), queue: queue.clone(), published: published.clone() };
+    let relay = Relay { store, queue, stored: claims.stored.clone(), published };
     tokio::spawn(relay.run());
     let routes = Router::new()
         .route("/api/claims", post(accept_claim))
@@ -257,6 +258,10 @@ mod tests {
     #[async_trait]
     impl Queue for Silent {
         async fn publish(&self, _: &Message) -> Result<(), PublishError> {
+            pending().await
+        }
+
+        async fn sync(&self) -> Result<(), BackendError> {
             pending().await
         }
 

@@ -3,6 +3,7 @@
 //! So a claim is never accepted without its message, nor a message sent for a claim that was rolled back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use claims_queue::{Attribute, Counts, Message, Queue};
@@ -18,8 +19,9 @@ use crate::store::{Store, Waiting};
 /// A producer that stores a message says so, and what a dead predecessor left is seen at the start: one look now and then is for
 /// what nobody thought of.
 const PAUSE: Duration = Duration::from_secs(5);
-/// So long after a message, those that were published are forgotten though no claim came.
-const SETTLE_AFTER: Duration = Duration::from_millis(200);
+/// So many that were published are forgotten together, or as many as there are when no claim came for a while.
+const FORGET_AT: usize = 50;
+const FORGET_AFTER: Duration = Duration::from_millis(200);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
@@ -30,7 +32,12 @@ const BATCH: usize = 50;
 pub(crate) struct Reporter {
     pub(crate) store: Store,
     pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) published: Published,
 }
+
+/// The number of the last message up to which all are published, although the outbox may still hold them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Published(Arc<AtomicI64>);
 
 /// Publishes what the outbox holds.
 #[derive(Debug)]
@@ -38,13 +45,14 @@ pub(crate) struct Relay {
     pub(crate) store: Store,
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) stored: Arc<Notify>,
+    pub(crate) published: Published,
 }
 
 // === impl Reporter ===
 
 impl Reporter {
     pub(crate) async fn report(self) -> Report {
-        let outbox = timeout(PATIENCE, self.store.count_waiting());
+        let outbox = timeout(PATIENCE, self.store.count_waiting(self.published.0.load(Relaxed)));
         let queue = timeout(PATIENCE, self.queue.counts());
         let own_trouble = health::trouble("claims", self.store.trouble());
         let its_trouble = health::trouble("the queue", self.queue.trouble());
@@ -64,22 +72,25 @@ impl Relay {
     /// Runs until the process ends; creates no spans.
     pub(crate) async fn run(self) {
         let mut backoff = FIRST_BACKOFF;
-        let mut last = 0;
+        // Published, and not forgotten yet.
+        let mut done = Vec::new();
         loop {
-            match self.publish_waiting(&mut last).await {
-                Ok(0) => {
-                    let _ = timeout(PAUSE, self.stored.notified()).await;
-                }
+            match self.publish_waiting(&mut done).await {
                 Ok(count) => {
                     backoff = FIRST_BACKOFF;
-                    if count < BATCH && timeout(SETTLE_AFTER, self.stored.notified()).await.is_err() {
-                        let _ = self.store.settle().await;
+                    if count < BATCH && done.len() < FORGET_AT {
+                        let pause = if done.is_empty() { PAUSE } else { FORGET_AFTER };
+                        if timeout(pause, self.stored.notified()).await.is_ok() {
+                            continue;
+                        }
                     }
+                    self.forget(&mut done).await;
                 }
                 Err(error) => {
-                    // Those that could not be published are among others that could.
-                    last = 0;
                     tracing::warn!(error = %error_reporter::Report::new(error.as_ref()), "messages wait in the outbox");
+                    self.forget(&mut done).await;
+                    // Those that could not be published are among others that could.
+                    self.published.0.store(0, Relaxed);
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(MAX_BACKOFF);
                 }
@@ -87,21 +98,33 @@ impl Relay {
         }
     }
 
-    /// Publishes what was stored after the last one that was published.
-    async fn publish_waiting(&self, last: &mut i64) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
-        let waiting = self.store.waiting(*last, BATCH).await?;
+    /// Publishes what was stored after the last one that was published; says how many those were.
+    async fn publish_waiting(&self, done: &mut Vec<i64>) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
+        let last = self.published.0.load(Relaxed);
+        let waiting = self.store.waiting(last, BATCH).await?;
         // At the same time, so that they are one transaction of the queue; in their order, where there is one.
         let publish = |row| async move { self.queue.publish(&message(row)).await };
         let published = join_all(waiting.iter().map(publish)).await;
-        // Published before it is forgotten: the queue knows an id that comes twice.
-        let done = waiting.iter().zip(&published).filter(|(_, result)| result.is_ok()).map(|(row, _)| row.number);
-        let done: Vec<_> = done.collect();
-        if !done.is_empty() {
-            self.store.published(done).await?;
-        }
+        done.extend(waiting.iter().zip(&published).filter(|(_, result)| result.is_ok()).map(|(row, _)| row.number));
         published.into_iter().collect::<Result<Vec<()>, _>>()?;
-        *last = waiting.last().map_or(*last, |row| row.number);
+        self.published.0.store(waiting.last().map_or(last, |row| row.number), Relaxed);
         Ok(waiting.len())
+    }
+
+    /// Forgets what is published, once that is on disk. What cannot be forgotten is published once more; the queue knows its id.
+    async fn forget(&self, done: &mut Vec<i64>) {
+        let numbers = std::mem::take(done);
+        if numbers.is_empty() {
+            return;
+        }
+        let forgotten = async {
+            self.queue.sync().await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(self.store.forget_messages(numbers).await?)
+        };
+        if let Err(error) = forgotten.await {
+            tracing::warn!(error = %error_reporter::Report::new(error.as_ref()), "the outbox keeps messages that were published");
+            self.published.0.store(0, Relaxed);
+        }
     }
 }
 

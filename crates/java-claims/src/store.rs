@@ -103,25 +103,20 @@ impl Store {
         self.database.read(move |db| db.prepare_cached(TEXT)?.query_map([after, most], waiting)?.collect()).await
     }
 
-    /// How many messages the outbox holds.
-    pub(crate) async fn count_waiting(&self) -> Result<u64, Error> {
-        const TEXT: &str = "SELECT count(*) FROM outbox";
-        self.database.read(|db| db.prepare_cached(TEXT)?.query_row((), |row| row.get(0))).await
+    /// How many messages with a number above `after` the outbox holds.
+    pub(crate) async fn count_waiting(&self, after: i64) -> Result<u64, Error> {
+        const TEXT: &str = "SELECT count(*) FROM outbox WHERE number > ?";
+        self.database.read(move |db| db.prepare_cached(TEXT)?.query_row([after], |row| row.get(0))).await
     }
 
-    /// Forgets messages that were published, with the next write: a separate transaction would cost as much as the insertion
-    /// of a claim. If this process is killed before, they are published again; the queue knows their ids.
-    pub(crate) async fn published(&self, numbers: Vec<i64>) -> Result<(), Error> {
+    /// Forgets messages that were published. If this process is killed before, they are published again; the queue knows their
+    /// ids.
+    pub(crate) async fn forget_messages(&self, numbers: Vec<i64>) -> Result<(), Error> {
         let delete = move |db: &Connection| {
             let mut delete = db.prepare_cached("DELETE FROM outbox WHERE number = ?")?;
             numbers.iter().try_for_each(|number| delete.execute([number]).map(drop))
         };
-        self.database.write_later(delete).await
-    }
-
-    /// Writes what waits for the next write.
-    pub(crate) async fn settle(&self) -> Result<(), Error> {
-        self.database.write_unsynced(|_| Ok(())).await
+        self.database.write_unsynced(delete).await
     }
 }
 
@@ -239,7 +234,7 @@ mod tests {
 
     async fn publish_all(store: &Store) {
         let waiting = store.waiting(0, usize::MAX).await.unwrap();
-        store.published(waiting.iter().map(|waiting| waiting.number).collect()).await.unwrap();
+        store.forget_messages(waiting.iter().map(|waiting| waiting.number).collect()).await.unwrap();
     }
 
     async fn ask(store: &Store, text: &'static str) -> i64 {
@@ -257,7 +252,7 @@ mod tests {
         insert(&store, 0..KEPT, is_unchecked).await;
         assert_eq!(ask(&store, "SELECT count(*) FROM claims").await, KEPT, "so many are kept");
         insert(&store, KEPT..3 * KEPT, is_unchecked).await;
-        let messages = store.count_waiting().await.unwrap();
+        let messages = store.count_waiting(0).await.unwrap();
         assert_eq!(
             messages,
             3 * KEPT.cast_unsigned(),
