@@ -156,10 +156,23 @@ test("keys alone: rows, collapsing, the span's panel and find", async () => {
   const hits = await page.locator("#found li").count();
   assert.ok(hits >= 2, "the call and the request are found by an attribute and by name");
   assert.equal(await page.locator(".rows .hit").count(), hits, "their rows are marked");
+  const where = await page.locator("#found li").allTextContents();
+  assert.ok(where.some((text) => /java-claims GET after .*, by attribute url\.full=http:.*\/policies\/POL-/.test(text)), `each says where: ${where}`);
+  assert.ok(where.some((text) => /, by name GET \/policies\/:id$/.test(text)), `also by name: ${where}`);
+  assert.deepEqual([...new Set(await page.locator("#found mark").allTextContents())], ["policies"], "and marks it");
   await page.keyboard.press("Enter");
   await page.locator(".rows [aria-current=true].hit").waitFor();
   await page.keyboard.type("x");
   await page.locator("#found").getByText(/^0 of \d+ spans have this/).waitFor();
+  const before = await page.locator(".rows [aria-current=true] .span").textContent();
+  await page.keyboard.press("Escape");
+  assert.deepEqual(
+    [await page.locator("#find-span").inputValue(), await page.locator("#found *").count(), await page.locator(".rows .hit").count()], ["", 0, 0],
+    "Escape ends the search",
+  );
+  assert.equal(await focusedRow(page), before, "and leads back to the row");
+  await page.keyboard.press("j");
+  assert.notEqual(await focusedRow(page), before, "where keys work again");
   await page.context().close();
 });
 
@@ -237,12 +250,17 @@ test("what was chosen stays when more spans arrive", async () => {
   await page.context().close();
 });
 
-/** What the parts of a header say at one hop: the header's table as rows of text. */
-const parts = (page, hop, header) => page.evaluate(([hop, header]) => {
-  const row = [...document.querySelectorAll(".ledger > tbody > tr:not(.apart)")].find((row) => row.cells[0].textContent === hop);
-  const table = [...row.nextElementSibling.querySelectorAll("table.parts")].find((table) => table.caption.textContent === header);
-  return table && [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim().replace(/\b[0-9a-f]{16,32}\b/g, "ID")));
-}, [hop, header]);
+/** What the parts of a header say at one hop: the header's table as rows of text. Who opens them loads them. */
+const parts = async (page, hop, header) => {
+  const row = page.locator(".ledger > tbody > tr:not(.apart)", { has: page.locator("th", { hasText: hop }) });
+  const apart = row.first().locator("xpath=following-sibling::tr[1]");
+  await apart.locator("details").evaluate((details) => (details.open = true));
+  await apart.locator("table.parts, p").first().waitFor();
+  return apart.evaluate((apart, header) => {
+    const table = [...apart.querySelectorAll("table.parts")].find((table) => table.caption.textContent === header);
+    return table && [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim().replace(/\b[0-9a-f]{16,32}\b/g, "ID")));
+  }, header);
+};
 
 const HOP_1 = "python-api -> java-claims";
 const LOOKUP = "java-claims -> node-policy-store";
@@ -257,12 +275,15 @@ test("headers are taken apart, and their ids lead to spans", async () => {
     const page = await claimOf(scenario);
     const both = expected.map(([part, text]) => [part, text, text]);
     assert.deepEqual(await parts(page, HOP_1, header), both, scenario);
-  const receiver = page.locator(".ledger > tbody > tr").first().locator("td").nth(1);
-    assert.match(await receiver.textContent(), /java-claims itself sends tracecontext(, baggage)?\.$/, `${scenario}: what the receiver propagates`);
+    const receiver = page.locator(".ledger > tbody > tr").first().locator("td").nth(1);
+    assert.match(
+      await receiver.textContent(), /In its own calls, java-claims writes tracecontext(, baggage)?; this says nothing of what arrived here\.$/,
+      `${scenario}: what the receiver propagates`,
+    );
     await page.context().close();
   }
   const whole = await claimOf("healthy");
-  const members = [["tenant.id", "acme-corp 9 bytes"], ["feature.flags", "new-pricing-model 17 bytes"], ["all of it", "51 bytes"]];
+  const members = [["tenant.id", "acme-corp 9 bytes"], ["feature.flags", "new-pricing-model 17 bytes"], ["all of it", "51 bytes on the wire; the limit is 8192 bytes"]];
   const sorted = (rows) => rows.map((row) => row.join(" | ")).sort();
   assert.deepEqual(sorted(await parts(whole, HOP_1, "baggage")), sorted(members.map(([part, text]) => [part, text, text])), "baggage by its members");
   await whole.context().close();
@@ -270,7 +291,6 @@ test("headers are taken apart, and their ids lead to spans", async () => {
   for (const [header, part, text] of [["x-b3-traceid", "trace id", "ID trace A"], ["x-b3-spanid", "parent id", "ID python-api POST A"], ["x-b3-sampled", "sampling decision", "1 sampled"]]) {
     assert.deepEqual(await parts(page, HOP_1, header), [[part, text, text]], header);
   }
-  await page.locator("tr.apart summary").first().click();
   await page.locator("tr.apart a").first().click();
   await panel(page).getByRole("heading", { name: "python-api: POST" }).waitFor();
   assert.deepEqual(await obstacles(page), [], "headers taken apart");
@@ -325,7 +345,13 @@ test("a header is copied as it was", async () => {
   await other.click();
   await until("it is copied by a selection too", async () => (await other.textContent()) === "Copied");
   const baggage = await parts(page, LOOKUP, "baggage");
-  assert.match(baggage.at(-1).join(" "), /^all of it (\d{4,} bytes) \1$/, "and measured");
+  assert.match(baggage.at(-1).join(" "), /^all of it (\d{4,} bytes on the wire; the limit is 8192 bytes) \1$/, "and measured");
+  const sizes = baggage.map(([key, sent]) => [key, Number(sent.match(/(\d+) bytes/)[1])]);
+  const [members, [, all]] = [sizes.slice(0, -1), sizes.at(-1)];
+  const written = members.reduce((sum, [key, bytes]) => sum + key.length + "=".length + bytes + ",".length, -",".length);
+  assert.equal(written, all, "one measure: the members, their keys and what is between them are all of it");
+  const line = page.locator(".ledger > tbody > tr:not(.apart)").nth(1).locator(".header", { hasText: "baggage" }).first();
+  assert.match(await line.textContent(), new RegExp(`${all} bytes on the wire; the limit is 8192 bytes$`), "the limit is beside the size, also in the row");
   await page.context().close();
 });
 
@@ -359,8 +385,25 @@ test("a claim of a lab that never saw a healthy one is compared all the same", a
     assert.equal(rows["python-api POST /claims"], undefined, "what is alike is not marked");
     assert.equal(await page.locator("svg.chain").count(), 2, "both pictures");
     assert.deepEqual(await obstacles(page), [], "a comparison");
-    await page.locator(".compared a.name").nth(3).click();
-    await page.locator("#span-panel").getByRole("heading", { name: "python-api: POST" }).waitFor();
+    const address = page.url();
+    await page.locator(".compared .span").nth(3).click();
+    const both = page.locator("#span-panel");
+    await both.getByRole("heading", { name: "python-api POST", exact: true }).waitFor();
+    const sent = both.locator("dt:text-is('http.request.header.b3') + dd");
+    assert.match(await sent.textContent(), /^this: \["[0-9a-f].*healthy: not there$/, "both spans, beside each other");
+    assert.equal(await both.locator("dt:text-is('http.request.method') + dd").textContent(), "POST", "what is alike stands once");
+    assert.equal(await both.locator("dt:text-is('trace') + dd .odd").count(), 0, "ids always differ, so they are not marked");
+    assert.deepEqual(await obstacles(page), [], "both spans");
+    await page.keyboard.press("j");
+    await both.getByRole("heading", { name: "java-claims POST /api/claims", exact: true }).waitFor();
+    await page.keyboard.press("Escape");
+    await both.waitFor({ state: "hidden" });
+    assert.match(await focusedRow(page), /^java-claims POST \/api\/claims/, "Escape leads back to the row");
+    assert.equal(page.url(), address, "in the comparison, which nothing has left");
+    await page.locator("#details-other-ledger > summary").click();
+    await page.locator("#details-other-ledger .ledger tr.apart summary").first().click();
+    await page.locator("#details-other-ledger table.parts a").first().click();
+    await both.getByRole("heading", { name: "python-api POST", exact: true }).waitFor();
     assert.deepEqual(guest.complaints, [], "no console error, no request to anywhere else");
   } finally {
     await guest.close();
@@ -382,6 +425,10 @@ test("missing spans, other parents and other headers are marked, span by span", 
   const custom = await of("custom-client");
   assert.deepEqual(custom["java-claims GET"], ["missing here"], "the call has no span");
   assert.ok(custom["node-policy-store GET /policies/:id"].includes("parent: none (it is a root), healthy: java-claims GET"));
+  const tenant = await of("baggage-not-propagated");
+  const missing = ["attribute not here: feature.flags, healthy: new-pricing-model", "attribute not here: tenant.id, healthy: acme-corp"];
+  assert.deepEqual(tenant[CLAIMS], ["header not here: baggage", ...missing], "attributes that the receiver lacks");
+  assert.equal(tenant[FRONT], undefined, "and none where it was read");
   const fire = await of("fire-and-forget");
   assert.deepEqual(Object.keys(fire), ["python-api write_audit"], "only the audit span differs");
   const batch = await of("batch-links");
@@ -449,8 +496,54 @@ test("without scripts the rows, the breaks and the headers can be read", async (
   assert.equal(await page.locator(".rows .span").count(), 20, "every span has a row");
   assert.equal(await page.locator(".tools:visible, .fold:visible, .copy:visible").count(), 0, "what only a script does is not offered");
   await page.locator("tr.apart summary").first().click();
+  await page.locator("tr.apart a").first().click();
+  await page.locator("tr.apart summary").first().click();
   await page.locator("table.parts").first().getByText("trace id", { exact: true }).waitFor();
   await page.locator(".break a").click();
   assert.match(page.url(), /#s-[0-9a-f]{32}-[0-9a-f]{16}$/, "the break leads to the sender's row");
   await page.context().close();
+});
+
+test("names of hops stay in one piece", async () => {
+  for (const { name, viewport, colorScheme } of LAYOUTS) {
+    const page = await claimOf("healthy", { viewport, colorScheme });
+    const lines = await page.locator(".ledger th .nowrap").evaluateAll((pieces) => pieces.map((piece) => piece.getClientRects().length));
+    assert.deepEqual(lines, Array(10).fill(1), `${name}: each of the 5 breaks before the second service at the most`);
+    assert.equal(await page.locator(".ledger > tbody > tr:not(.apart) > th").first().textContent(), HOP_1, name);
+    await page.context().close();
+  }
+});
+
+test("a claim that was not sampled has its picture and the decision, and what is not known is called so", async () => {
+  await api(lab, "api/settings/use", { id: "sampled-out" });
+  const [sent] = (await api(lab, "api/claims", { count: 1 })).text.trim().split("\n").map((line) => JSON.parse(line));
+  const page = await browser.open();
+  await page.goto(new URL(`claims/${sent.claim.claim_id}`, lab.desk).href);
+  await page.getByText("Spans of this claim: not received.", { exact: true }).waitFor();
+  await page.getByText(`The front door answered traceresponse: ${sent.claim.traceresponse}: the sampled bit is clear`, { exact: false }).waitFor();
+  assert.match(sent.claim.traceresponse, /-0[02]$/, "what the lab answered");
+  const boxes = await page.locator("svg.chain .service .small").allTextContents();
+  assert.equal(boxes.filter((text) => text === "no span received").length, 4, `no service is said to have done anything: ${boxes}`);
+  await until("what the third party recorded is there", async () => {
+    await page.evaluate(async () => (await import("/assets/live.js")).refreshAll());
+    const outside = await parts(page, "claims-worker -> fraud-partner", "traceparent");
+    return outside?.at(-1).join(" ") === "flags no span received 02 not sampled";
+  });
+  assert.deepEqual(await obstacles(page), [], "a claim without spans");
+  await picture(page, "sampled-out");
+  await page.locator("#compare").click();
+  await page.locator(".compared li").first().waitFor();
+  assert.ok((await differing(page)).every(([, lines]) => lines[0] === "missing here"), "it can be compared, too");
+  await page.context().close();
+});
+
+test("a claim's page carries no headers twice, and nothing that few open", async () => {
+  await api(lab, "api/settings/use", { id: "healthy" });
+  const { claim_id } = await sendClaims(1);
+  const text = await (await fetch(new URL(`claims/${claim_id}`, lab.desk))).text();
+  const main = text.slice(text.indexOf("<main"), text.indexOf("</main>"));
+  assert.ok(main.length < 34_000, `20 spans and 5 hops in ${main.length} bytes`);
+  assert.ok(!main.includes("table class=\"parts\""), "headers are taken apart when somebody opens them");
+  const [traceparent] = main.match(/(?<=data-copy=")[^"]+/) ?? [];
+  assert.equal(traceparent, undefined, "what stands beside its button is copied from there");
 });

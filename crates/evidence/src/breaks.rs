@@ -31,6 +31,19 @@ pub enum Tie {
     During,
 }
 
+// === impl Tie ===
+
+impl Tie {
+    /// What the span before the break has to do with it, in front of its name.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Sent => "sent by",
+            Self::During => "begun during",
+        }
+    }
+}
+
 // === impl Reading ===
 
 impl Reading<'_> {
@@ -72,6 +85,12 @@ impl Reading<'_> {
 // === impl Break ===
 
 impl Break {
+    /// What is seen at the first span after it: that, and not why.
+    #[must_use]
+    pub const fn words(&self) -> &'static str {
+        if self.begins { "new trace starts here" } else { "goes on in another trace here" }
+    }
+
     fn between(from: &Span, to: &Span, tie: Tie) -> Option<Self> {
         let ids = |span: &Span| (span.trace_id, span.span_id);
         let begins = to.parent_span_id.is_none();

@@ -23,7 +23,7 @@ use wire::{Context, Format, SpanId, TraceId};
 
 /// A receiver drops a longer `baggage` header whole: the least that <https://www.w3.org/TR/baggage/#limits> asks for is
 /// the most that OpenTelemetry takes.
-pub(crate) const MAX_BAGGAGE_BYTES: usize = 8192;
+pub const MAX_BAGGAGE_BYTES: usize = 8192;
 
 /// One thing that went wrong, with all that its sentence needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

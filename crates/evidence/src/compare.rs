@@ -4,11 +4,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chain::SpanKind;
+use serde_json::Value;
 use wire::TraceHeaders;
 
 use crate::claim::{ClaimEvidence, Node, Position};
 use crate::headers::recorded;
-use crate::span::{Span, Status};
+use crate::span::{Attributes, Span, Status};
+
+/// Attributes that any two claims have with other values, by the reason why: they say nothing of a fault. The prefixes of
+/// captured headers are among them.
+const NOT_COMPARED: [(&str, &[&str]); 5] = [
+    ("headers, which are compared part by part", &["http.request.header.", "messaging.header."]),
+    ("ids of the claim and of its message", &["insurewatch.claim.id", "messaging.message.id"]),
+    (
+        "addresses and ports",
+        &["client.", "server.", "network.peer.", "network.local.", "net.", "http.client_ip", "http.host"],
+    ),
+    ("whole URLs, which contain ids and ports", &["url.full", "url.path", "url.query", "http.url", "http.target"]),
+    (
+        "threads, and sizes of bodies",
+        &[
+            "thread.",
+            "http.request.body.size",
+            "http.response.body.size",
+            "http.response_content_length",
+            "http.request_content_length",
+        ],
+    ),
+];
 
 /// The spans of two claims in one order: that of the second, and what only the first has after its parent.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +81,8 @@ pub enum Difference {
         /// Those that both have, with another decision or other members.
         changed: Vec<String>,
     },
+    /// It has other attributes, without those that differ between any two claims.
+    Attributes(Vec<OtherAttribute>),
     /// Only one of the two failed.
     Failed {
         /// Whether it is the first.
@@ -70,6 +95,17 @@ pub enum Difference {
         /// The second's.
         other: usize,
     },
+}
+
+/// An attribute that only one of two spans has, or both with other values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherAttribute {
+    /// Its key.
+    pub key: String,
+    /// The first claim's value, as text.
+    pub one: Option<String>,
+    /// The second's.
+    pub other: Option<String>,
 }
 
 /// What is above a span.
@@ -94,6 +130,25 @@ type Work<'a> = (&'a str, SpanKind, &'a str);
 struct Side<'a> {
     evidence: &'a ClaimEvidence,
     spans: Vec<Compared<'a>>,
+}
+
+/// Which attributes are not compared, since any two claims have other values, in words.
+pub fn not_compared() -> impl Iterator<Item = &'static str> {
+    NOT_COMPARED.iter().map(|(what, _)| *what)
+}
+
+/// Whether another value of this attribute is a difference.
+#[must_use]
+pub fn is_compared(key: &str) -> bool {
+    // A name that ends with a dot stands for all below it.
+    let covers = |name: &&str| if name.ends_with('.') { key.starts_with(*name) } else { key == *name };
+    !NOT_COMPARED.iter().flat_map(|(_, names)| *names).any(covers)
+}
+
+/// An attribute's value as text.
+#[must_use]
+pub fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 // === impl Comparison ===
@@ -217,7 +272,20 @@ fn differences((one, left): (&Side<'_>, &Compared<'_>), (other, right): (&Side<'
     // What both received from outside is the caller's matter.
     let outside = mine.receives() && matches!((&parent, left.node.place), (None, Position::Root));
     let headers = headers(mine, theirs).filter(|_| !outside);
-    [trace, parent, headers, failed, links].into_iter().flatten().collect()
+    let attributes = attributes(&mine.attributes, &theirs.attributes);
+    let attributes = (!attributes.is_empty()).then_some(Difference::Attributes(attributes));
+    [trace, parent, headers, attributes, failed, links].into_iter().flatten().collect()
+}
+
+fn attributes(mine: &Attributes, theirs: &Attributes) -> Vec<OtherAttribute> {
+    let keys: BTreeSet<_> = mine.keys().chain(theirs.keys()).collect();
+    let differing = keys.into_iter().filter(|key| is_compared(key) && mine.get(*key) != theirs.get(*key));
+    let of = |key: &String| OtherAttribute {
+        key: key.clone(),
+        one: mine.get(key).map(text),
+        other: theirs.get(key).map(text),
+    };
+    differing.map(of).collect()
 }
 
 /// Where one of the two may have left headers out, its silence is no difference.

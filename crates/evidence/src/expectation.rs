@@ -119,7 +119,7 @@ pub struct BaggageShape {
     /// Whether the application there read the key (it records what it reads as a span attribute of the key's name).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<bool>,
-    /// The least size in bytes of the value (or, without a key, of the header).
+    /// The least size on the wire, in bytes, of the value (or, without a key, of the header).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_bytes: Option<usize>,
 }

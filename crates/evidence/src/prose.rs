@@ -7,7 +7,7 @@ use chain::{Hop, Language, Place};
 use crate::answer::{Answer, Objection};
 use crate::cause::{Cause, MAX_BAGGAGE_BYTES};
 use crate::cell::CellReason;
-use crate::claim::{Collected, MAX_LISTED, listed};
+use crate::claim::{ClaimEvidence, Collected, MAX_LISTED, listed};
 use crate::conclusion::{Conclusion, NotABreak, Outcome, Unknown};
 use crate::headers::format_names;
 use crate::ledger::{FoundBy, HopRow, Side, SideState};
@@ -359,6 +359,20 @@ fn baggage_read(reading: &Reading<'_>) -> Option<String> {
         (read, not_read) if read.is_empty() => Some(format!("Baggage `{TENANT}` was not read at {not_read}.")),
         (read, not_read) => Some(format!("Baggage `{TENANT}` was read at {read}, and not at {not_read}.")),
     }
+}
+
+/// Whether the front door's answer says that spans are to be expected.
+#[must_use]
+pub fn sampling(evidence: &ClaimEvidence) -> String {
+    let Some(header) = &evidence.traceresponse else {
+        return "No traceresponse says whether it was sampled.".to_owned();
+    };
+    let means = match evidence.response_context().and_then(|context| context.sampled) {
+        Some(false) => "the sampled bit is clear, so no span of the front door is expected",
+        Some(true) => "the sampled bit is set, so its spans are expected",
+        None => "it says nothing about sampling",
+    };
+    format!("The front door answered `traceresponse: {header}`: {means}.")
 }
 
 /// Since when something is absent: until [`LATEST_SPAN`](crate::collect::LATEST_SPAN) it may still come, unless it was not

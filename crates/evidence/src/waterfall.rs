@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Effects};
 use chain::{Service, SpanKind};
 use unicode_width::UnicodeWidthChar as _;
 
+use crate::breaks::Break;
 use crate::claim::{ClaimEvidence, Fragment, Node, Position, listed};
 use crate::prose;
 use crate::reading::Reading;
@@ -67,6 +68,8 @@ struct Canvas {
     foreign: BTreeSet<(TraceId, SpanId)>,
     /// For each span that calls another service, which one.
     targets: BTreeMap<(TraceId, SpanId), String>,
+    /// By the first span after each break.
+    breaks: BTreeMap<(TraceId, SpanId), Break>,
     /// Since when what is absent is absent, in words.
     absent: String,
     text: String,
@@ -140,7 +143,9 @@ impl Canvas {
         let claim = |span| evidence.lineage(span).find_map(Span::claim_id);
         let others = evidence.spans().filter(|span| claim(span).is_some_and(|id| id != evidence.claim_id));
         let foreign = others.map(|span| (span.trace_id, span.span_id)).collect();
-        Self { style, clock, guides, label_columns, bar_columns, names, foreign, targets, absent, text: String::new() }
+        let breaks = reading.breaks().into_iter().map(|at| (at.to, at)).collect();
+        let text = String::new();
+        Self { style, clock, guides, label_columns, bar_columns, names, foreign, targets, breaks, absent, text }
     }
 
     fn header(&mut self, evidence: &ClaimEvidence) {
@@ -188,6 +193,7 @@ impl Canvas {
 
     fn span(&mut self, node: &Node, guide: &str) {
         let span = &node.span;
+        self.broken_off(span, guide);
         let colour = service_style(&span.service);
         let failed = if matches!(span.status, Status::Error(_)) { "!" } else { "" };
         let foreign = if self.foreign.contains(&(span.trace_id, span.span_id)) { "*" } else { "" };
@@ -228,6 +234,17 @@ impl Canvas {
             let link = self.cut(&link, self.style.width - columns(&indent));
             self.line(&format!("{indent}{}", self.paint(&link, anstyle::Style::new().dimmed())));
         }
+    }
+
+    /// Before the first span after a break: that, and what is before the break.
+    fn broken_off(&mut self, span: &Span, guide: &str) {
+        let Some(at) = self.breaks.get(&(span.trace_id, span.span_id)) else { return };
+        let (mark, dots) = (if self.style.unicode { "╳" } else { "x" }, self.ellipsis());
+        let before = self.names.get(&at.from).map(String::as_str).unwrap_or_default();
+        let said = format!("{mark} {}: {} {before}, in trace {:.8}{dots}", at.words(), at.tie.words(), at.from.0);
+        let indent = " ".repeat(columns(guide));
+        let said = self.cut(&said, self.style.width - columns(&indent));
+        self.line(&format!("{indent}{}", self.paint(&said, warning())));
     }
 
     fn notes(&mut self, evidence: &ClaimEvidence) {

@@ -27,8 +27,6 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Kept {
     /// The claims that are remembered, oldest first.
     pub(crate) rows: Vec<ClaimRow>,
-    /// The newest complete claim, to compare others with.
-    pub(crate) last_whole: Option<String>,
     pub(crate) accepted: u64,
     pub(crate) failed: u64,
 }
@@ -50,8 +48,8 @@ impl Kept {
             while pulse.changed().await.is_ok() {
                 pulse.mark_unchanged();
                 let traffic = front_door.traffic();
-                let (rows, last_whole) = observer.log().kept();
-                let kept = Self { rows, last_whole, accepted: traffic.accepted, failed: traffic.failed };
+                let rows = observer.log().kept();
+                let kept = Self { rows, accepted: traffic.accepted, failed: traffic.failed };
                 let path = path.clone();
                 let _ = spawn_blocking(move || kept.write(path)).await;
                 sleep(PAUSE).await;

@@ -36,8 +36,6 @@ struct Inner {
     is_told: bool,
     /// What is active now, if it has a name.
     scenario: Option<String>,
-    /// It outlives its row: something to compare with must not be lost to traffic.
-    last_whole: Option<String>,
 }
 
 /// A claim, and when to look at it.
@@ -69,14 +67,14 @@ pub(crate) enum Next {
 
 impl ClaimLog {
     /// What an earlier desk knew.
-    pub(crate) fn of(rows: Vec<ClaimRow>, last_whole: Option<String>) -> Self {
+    pub(crate) fn of(rows: Vec<ClaimRow>) -> Self {
         let now = Instant::now();
         let answered = |row: &ClaimRow| now.checked_sub(Duration::from_millis(row.age_ms())).unwrap_or(now);
         let mut entries: VecDeque<_> = rows.into_iter().map(|row| Entry::new(row.clone(), answered(&row))).collect();
         for entry in &mut entries {
             entry.due = entry.due.filter(|_| entry.row.seen.as_ref().is_none_or(|seen| !seen.settled));
         }
-        Self(Mutex::new(Inner { entries, last_whole, ..Inner::default() }))
+        Self(Mutex::new(Inner { entries, ..Inner::default() }))
     }
 
     pub(crate) fn push(&self, claim: SentClaim) {
@@ -94,14 +92,10 @@ impl ClaimLog {
     }
 
     /// Notes a look, and says whether there was anything new.
-    pub(crate) fn note(&self, claim_id: &str, look: &Collected, now: Instant) -> bool {
-        let seen = Seen::of(look);
+    pub(crate) fn note(&self, claim_id: &str, seen: Seen, is_complete: bool, now: Instant) -> bool {
         let mut log = self.lock();
-        if seen.whole {
-            log.last_whole = Some(claim_id.to_owned());
-        }
         let entry = log.entries.iter_mut().rev().find(|entry| entry.is(claim_id));
-        entry.is_some_and(|entry| entry.note(seen, look.complete, now))
+        entry.is_some_and(|entry| entry.note(seen, is_complete, now))
     }
 
     /// Whether we are told from now on which claims change; otherwise any may have.
@@ -171,10 +165,9 @@ impl ClaimLog {
         Some((row.clone(), awaited))
     }
 
-    /// What outlives the desk: the rows, oldest first, and the newest complete claim.
-    pub(crate) fn kept(&self) -> (Vec<ClaimRow>, Option<String>) {
-        let log = self.lock();
-        (log.rows().cloned().collect(), log.last_whole.clone())
+    /// What outlives the desk, oldest first.
+    pub(crate) fn kept(&self) -> Vec<ClaimRow> {
+        self.lock().rows().cloned().collect()
     }
 
     /// The oldest remembered claim that was accepted at this time or later, in milliseconds since the Unix epoch.
@@ -201,10 +194,6 @@ impl ClaimLog {
         let before = decided.find(|row| !is_whole(row))?;
         let after = decided.filter(is_whole).last()?;
         Some((before.clone(), after.clone()))
-    }
-
-    pub(crate) fn last_whole(&self) -> Option<String> {
-        self.lock().last_whole.clone()
     }
 
     pub(crate) fn last(&self) -> Option<SentClaim> {
@@ -401,7 +390,7 @@ mod tests {
         };
         assert!(matches!(log.next(Instant::now()), Next::DueAt(_)), "no claim is old enough");
         assert_eq!(next(FIRST_LOOK), "CLM-3", "the newest first");
-        log.note("CLM-1", &Collected::default(), Instant::now());
+        log.note("CLM-1", seen(0, false), false, Instant::now());
         assert_eq!(next(FIRST_LOOK + LEAST_WAIT * 2), "CLM-1", "unless one was begun");
     }
 
@@ -421,7 +410,7 @@ mod tests {
             (10_000, ("CLM-2", 0), "a claim that was sent long before is not the newest"),
             (500, ("CLM-1", 1), "under traffic the newest is always awaited"),
         ] {
-            let log = ClaimLog::of(vec![row(1, now - age_ms, decided(1, true)), row(2, now, None)], None);
+            let log = ClaimLog::of(vec![row(1, now - age_ms, decided(1, true)), row(2, now, None)]);
             let (shown, awaited) = log.to_show().unwrap();
             assert_eq!((shown.claim.claim_id.as_deref().unwrap(), awaited), expected, "{why}");
         }
@@ -431,8 +420,8 @@ mod tests {
     fn what_an_earlier_desk_knew_is_known_and_looked_at_no_more() {
         let now = clock::unix_millis();
         let rows = vec![row(1, now - 60_000, decided(2, false)), row(2, now - 50_000, decided(1, true))];
-        let log = ClaimLog::of(rows.clone(), Some("CLM-2".to_owned()));
-        assert_eq!(log.kept(), (rows, Some("CLM-2".to_owned())), "it is kept again as it was");
+        let log = ClaimLog::of(rows.clone());
+        assert_eq!(log.kept(), rows, "it is kept again as it was");
         assert!(!log.is_waiting(), "all is said of it");
         let board = log.scoreboard();
         assert_eq!((board.claims, board.whole, board.is_cut, board.window_s), (2, 1, false, WINDOW_S), "and counted");
@@ -447,7 +436,7 @@ mod tests {
         let now = clock::unix_millis();
         let remembered = u64::try_from(REMEMBERED).unwrap();
         let rows = (0..remembered).map(|number| row(number, now - 40_000 + number, decided(1, true))).collect();
-        let board = ClaimLog::of(rows, None).scoreboard();
+        let board = ClaimLog::of(rows).scoreboard();
         assert!(board.is_cut && (40..=42).contains(&board.window_s), "{} s", board.window_s);
         assert_eq!(board.claims, REMEMBERED, "all that are remembered are counted");
     }
@@ -466,7 +455,7 @@ mod tests {
                 Next::DueAt(_) => {}
                 Next::Due(_) => {
                     looks += 1;
-                    log.note("CLM-1", &Collected::default(), now);
+                    log.note("CLM-1", seen(0, false), false, now);
                 }
             }
         }

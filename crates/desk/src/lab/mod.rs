@@ -116,7 +116,7 @@ impl Lab {
         let drills = Drills::load(&folder, config.drills, control.catalogue(), needs_ours)?;
         drills.resume_lesson(&scenario);
         let kept = Kept::load(&folder);
-        let log = ClaimLog::of(kept.rows, kept.last_whole);
+        let log = ClaimLog::of(kept.rows);
         let reference = Reference::load(&folder);
         let observer = Observer::start(reader.clone(), changes.clone(), log, reference.clone());
         observer.log().set_scenario(Some(scenario).filter(|_| !drills.is_on()));
@@ -423,18 +423,9 @@ impl Lab {
         self.observer.log().to_show()
     }
 
-    /// The id of the newest claim that was whole.
-    pub(crate) fn last_whole_claim(&self) -> Option<String> {
-        self.observer.log().last_whole()
-    }
-
-    /// A healthy claim to compare with this one: the newest, or the one that is kept, whose spans may be gone elsewhere.
-    pub(crate) async fn healthy_claim(&self, than: &str) -> Option<Arc<Collected>> {
-        let newest = match self.last_whole_claim().filter(|id| id != than) {
-            Some(id) => self.find(&id, LookQuery::AT_ONCE).await.ok().map(Arc::new),
-            None => None,
-        };
-        newest.or_else(|| self.reference.get())
+    /// The healthy claim that is kept to compare others with.
+    pub(crate) fn healthy_claim(&self) -> Option<Arc<Collected>> {
+        self.reference.get()
     }
 
     /// Sends a claim while the chain is still healthy, if none is kept: once it is broken, there is none to compare with.
@@ -480,6 +471,15 @@ impl Lab {
 
     /// The evidence of a claim, named by its id, by the id of one of its traces, or as the last that was sent.
     pub(crate) async fn find(&self, id: &str, query: LookQuery) -> Result<Collected, Problem> {
+        let collected = self.look(id, query).await?;
+        if collected.evidence.fragments.is_empty() {
+            return Err(Problem::new(StatusCode::NOT_FOUND, "no span of this claim or trace has arrived"));
+        }
+        Ok(collected)
+    }
+
+    /// The same, also if none of its spans was received: the answer and the third party's record may be known.
+    pub(crate) async fn look(&self, id: &str, query: LookQuery) -> Result<Collected, Problem> {
         let unknown = |what: &str| Problem::new(StatusCode::NOT_FOUND, what.to_owned());
         // Claim ids travel in headers; what cannot, is none, and is no question for the trace store.
         if id.len() > LONGEST_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -505,11 +505,14 @@ impl Lab {
             tracing::warn!(errors = collected.source_errors.join("; "), "the trace store did not answer");
             return Err(Problem::unavailable("the trace store"));
         }
+        let mut collected = collected.with_traceresponse(sent.and_then(|sent| sent.traceresponse));
         if collected.evidence.fragments.is_empty() {
-            return Err(unknown("no span of this claim or trace has arrived"));
+            // No span says how old it is.
+            let row = log.row_of(&claim_id);
+            collected.age_millis = row.map_or(collected.age_millis, |row| row.age_ms());
+        } else {
+            self.observer.note(&claim_id, &collected);
         }
-        let collected = collected.with_traceresponse(sent.and_then(|sent| sent.traceresponse));
-        self.observer.note(&claim_id, &collected);
         Ok(collected)
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::api::events::Changes;
-use crate::api::{ClaimRow, SentClaim};
+use crate::api::{ClaimRow, Seen, SentClaim};
 use crate::lab::log::{ClaimLog, Next};
 use crate::lab::reader::EvidenceReader;
 use crate::lab::reference::Reference;
@@ -64,11 +64,12 @@ impl Observer {
 
     /// Records what was observed.
     pub(crate) fn note(&self, claim_id: &str, look: &Collected) {
-        if self.0.log.note(claim_id, look, Instant::now()) {
-            self.0.changes.notify(|pulse| pulse.looks += 1);
-        }
-        if self.0.log.last_whole().as_deref() == Some(claim_id) {
+        let seen = Seen::of(look);
+        if seen.whole {
             self.0.reference.keep(look);
+        }
+        if self.0.log.note(claim_id, seen, look.complete, Instant::now()) {
+            self.0.changes.notify(|pulse| pulse.looks += 1);
         }
     }
 

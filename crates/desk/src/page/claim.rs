@@ -6,23 +6,27 @@ use ::chain::Topology;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use evidence::{Collected, Reading};
+use evidence::{Collected, Reading, prose};
 use maud::{Markup, html};
 use serde::Deserialize;
 use service::Problem;
 use wire::TraceId;
 
-use super::glossary::term;
+use super::glossary::{inline, term};
+use super::ledger::Apart;
 use super::{Page, beginning, chain, compare, encoded, ledger, part as as_part, waterfall, whole};
-use crate::api::LookQuery;
 use crate::api::extract::{InPath, InQuery};
 use crate::api::routes::Shared;
+use crate::api::{HEALTHY, LookQuery};
 use crate::lab::Lab;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct ClaimQuery {
     /// Another claim to put beside it, or `healthy`.
     with: Option<String>,
+    /// Whether all headers are taken apart in the page, for a browser that runs no script.
+    #[serde(default)]
+    apart: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -95,6 +99,46 @@ pub(super) async fn rows(
     Ok(as_part(waterfall::rows(&Reading::new(Topology::LAB, &found), &id, fragment, query.from)))
 }
 
+/// The headers of a claim that is put beside another.
+pub(super) async fn headers(
+    State(lab): Shared,
+    InPath(id): InPath<String>,
+    InQuery(query): InQuery<ClaimQuery>,
+) -> Page {
+    let found = shown(&lab, &id, &query).await?;
+    let whose = query.with.map(|with| format!("?with={}", encoded(&with))).unwrap_or_default();
+    let apart = Apart::Loaded { claim: &id, whose: &whose };
+    Ok(as_part(ledger::table(&Reading::new(Topology::LAB, &found), lab.judges(), apart)))
+}
+
+/// One hop's headers taken apart.
+pub(super) async fn hop(
+    State(lab): Shared,
+    InPath((id, at)): InPath<(String, usize)>,
+    InQuery(query): InQuery<ClaimQuery>,
+) -> Page {
+    let found = shown(&lab, &id, &query).await?;
+    let apart = ledger::of_hop(&Reading::new(Topology::LAB, &found), lab.judges(), at);
+    Ok(as_part(apart.ok_or_else(|| not_found("the chain has no such hop"))?))
+}
+
+/// The claim, or the one beside it if one is named.
+async fn shown(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Arc<Collected>, Problem> {
+    match &query.with {
+        None => Ok(Arc::new(lab.look(id, LookQuery::AT_ONCE).await?)),
+        Some(with) => beside(lab, with).await,
+    }
+}
+
+/// The claim to put beside another.
+pub(super) async fn beside(lab: &Lab, with: &str) -> Result<Arc<Collected>, Problem> {
+    if with != HEALTHY {
+        return Ok(Arc::new(lab.find(with, LookQuery::AT_ONCE).await?));
+    }
+    let none = "this lab has seen no healthy claim yet; once the chain is healthy again, send one";
+    lab.healthy_claim().ok_or_else(|| not_found(none))
+}
+
 /// The spans of a claim that hold a text.
 pub(super) async fn find(State(lab): Shared, InPath(id): InPath<String>, InQuery(query): InQuery<FindQuery>) -> Page {
     let found = lab.find(&id, LookQuery::AT_ONCE).await?;
@@ -102,36 +146,34 @@ pub(super) async fn find(State(lab): Shared, InPath(id): InPath<String>, InQuery
 }
 
 async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Problem> {
-    let found = match lab.find(id, LookQuery::AT_ONCE).await {
-        Ok(found) => found,
-        Err(problem) if problem.status == StatusCode::NOT_FOUND && lab.was_sent(id) => {
-            return Ok(html! { p { "No span of this claim has arrived yet. This page shows it when it does." } });
-        }
-        Err(problem) => return Err(problem),
-    };
+    let found = lab.look(id, LookQuery::AT_ONCE).await?;
+    let is_seen = !found.evidence.fragments.is_empty();
+    if !is_seen && !lab.was_sent(id) {
+        return Err(not_found("no span of this claim or trace has arrived"));
+    }
     let other = match query.with.as_deref() {
         None => None,
-        Some("healthy") => lab.healthy_claim(id).await.map(Ok),
-        Some(other) => Some(lab.find(other, LookQuery::AT_ONCE).await.map(Arc::new)),
+        Some(with) => Some(beside(lab, with).await),
     };
     let judges = lab.judges();
     let reading = Reading::new(Topology::LAB, &found);
+    let apart = if query.apart { Apart::InPlace } else { Apart::Loaded { claim: id, whose: "" } };
+    let alone = || html! { @if is_seen { (waterfall::draw(lab, &reading, id)) } };
+    let not_sampled = found.evidence.response_context().is_some_and(|it| it.sampled == Some(false));
     Ok(html! {
         section aria-labelledby="hops-title" { h2 #hops-title { (term("Hops", "hop")) } (chain::picture(lab, &reading, "")) }
         section aria-labelledby="traces-title" {
             h2 #traces-title { (term("Traces", "trace")) }
             @if let Some(link) = in_grafana(lab, &found) { p { a href=(link) rel="noreferrer" { "This claim in Grafana" } } }
+            @if !is_seen { p { "Spans of this claim: " (prose::absent(&found)) "." } }
+            @if !is_seen || not_sampled { p { (inline(&prose::sampling(&found.evidence))) } }
             @match (&query.with, other) {
-                (None, _) => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (waterfall::draw(lab, &reading, id)) },
-                (Some(_), Some(Ok(other))) => (pair(lab, id, &reading, &Reading::new(Topology::LAB, &other), judges)),
-                (Some(_), Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) } (waterfall::draw(lab, &reading, id)) },
-                (Some(_), None) => {
-                    p { "This lab has seen no healthy claim yet. Once the chain is healthy again, send one and return to this page." }
-                    (waterfall::draw(lab, &reading, id))
-                }
+                (Some(with), Some(Ok(other))) => (pair(lab, id, &reading, with, &Reading::new(Topology::LAB, &other))),
+                (_, Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) "." } (alone()) },
+                _ => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (alone()) },
             }
         }
-        section aria-labelledby="ledger-title" { h2 #ledger-title { (term("Ledger", "ledger")) ": headers at each hop" } (ledger::table(&reading, judges, "")) }
+        section aria-labelledby="ledger-title" { h2 #ledger-title { (term("Ledger", "ledger")) ": headers at each hop" } (ledger::table(&reading, judges, apart)) }
     })
 }
 
@@ -142,15 +184,17 @@ fn in_grafana(lab: &Lab, found: &Collected) -> Option<String> {
     Some(super::in_grafana(lab.grafana()?, &dashboards::link::one_claim(&found.evidence.claim_id, &left, &right)))
 }
 
-fn pair(lab: &Lab, id: &str, one: &Reading<'_>, other: &Reading<'_>, judges: bool) -> Markup {
+fn pair(lab: &Lab, id: &str, one: &Reading<'_>, with: &str, other: &Reading<'_>) -> Markup {
     let other_id = &other.evidence().claim_id;
+    let headers = format!("/parts/ledger/{}?with={}", encoded(id), encoded(with));
     html! {
         p { a href=(format!("/claims/{}", encoded(id))) { "Show this claim alone" } }
         h3 { "Compared with the healthy claim " code { (beginning(other_id, 12)) } }
-        (compare::draw(one, other))
+        @if *other_id == one.evidence().claim_id { p { "It is this claim itself, the one that the lab keeps to compare others with." } }
+        (compare::draw(id, one, with, other))
         h3 { "Hops of the healthy claim" }
         (chain::picture(lab, other, "-other"))
-        details #details-other-ledger { summary { "Headers of the healthy claim" } (ledger::table(other, judges, "other-")) }
+        details #details-other-ledger data-load=(headers) { summary { "Headers of the healthy claim" } div {} }
     }
 }
 

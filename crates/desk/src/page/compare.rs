@@ -1,25 +1,31 @@
 //! A claim beside another: their spans in pairs on one clock, and what differs.
 
-use evidence::compare::{Above, Compared, Comparison, Difference, Pair};
+use evidence::compare::{Above, Compared, Comparison, Difference, OtherAttribute, Pair, is_compared, not_compared};
 use evidence::{ClaimEvidence, Reading};
 use maud::{Markup, html};
+use wire::{SpanId, TraceId};
 
-use super::waterfall::{Clock, letter, ticks, title, to_row_of};
+use super::span::{VALUE_CHARACTERS, facts};
+use super::waterfall::{Clock, anchor, letter, ticks, title};
 use super::{beginning, duration, service_class};
 
-/// How many pairs are drawn.
+/// How many pairs are drawn, and how many attributes that differ are listed of each, and how much of a value, in characters.
 const PAIRS: usize = 400;
+const ATTRIBUTES: usize = 6;
+const SHOWN_CHARACTERS: usize = 60;
+/// What differs between any two spans beside their attributes.
+const ALWAYS_OTHERS: [&str; 4] = ["start", "duration", "trace", "span"];
 const DEEPEST_INDENT: usize = 12;
 
 /// One clock for both claims, each from its own start.
-struct Clocks<'a> {
-    claim: &'a ClaimEvidence,
+struct Clocks {
     one: Clock,
     other: Clock,
     nanos: u64,
 }
 
-pub(super) fn draw(one: &Reading<'_>, other: &Reading<'_>) -> Markup {
+/// `asked` and `with` are what the page was asked for.
+pub(super) fn draw(asked: &str, one: &Reading<'_>, with: &str, other: &Reading<'_>) -> Markup {
     let (one, other) = (one.evidence(), other.evidence());
     let pairs = Comparison::of(one, other).pairs;
     let clocks = Clocks::of(one, other);
@@ -31,9 +37,12 @@ pub(super) fn draw(one: &Reading<'_>, other: &Reading<'_>) -> Markup {
             (duration(clocks.nanos)) ". A letter is a trace, in the order in which a claim's traces begin."
             @if pairs.len() > PAIRS { " The first " (PAIRS) " are drawn; " (pairs.len() - PAIRS) " more are left out." }
         }
-        div.fragments.compared {
-            div.axis aria-hidden="true" { span { "Span" } span.kind { "Traces" } span.ticks { (ticks(clocks.nanos)) } span { "What differs" } }
-            ol.rows { @for pair in drawn() { (clocks.row(pair)) } }
+        p.quiet { "Choose a row to see both spans beside each other; " kbd { "Esc" } " closes them. Not compared: " (not_compared().collect::<Vec<_>>().join("; ")) "." }
+        div.waterfall data-claim=(asked) data-with=(with) {
+            div.fragments.compared {
+                div.axis aria-hidden="true" { span { "Span" } span.kind { "Traces" } span.ticks { (ticks(clocks.nanos)) } span { "What differs" } }
+                ol.rows { @for pair in drawn() { (clocks.row(pair)) } }
+            }
         }
     }
 }
@@ -48,6 +57,7 @@ fn summary(pairs: &[Pair<'_>]) -> Markup {
         (has(|it| matches!(it, Difference::Parent { .. })), "with another parent"),
         (has(|it| matches!(it, Difference::Trace)), "in another trace"),
         (has(|it| matches!(it, Difference::Headers { .. })), "with other headers"),
+        (has(|it| matches!(it, Difference::Attributes(_))), "with other attributes"),
         (has(|it| matches!(it, Difference::Links { .. })), "with other links"),
         (has(|it| matches!(it, Difference::Failed { .. })), "that failed in one of the two"),
     ];
@@ -63,25 +73,22 @@ fn summary(pairs: &[Pair<'_>]) -> Markup {
 
 // === impl Clocks ===
 
-impl<'a> Clocks<'a> {
-    fn of(claim: &'a ClaimEvidence, other: &ClaimEvidence) -> Self {
+impl Clocks {
+    fn of(claim: &ClaimEvidence, other: &ClaimEvidence) -> Self {
         let (one, other) = (Clock::of(claim), Clock::of(other));
         let nanos = one.nanos().max(other.nanos());
-        Self { claim, one: one.lasting(nanos), other: other.lasting(nanos), nanos }
+        Self { one: one.lasting(nanos), other: other.lasting(nanos), nanos }
     }
 
     fn row(&self, pair: &Pair<'_>) -> Markup {
         let Some(node) = pair.node() else { return html! {} };
         let indent = format!("d{}", node.depth.min(DEEPEST_INDENT));
+        let anchors: Vec<_> = [pair.one, pair.other].into_iter().flatten().map(ids).map(anchor).collect();
         html! {
-            li.(service_class(&node.span.service)).differs[pair.differs()] {
+            li.(service_class(&node.span.service)).differs[pair.differs()] id=[anchors.first()] data-other=[anchors.get(1)] data-depth=(node.depth) {
                 div.label.(indent) {
-                    span.service {
-                        @match pair.one {
-                            Some(one) => a.name href=(to_row_of(self.claim, &one.node.span)) { (title(&node.span)) },
-                            None => span.name { (title(&node.span)) },
-                        }
-                        " " span.quiet { (node.span.kind.name()) }
+                    button.span type="button" {
+                        span.service { span.name { (title(&node.span)) } " " span.quiet { (node.span.kind.name()) } }
                     }
                 }
                 span.kind { (trace(pair.one)) " " (trace(pair.other)) }
@@ -97,6 +104,44 @@ impl<'a> Clocks<'a> {
         let bar = span.map(|it| clock.bar(&it.node.span));
         html! { @if let Some((left, width)) = bar { rect.(class) x=(left) y=(top) width=(width) height="4" {} } }
     }
+}
+
+fn ids(span: Compared<'_>) -> (TraceId, SpanId) {
+    (span.node.span.trace_id, span.node.span.span_id)
+}
+
+/// Both spans of a pair beside each other: what both have alike stands once.
+pub(super) fn detail(one: &ClaimEvidence, other: &ClaimEvidence, span: (TraceId, SpanId)) -> Option<Markup> {
+    let pairs = Comparison::of(one, other).pairs;
+    let is_it = |it: &Compared<'_>| ids(*it) == span;
+    let pair = pairs.iter().find(|pair| pair.one.iter().chain(&pair.other).any(is_it))?;
+    let facts = |evidence, it: Option<Compared<'_>>| it.map(|it| facts(evidence, &it.node.span)).unwrap_or_default();
+    let (left, right) = (facts(one, pair.one), facts(other, pair.other));
+    let only_right = right.iter().filter(|(key, _)| !left.iter().any(|(other, _)| other == key));
+    let value = |of: &[(String, String)], key: &str| of.iter().find(|it| it.0 == key).map(|it| it.1.clone());
+    Some(html! {
+        h2 #span-title { (title(&pair.node()?.span)) }
+        p.quiet { "This claim's span beside the healthy one's. What both have alike stands once; what differs between any two claims is not marked." }
+        (differences(pair))
+        dl.attributes {
+            @for (key, _) in left.iter().chain(only_right) {
+                @let (one, other) = (value(&left, key), value(&right, key));
+                dt { (beginning(key, SHOWN_CHARACTERS)) }
+                dd {
+                    @if one == other { code { (shown(one.as_deref())) } }
+                    @else {
+                        @let marked = one.is_some() != other.is_some() || is_compared(key) && !ALWAYS_OTHERS.contains(&key.as_str());
+                        div { "this: " code.odd[marked] { (shown(one.as_deref())) } }
+                        div.quiet { "healthy: " code { (shown(other.as_deref())) } }
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn shown(value: Option<&str>) -> String {
+    value.map_or_else(|| "not there".to_owned(), |value| beginning(value, VALUE_CHARACTERS))
 }
 
 fn trace(span: Option<Compared<'_>>) -> Markup {
@@ -117,12 +162,31 @@ fn differences(pair: &Pair<'_>) -> Markup {
                         @if !fewer.is_empty() { li { "header not here: " strong { (fewer.join(", ")) } } }
                         @if !changed.is_empty() { li { "other content: " strong { (changed.join(", ")) } } }
                     }
+                    Difference::Attributes(all) => {
+                        @for attribute in all.iter().take(ATTRIBUTES) { (other_attribute(attribute)) }
+                        @if all.len() > ATTRIBUTES { li { "and " (all.len() - ATTRIBUTES) " more attributes" } }
+                    }
                     Difference::Failed { one } => { li { @if *one { strong { "failed" } } @else { "failed in the healthy claim" } } }
                     Difference::Links { one, other } => { li { "links: " strong { (one) } ", healthy: " (other) } }
                 }
             }
             @if let Some((one, other)) = pair.one.zip(pair.other) && pair.differences.contains(&Difference::Trace) {
                 li { "trace " (letter(one.trace)) ", healthy: " (letter(other.trace)) }
+            }
+        }
+    }
+}
+
+fn other_attribute(attribute: &OtherAttribute) -> Markup {
+    let OtherAttribute { key, one, other } = attribute;
+    let key = beginning(key, SHOWN_CHARACTERS);
+    let value = |value: &str| beginning(value, SHOWN_CHARACTERS);
+    html! {
+        li {
+            @match (one, other) {
+                (None, Some(other)) => { "attribute not here: " strong { (key) } ", healthy: " (value(other)) }
+                (Some(one), None) => { "attribute only here: " strong { (key) } ": " (value(one)) }
+                _ => { "attribute " (key) ": " strong { (value(one.as_deref().unwrap_or_default())) } ", healthy: " (value(other.as_deref().unwrap_or_default())) }
             }
         }
     }
@@ -162,7 +226,8 @@ mod tests {
             ..Collected::default()
         };
         let (one, other) = (claim(1..501), claim(401..601));
-        let page = draw(&Reading::new(Topology::LAB, &one), &Reading::new(Topology::LAB, &other)).into_string();
+        let (left, right) = (Reading::new(Topology::LAB, &one), Reading::new(Topology::LAB, &other));
+        let page = draw("CLM-1", &left, "healthy", &right).into_string();
         assert!(page.len() < 1_000_000, "400 rows: {} bytes", page.len());
         assert!(page.contains("200 more are left out"), "what is left out is counted");
         assert!(

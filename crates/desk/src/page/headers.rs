@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use evidence::cause::MAX_BAGGAGE_BYTES;
 use evidence::table::differing;
 use evidence::{ClaimEvidence, HopRow, Side, SideState, Span};
 use maud::{Markup, html};
 use wire::format::baggage::BAGGAGE;
 use wire::{BaggageMember, Format, Piece, Rejection, Role, Says, SpanId, TraceHeaders, TraceRef};
 
-use super::waterfall::{letter, title, to_row_of};
+use super::waterfall::{letter, title, to_row};
 use super::{beginning, chain};
 
 /// How much of a value is shown, in characters, and how many parts of it.
@@ -49,6 +50,7 @@ impl Known<'_> {
                 strong { (name) } " "
                 code.value { @for (piece, from) in placed(wire::pieces(name, &shown)) { (self.piece(&piece, from, &mark)) } }
                 " " (copy(name, value))
+                @if name == BAGGAGE { " " span.quiet { (on_the_wire(name, value.len())) } }
             }
         }
     }
@@ -134,7 +136,7 @@ impl Known<'_> {
             }
             @if titles.len() > SHOWN_PARTS { tr { th scope="row" { "more" } td colspan=(sides.len()) { (titles.len() - SHOWN_PARTS) " more parts are left out." } } }
             @if is_list {
-                tr { th scope="row" { "all of it" } @for column in &columns { td { @if let Some(value) = column.text { (value.len()) " bytes" } } } }
+                tr { th scope="row" { "all of it" } @for column in &columns { td { @if let Some(value) = column.text { (on_the_wire(name, value.len())) } } } }
             }
         }
     }
@@ -159,7 +161,7 @@ impl Known<'_> {
                     None => span.quiet { "no trace of this claim" },
                 },
                 (Ok(Says::Span(id)), _) => @match self.span(*id) {
-                    Some((at, span)) => { a href=(to_row_of(self.evidence, span)) { (title(span)) } " " (letter(at)) }
+                    Some((at, span)) => { a href=(to_row((span.trace_id, span.span_id))) { (title(span)) } " " (letter(at)) }
                     None => span.quiet { "no span that was received" },
                 },
                 _ => {},
@@ -237,14 +239,23 @@ fn said(pieces: Vec<Piece<'_>>) -> Vec<Part<'_>> {
     parts
 }
 
-/// A member of baggage as the application reads it.
+/// A member of baggage as the application reads it, and its size on the wire.
 fn measured(member: &BaggageMember, written: &str) -> Markup {
     html! {
         span.quiet {
             @if member.value != written { "“" (beginning(&member.value, SHOWN_CHARACTERS)) "”, " }
-            (member.bytes) @if member.bytes == 1 { " byte" } @else { " bytes" }
+            (bytes(member.bytes))
         }
     }
+}
+
+/// Every size is of what is on the wire, as limits are.
+fn on_the_wire(name: &str, length: usize) -> Markup {
+    html! { (bytes(length)) " on the wire" @if name == BAGGAGE { "; the limit is " (bytes(MAX_BAGGAGE_BYTES)) } }
+}
+
+fn bytes(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "byte" } else { "bytes" })
 }
 
 fn placed(pieces: Vec<Piece<'_>>) -> impl Iterator<Item = (Piece<'_>, usize)> {
@@ -267,10 +278,11 @@ fn why(side: &Side) -> &'static str {
     }
 }
 
-/// A button that copies the header's value; a script does it.
+/// A button that copies the header's value, which stands before it unless only its beginning does; a script does it.
 fn copy(name: &str, value: &str) -> Markup {
-    let text = beginning(value, COPIED_CHARACTERS);
-    html! { button.copy type="button" data-copy=(text) aria-label=(format!("Copy {name}")) { "Copy" } }
+    let is_cut = value.chars().nth(SHOWN_CHARACTERS).is_some();
+    let text = is_cut.then(|| beginning(value, COPIED_CHARACTERS));
+    html! { button.copy type="button" data-copy=(text.unwrap_or_default()) aria-label=(format!("Copy {name}")) { "Copy" } }
 }
 
 #[cfg(test)]

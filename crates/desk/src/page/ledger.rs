@@ -3,13 +3,23 @@
 use std::collections::BTreeSet;
 
 use chain::{ParentUsed, Service, Transit};
-use evidence::{Reading, Side, SideState};
+use evidence::{HopRow, Reading, Side, SideState};
 use maud::{Markup, html};
 
 use super::headers::Known;
+use super::{encoded, hop_name};
 
-/// `whose` makes the parts of one ledger of a page differ from those of another.
-pub(super) fn table(reading: &Reading<'_>, judges: bool, whose: &str) -> Markup {
+/// Where the headers taken apart are, which few read of every hop.
+#[derive(Clone, Copy)]
+pub(super) enum Apart<'a> {
+    /// In the page.
+    InPlace,
+    /// Loaded when somebody opens them: of the claim with this address, beside another if `whose` names it.
+    Loaded { claim: &'a str, whose: &'a str },
+}
+
+/// The headers of every hop.
+pub(super) fn table(reading: &Reading<'_>, judges: bool, apart: Apart<'_>) -> Markup {
     let known = Known { evidence: reading.evidence(), judges };
     html! {
         div.scroll role="region" aria-label="Headers sent and received at each hop" tabindex="0" {
@@ -18,7 +28,7 @@ pub(super) fn table(reading: &Reading<'_>, judges: bool, whose: &str) -> Markup 
                 tbody {
                     @for (at, row) in reading.rows().iter().enumerate() {
                         tr {
-                            th scope="row" { (row.hop) }
+                            th scope="row" { (hop_name(row.hop)) }
                             td { (side(known, &row.sent, &row.received)) }
                             td { (side(known, &row.received, &row.sent)) (propagates(reading, row.hop.to)) }
                             td { (transit("trace headers", row.transit)) (transit("baggage", row.baggage_transit)) }
@@ -34,7 +44,7 @@ pub(super) fn table(reading: &Reading<'_>, judges: bool, whose: &str) -> Markup 
                         }
                         tr.apart {
                             td colspan="5" {
-                                details #(format!("details-parts-{whose}{at}")) { summary { "Headers taken apart" } (known.of_hop(row)) }
+                                (taken_apart(known, row, at, apart))
                             }
                         }
                     }
@@ -44,21 +54,42 @@ pub(super) fn table(reading: &Reading<'_>, judges: bool, whose: &str) -> Markup 
     }
 }
 
+fn taken_apart(known: Known<'_>, row: &HopRow, at: usize, apart: Apart<'_>) -> Markup {
+    let summary = html! { summary { "Headers taken apart" } };
+    html! {
+        @match apart {
+            Apart::InPlace => details { (summary) (known.of_hop(row)) },
+            Apart::Loaded { claim, whose } => {
+                details #(format!("details-parts{whose}-{at}")) data-load=(format!("/parts/hops/{}/{at}{whose}", encoded(claim))) {
+                    (summary)
+                    div { noscript { a href="?apart=true" { "Show them on the page" } } }
+                }
+            }
+        }
+    }
+}
+
+/// One hop's headers taken apart.
+pub(super) fn of_hop(reading: &Reading<'_>, judges: bool, at: usize) -> Option<Markup> {
+    let known = Known { evidence: reading.evidence(), judges };
+    Some(known.of_hop(reading.rows().get(at)?))
+}
+
 fn side(known: Known<'_>, side: &Side, other: &Side) -> Markup {
-    let beside = |name: &str| other.recorded().map(|headers| headers.get(name).join(", ")).filter(|it| !it.is_empty());
+    let beside = |name: &str| other.recorded().map(|headers| headers.get(name).join(",")).filter(|it| !it.is_empty());
     html! {
         @match side.state {
             SideState::NoSpan => span.quiet { "no span received" },
             SideState::NotOnRecord => span.quiet { "not on record" },
             SideState::Recorded if side.headers.is_empty() => "recorded, no trace header",
             SideState::Recorded => @for (name, values) in side.headers.iter() {
-                (known.line(name, &values.join(", "), beside(name).as_deref()))
+                (known.line(name, &values.join(","), beside(name).as_deref()))
             },
         }
     }
 }
 
-/// What a receiver can be expected to read: the formats that it sends itself.
+/// What a receiver can be expected to read: the formats that it writes in its own calls, which say nothing of what arrived.
 fn propagates(reading: &Reading<'_>, receiver: Service) -> Markup {
     let calls = || reading.rows().iter().filter(|row| row.hop.from == receiver);
     let sent: Vec<_> = calls().filter_map(|row| row.sent.recorded()).collect();
@@ -67,10 +98,10 @@ fn propagates(reading: &Reading<'_>, receiver: Service) -> Markup {
     html! {
         @if receiver.has_sdk() {
             p.quiet {
-                @if calls().next().is_none() { (receiver) " calls no other service, so what it propagates is not on record." }
-                @else if sent.is_empty() { "What " (receiver) " itself sends is not on record." }
-                @else if names.is_empty() { (receiver) " itself sends no trace header." }
-                @else { (receiver) " itself sends " (names.join(", ")) "." }
+                @if calls().next().is_none() { (receiver) " calls no other service, so which formats it writes is not on record." }
+                @else if sent.is_empty() { "What " (receiver) " writes in its own calls is not on record." }
+                @else if names.is_empty() { "In its own calls, " (receiver) " writes no trace header." }
+                @else { "In its own calls, " (receiver) " writes " (names.join(", ")) "; this says nothing of what arrived here." }
             }
         }
     }

@@ -336,7 +336,7 @@ fn four_steps(diagnosis: &Diagnosis) -> Markup {
                 thead { tr { th scope="col" { "Hop" } th scope="col" { "Injected" } th scope="col" { "Survived" } th scope="col" { "Extracted" } th scope="col" { "Used" } } }
                 tbody {
                     @for hop in &diagnosis.hops {
-                        tr { th scope="row" { (hop.hop) } @for (_, one) in hop.cells() { (cell(one)) } }
+                        tr { th scope="row" { (super::hop_name(hop.hop)) } @for (_, one) in hop.cells() { (cell(one)) } }
                     }
                     @for inside in &diagnosis.inside {
                         tr { th scope="row" { "inside " (inside.service) } td {} td {} td {} (cell(&inside.used)) }

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use ::chain::Service;
 use ::chain::service::Colour;
+use ::chain::{Hop, Service};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -58,6 +58,8 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route("/parts/rows/{id}/{trace}", get(claim::rows))
         .route("/parts/find/{id}", get(claim::find))
         .route("/parts/spans/{trace}/{span}", get(span::part))
+        .route("/parts/ledger/{id}", get(claim::headers))
+        .route("/parts/hops/{id}/{at}", get(claim::hop))
         .route("/parts/check", post(lesson::check))
         .route("/parts/diagnosis", post(lesson::diagnose))
         .route("/parts/diagnosis/{id}", post(lesson::diagnose_claim))
@@ -78,6 +80,10 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route(
             "/assets/links.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("assets/links.js"))),
+        )
+        .route(
+            "/assets/details.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/details.js"))),
         )
         .route("/assets/copy.js", get(async || asset("text/javascript; charset=utf-8", include_str!("assets/copy.js"))))
         .route(
@@ -219,6 +225,11 @@ fn duration(nanos: u64) -> String {
         1_000_000..1_000_000_000 => format!("{}.{} ms", nanos / 1_000_000, nanos / 100_000 % 10),
         _ => format!("{}.{} s", nanos / 1_000_000_000, nanos / 100_000_000 % 10),
     }
+}
+
+/// The name of a hop, which breaks before a service at the most.
+fn hop_name(hop: &Hop) -> Markup {
+    html! { span.nowrap { (hop.from) " ->" } " " span.nowrap { (hop.to) } }
 }
 
 /// A running clock, which a script reads: the same text as long as nothing else changes, so that a part is not drawn again.

@@ -1,18 +1,19 @@
 //! One span with everything that was received.
 
 use axum::extract::State;
-use evidence::Span;
+use evidence::compare::text;
 use evidence::headers::recorded;
 use evidence::span::{Attributes, Status};
+use evidence::{ClaimEvidence, Span};
 use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 use wire::{SpanId, TraceId};
 
-use super::claim::not_found;
+use super::claim::{beside, not_found};
 use super::headers::Known;
 use super::waterfall::{title, to_row};
-use super::{Page, beginning, duration, part as as_part};
+use super::{Page, beginning, compare, duration, part as as_part};
 use crate::api::LookQuery;
 use crate::api::extract::{InPath, InQuery};
 use crate::api::routes::Shared;
@@ -21,12 +22,14 @@ use crate::api::routes::Shared;
 const SHOWN: usize = 200;
 const SHOWN_EVENTS: usize = 20;
 const SHOWN_CHILDREN: usize = 20;
-const VALUE_CHARACTERS: usize = 4_000;
+pub(super) const VALUE_CHARACTERS: usize = 4_000;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct SpanQuery {
     /// The claim that it is looked at for; without one it is the one that its trace is part of.
     of: Option<String>,
+    /// The claim that this one is compared with.
+    with: Option<String>,
 }
 
 pub(super) async fn part(
@@ -36,7 +39,12 @@ pub(super) async fn part(
 ) -> Page {
     let trace: TraceId = trace.parse().map_err(|_| not_found("this is not a trace id"))?;
     let id: SpanId = span.parse().map_err(|_| not_found("this is not a span id"))?;
-    let found = lab.find(&query.of.unwrap_or_else(|| trace.to_string()), LookQuery::AT_ONCE).await?;
+    let found = lab.look(&query.of.unwrap_or_else(|| trace.to_string()), LookQuery::AT_ONCE).await?;
+    if let Some(with) = query.with {
+        let other = beside(&lab, &with).await?;
+        let both = compare::detail(&found.evidence, &other.evidence, (trace, id));
+        return Ok(as_part(both.ok_or_else(|| not_found("neither claim has such a span"))?));
+    }
     let span = found.evidence.span(trace, id).ok_or_else(|| not_found("the claim has no such span"))?;
     Ok(as_part(detail(span, Known { evidence: &found.evidence, judges: lab.judges() })))
 }
@@ -77,7 +85,7 @@ fn detail(span: &Span, known: Known<'_>) -> Markup {
         }
         @if headers.iter().next().is_some() {
             h3 { "Headers" }
-            @for (name, values) in headers.iter() { (known.line(name, &values.join(", "), None)) }
+            @for (name, values) in headers.iter() { (known.line(name, &values.join(","), None)) }
             (known.of_span(&headers))
         }
         (attributes("Attributes", &span.attributes))
@@ -90,6 +98,35 @@ fn detail(span: &Span, known: Known<'_>) -> Markup {
         (left_out(span.events.len(), SHOWN_EVENTS))
         (attributes("Resource", &span.resource))
     }
+}
+
+/// What is known of a span, as keys and texts.
+pub(super) fn facts(evidence: &ClaimEvidence, span: &Span) -> Vec<(String, String)> {
+    let since = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or_default();
+    let parent = span.parent_span_id.map(|id| (id, evidence.span(span.trace_id, id)));
+    let status = match &span.status {
+        Status::Unset => "unset".to_owned(),
+        Status::Ok => "ok".to_owned(),
+        Status::Error(message) => format!("error {message}"),
+    };
+    let parent = match parent {
+        None => "none: it is a root".to_owned(),
+        Some((_, Some(parent))) => title(parent),
+        Some((id, None)) => format!("{id}, not received"),
+    };
+    let own = [
+        ("kind", span.kind.name().to_owned()),
+        ("start", format!("{} after the first span", duration(span.start_unix_nano.saturating_sub(since)))),
+        ("duration", duration(span.duration_nanos())),
+        ("status", status),
+        ("trace", span.trace_id.to_string()),
+        ("span", span.span_id.to_string()),
+        ("parent", parent),
+        ("links", span.links.len().to_string()),
+        ("scope", span.scope.clone()),
+    ];
+    let attributes = span.attributes.iter().take(SHOWN).map(|(key, value)| (key.clone(), text(value)));
+    own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(attributes).collect()
 }
 
 /// In UTC, as finely as it is known.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::claim::{Node, Position, listed};
+use evidence::compare::text;
 use evidence::span::Status;
-use evidence::{Break, ClaimEvidence, Fragment, Reading, Span, Tie};
+use evidence::{Break, ClaimEvidence, Fragment, Reading, Span};
 use maud::{Markup, html};
 use wire::{SpanId, TraceId};
 
@@ -29,8 +30,9 @@ const TICKS: u64 = 4;
 const OVERVIEW_GAP: u128 = BAR_WIDTH / 200;
 /// How many services have a line; the others share one.
 const OVERVIEW_LINES: usize = 10;
-/// How many spans a search lists.
+/// How many spans a search lists, and how much is shown around what it found, in characters.
 const FOUND: usize = 100;
+const MARKED_CHARACTERS: usize = 60;
 
 /// The clock that all fragments share, in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy)]
@@ -90,7 +92,7 @@ fn tools() -> Markup {
         div #found aria-live="polite" {}
         p.keys.quiet {
             "Keys: " kbd { "j" } " " kbd { "k" } " next, previous; " kbd { "←" } " " kbd { "→" } " collapse, expand; " kbd { "Enter" } " the span; "
-            kbd { "/" } " find, " kbd { "Enter" } " the next one found; " kbd { "Esc" } " close."
+            kbd { "/" } " find, " kbd { "Enter" } " the next one found, " kbd { "Esc" } " back to the rows; " kbd { "Esc" } " close."
         }
     }
 }
@@ -151,11 +153,11 @@ fn axis(clock: &Clock) -> Markup {
 }
 
 /// The spans that hold a text, in any case: the first of them, and how many there are.
-pub(super) fn find(evidence: &ClaimEvidence, text: &str) -> Markup {
+pub(super) fn find(evidence: &ClaimEvidence, sought: &str) -> Markup {
     let clock = Clock::of(evidence);
-    let wanted = text.to_lowercase();
+    let wanted = sought.to_lowercase();
     let drawn = evidence.fragments.iter().take(TRACES).flat_map(Fragment::spans);
-    let found: Vec<_> = drawn.filter(|span| holds(span, &wanted)).collect();
+    let found: Vec<_> = drawn.filter_map(|span| Some((span, held(span, &wanted)?))).collect();
     html! {
         p.quiet {
             (found.len()) " of " (evidence.spans().count()) " spans have this."
@@ -163,24 +165,43 @@ pub(super) fn find(evidence: &ClaimEvidence, text: &str) -> Markup {
         }
         @if !found.is_empty() {
             ol.hits {
-                @for span in found.iter().take(FOUND) {
-                    li { a href=(to_row((span.trace_id, span.span_id))) { (title(span)) } " " span.quiet { "after " (duration(span.start_unix_nano.saturating_sub(clock.start))) } }
+                @for (span, (what, held)) in found.iter().take(FOUND) {
+                    li {
+                        a href=(to_row((span.trace_id, span.span_id))) { (title(span)) } " "
+                        span.quiet { "after " (duration(span.start_unix_nano.saturating_sub(clock.start))) ", by " (what) " " }
+                        code { (marked(held, &wanted)) }
+                    }
                 }
             }
         }
     }
 }
 
-fn holds(span: &Span, wanted: &str) -> bool {
-    let has = |text: &str| text.to_lowercase().contains(wanted);
-    let ids = [span.trace_id.to_string(), span.span_id.to_string()];
-    let attribute = |(key, value): (&String, &serde_json::Value)| match value.as_str() {
-        Some(text) => has(key) || has(text),
-        None => has(key) || has(&value.to_string()),
-    };
-    [&span.service, &span.name].into_iter().chain(&ids).any(|text| has(text))
-        || has(span.kind.name())
-        || span.attributes.iter().any(attribute)
+/// Where a span holds a text: what that is called, and all of it.
+fn held(span: &Span, wanted: &str) -> Option<(&'static str, String)> {
+    let fields = [
+        ("name", span.name.clone()),
+        ("service", span.service.clone()),
+        ("kind", span.kind.name().to_owned()),
+        ("trace id", span.trace_id.to_string()),
+        ("span id", span.span_id.to_string()),
+    ];
+    let attribute = |(key, value)| ("attribute", format!("{key}={}", text(value)));
+    let attributes = span.attributes.iter().map(attribute);
+    fields.into_iter().chain(attributes).find(|(_, text)| text.to_lowercase().contains(wanted))
+}
+
+/// What stands around the place where a text holds another, which is marked.
+fn marked(text: &str, wanted: &str) -> Markup {
+    let lower = text.to_lowercase();
+    let before = lower.split(wanted).next().map_or(0, |before| before.chars().count());
+    let from = before.saturating_sub(MARKED_CHARACTERS);
+    let part = |from: usize, count: usize| text.chars().skip(from).take(count).collect::<String>();
+    let until = before + wanted.chars().count();
+    html! {
+        @if from > 0 { "…" }
+        (part(from, before - from)) mark { (part(before, until - before)) } (beginning(&part(until, MARKED_CHARACTERS + 1), MARKED_CHARACTERS))
+    }
 }
 
 /// More rows of a trace, and how many are left.
@@ -278,8 +299,7 @@ impl<'a> Drawing<'a> {
         html! {
             @if let Some((at, before)) = at.zip(before) {
                 span.break {
-                    strong { @if at.begins { "new trace starts here" } @else { "goes on in another trace here" } } ": "
-                    @match at.tie { Tie::Sent => "sent by ", Tie::During => "begun during " }
+                    strong { (at.words()) } ": " (at.tie.words()) " "
                     a href=(to_row(at.from)) { (title(before)) }
                 }
             }
@@ -301,18 +321,11 @@ fn ghost_of(node: &Node) -> Option<SpanId> {
     node.span.parent_span_id.filter(|_| node.place == Position::MissingParent)
 }
 
-/// The same from another page.
-pub(super) fn to_row_of(evidence: &ClaimEvidence, span: &Span) -> String {
-    let trace = span.trace_id.to_string();
-    let id = if evidence.claim_id.is_empty() { &trace } else { &evidence.claim_id };
-    format!("/claims/{}{}", encoded(id), to_row((span.trace_id, span.span_id)))
-}
-
 pub(super) fn to_row(span: (TraceId, SpanId)) -> String {
     format!("#{}", anchor(span))
 }
 
-fn anchor((trace, span): (TraceId, SpanId)) -> String {
+pub(super) fn anchor((trace, span): (TraceId, SpanId)) -> String {
     format!("s-{trace}-{span}")
 }
 

@@ -1,6 +1,6 @@
 //! Two claims compared.
 
-use evidence::compare::{Above, Comparison, Difference};
+use evidence::compare::{Above, Comparison, Difference, OtherAttribute, is_compared};
 use evidence::{ClaimEvidence, Span};
 
 use crate::support::*;
@@ -76,6 +76,33 @@ fn what_a_span_does_not_record_is_no_difference() {
         chain_with(POLICY, |span| span.header("traceparent", traceparent(TRACE_A, CALL_POLICY, 1).to_uppercase()));
     let changed = Difference::Headers { more: vec![], fewer: vec![], changed: vec!["traceparent".to_owned()] };
     assert_eq!(differing(upper), [(Some(POLICY), Some(POLICY), vec![changed])], "and an id that cannot be read");
+}
+
+#[test]
+fn other_attributes_are_told_and_what_always_differs_is_not() {
+    let other = |key: &str, one: Option<&str>, other: Option<&str>| OtherAttribute {
+        key: key.to_owned(),
+        one: one.map(str::to_owned),
+        other: other.map(str::to_owned),
+    };
+    let changed = chain_with(POLICY, |span| {
+        span.with("url.full", "http://h:1/p").with("thread.id", 7).with("tenant.id", "other")
+    });
+    let tenant = evidence(whole_chain())
+        .spans()
+        .find(|span| span.span_id == span_id(POLICY))
+        .and_then(|span| span.attributes.get("tenant.id").cloned());
+    let tenant = tenant.map(|value| evidence::compare::text(&value));
+    let expected = Difference::Attributes(vec![other("tenant.id", Some("other"), tenant.as_deref())]);
+    assert_eq!(
+        differing(changed),
+        [(Some(POLICY), Some(POLICY), vec![expected])],
+        "ids, ports and threads do not count"
+    );
+    let more = chain_with(POLICY, |span| span.with("db.rows", 3));
+    let expected = Difference::Attributes(vec![other("db.rows", Some("3"), None)]);
+    assert_eq!(differing(more), [(Some(POLICY), Some(POLICY), vec![expected])], "one that only one of them has does");
+    assert!(is_compared("http.route") && !is_compared("server.port"), "what is not compared is named");
 }
 
 #[test]

@@ -119,8 +119,8 @@ fn every_cell_of_the_grammar_can_hold_and_fail() {
         (at_claims(json!({"key": "tenant.id", "read": true})), whole(), true, "the application read it"),
         (at_claims(json!({"key": "tenant.id", "read": false})), whole(), false, "the application read it"),
         (at_claims(json!({"key": "user.token", "read": true})), whole(), false, "nobody read it"),
-        (at_claims(json!({"key": "tenant.id", "min_bytes": 9})), whole(), true, "the value has 9 bytes"),
-        (at_claims(json!({"key": "tenant.id", "min_bytes": 10})), whole(), false, "the value has 9 bytes"),
+        (at_claims(json!({"key": "tenant.id", "min_bytes": 11})), whole(), true, "the value has 11 bytes on the wire"),
+        (at_claims(json!({"key": "tenant.id", "min_bytes": 12})), whole(), false, "the value has 11 bytes on the wire"),
         (at_claims(json!({"min_bytes": 21})), whole(), true, "the header has 21 bytes"),
         (at_claims(json!({"min_bytes": 22})), whole(), false, "the header has 21 bytes"),
         (

@@ -18,7 +18,7 @@ fn a_whole_hop_is_intact() {
         assert_eq!((row.parent, row.sampled), (Some(ParentUsed::Sender), Some(true)), "{}", row.hop);
         let received = row.received;
         assert_eq!(received.formats, [Format::TraceContext, Format::Baggage], "{}", row.hop);
-        assert_eq!(received.baggage["tenant.id"].bytes, "acme corp".len(), "the decoded value is measured");
+        assert_eq!(received.baggage["tenant.id"].bytes, "acme%20corp".len(), "what is on the wire is measured");
     }
 }
 

@@ -73,6 +73,7 @@ python-api  POST /claims                              server   ===============  
 `-python-api  write_audit                             internal              ====            2.0 ms
 
 trace 000000000000000000000000000000b2  java-claims  no parent
+x new trace starts here: sent by python-api  POST, in trace 00000000...
 java-claims  POST /api/claims                         server     ===========                8.0 ms
 |-java-claims  GET -> node-policy-store               client      ======                    4.0 ms
 | `-node-policy-store  GET /policies/:id              server        ===                     2.0 ms
@@ -85,6 +86,28 @@ java-claims  POST /api/claims                         server     ===========    
 ";
     let drawing = drawn(evidence(lab_1()), &PLAIN);
     assert_eq!(drawing, expected, "the second trace starts where the first called it:\n{drawing}");
+}
+
+#[test]
+fn a_break_is_drawn_wherever_a_trace_is_broken_off() {
+    let rewritten = || {
+        let mut spans = lab_1();
+        change(&mut spans, CLAIMS, |span| Span { parent_span_id: Some(span_id(0x99)), ..span });
+        spans
+    };
+    for (spans, style, expected) in [
+        (lab_1(), RICH, "╳ new trace starts here: sent by python-api  POST, in trace 00000000…\njava-claims  POST"),
+        (
+            rewritten(),
+            RICH,
+            "╳ goes on in another trace here: sent by python-api  POST, in trace 00000000…\n└ java-claims",
+        ),
+    ] {
+        let drawing = drawn(evidence(spans), &style);
+        assert!(drawing.contains(expected), "it stands before the first span after the break:\n{drawing}");
+        assert_safe(&drawing, &style);
+    }
+    assert!(!drawn(evidence(whole_chain()), &RICH).contains("trace starts here"), "a healthy claim has none");
 }
 
 #[test]

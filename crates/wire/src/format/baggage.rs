@@ -16,7 +16,7 @@ pub const BAGGAGE: &str = "baggage";
 pub struct BaggageMember {
     /// Its value, percent-decoded.
     pub value: String,
-    /// The size of the decoded value in bytes.
+    /// The size of the value on the wire, so still percent-encoded, in bytes: what limits count.
     pub bytes: usize,
 }
 
@@ -28,8 +28,9 @@ pub(crate) fn members<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<Stri
         .filter_map(|member| {
             let (key, value) = member.split(';').next()?.split_once('=')?;
             let decoded: Vec<u8> = percent_decode_str(value.trim()).collect();
-            let member = BaggageMember { bytes: decoded.len(), value: String::from_utf8_lossy(&decoded).into_owned() };
-            Some((key.trim().to_owned(), member)).filter(|(key, _)| !key.is_empty())
+            let value =
+                BaggageMember { value: String::from_utf8_lossy(&decoded).into_owned(), bytes: value.trim().len() };
+            Some((key.trim().to_owned(), value)).filter(|(key, _)| !key.is_empty())
         })
         .collect()
 }
@@ -60,10 +61,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn baggage_is_decoded_and_measured() {
+    fn baggage_is_decoded_and_measured_as_it_is_on_the_wire() {
         let baggage = members(["tenant.id=acme%20corp;p=1, empty= ,=x,bad%zz=%4,é=%C3%A9"].into_iter());
         let members: Vec<_> = baggage.iter().map(|(key, it)| (key.as_str(), it.value.as_str(), it.bytes)).collect();
-        let expected = [("bad%zz", "%4", 2), ("empty", "", 0), ("tenant.id", "acme corp", 9), ("é", "é", 2)];
+        let expected = [("bad%zz", "%4", 2), ("empty", "", 0), ("tenant.id", "acme corp", 11), ("é", "é", 6)];
         assert_eq!(members, expected, "properties go, escapes are decoded, a member without a key is none");
     }
 }

@@ -17,7 +17,7 @@ export function keepCopying() {
   document.addEventListener("click", async ({ target }) => {
     const button = target.closest("[data-copy]");
     if (!button) return;
-    const text = button.dataset.copy;
+    const text = button.dataset.copy || button.previousElementSibling.textContent;
     try {
       await navigator.clipboard.writeText(text);
     } catch {

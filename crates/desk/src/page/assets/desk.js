@@ -1,6 +1,7 @@
 // Sends forms as JSON, and shows what comes back.
 
 import { keepCopying } from "./copy.js";
+import { keepDetailsLoaded } from "./details.js";
 import { keepLinksDrawn } from "./links.js";
 import { fragment, isEdited, listen, refresh, refreshAll, replace } from "./live.js";
 import { keepWaterfall } from "./waterfall.js";
@@ -157,5 +158,6 @@ document.addEventListener("click", ({ target }) => {
 // First, while the parts are as the desk sent them.
 listen();
 keepCopying();
+keepDetailsLoaded();
 keepWaterfall();
 keepLinksDrawn();

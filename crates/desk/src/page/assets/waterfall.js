@@ -20,7 +20,8 @@ let current = "";
 let focused = "";
 /** The part of the clock that is shown. */
 let shown = { from: 0, until: 1 };
-let hits = { html: "", ids: [], at: -1 };
+const NO_HITS = { html: "", ids: [], at: -1 };
+let hits = NO_HITS;
 /** The row whose span the panel was asked for last, by id. */
 let wanted = "";
 
@@ -28,6 +29,8 @@ const one = (selector) => document.querySelector(selector);
 const rows = () => document.querySelectorAll(".waterfall .rows > li[id]");
 const panel = () => document.getElementById("span-panel");
 const claim = () => encodeURIComponent(one(".waterfall").dataset.claim);
+/** The claim beside it, in a comparison. */
+const beside = () => one(".waterfall").dataset.with;
 const buttonOf = (row) => row.querySelector(".span");
 
 /** As the desk writes it. */
@@ -117,7 +120,8 @@ async function show(row) {
   setCurrent(row);
   const [, trace, span] = row.id.split("-");
   wanted = row.id;
-  const response = await fetch(`/parts/spans/${trace}/${span}?of=${claim()}`);
+  const other = beside() ? `&with=${encodeURIComponent(beside())}` : "";
+  const response = await fetch(`/parts/spans/${trace}/${span}?of=${claim()}${other}`);
   const text = await response.text();
   // Keys are quicker than answers.
   if (wanted !== row.id) return;
@@ -156,7 +160,7 @@ async function append(button) {
 /** Brings a span's row into view, whatever hides it. */
 async function reveal(id, focus = true) {
   const list = one(`.waterfall .rows[data-trace="${id.split("-")[1]}"]`);
-  let row = document.getElementById(id);
+  let row = document.getElementById(id) ?? one(`.rows > [data-other="${id}"]`);
   for (let more; !row && (more = list?.querySelector(".more button"));) {
     await append(more);
     row = document.getElementById(id);
@@ -190,6 +194,16 @@ async function find(field) {
   showHits();
 }
 
+/** Back to the rows, without a search. */
+function leaveFind(field) {
+  clearTimeout(timer);
+  field.value = "";
+  hits = NO_HITS;
+  showHits();
+  const row = document.getElementById(current);
+  if (row) buttonOf(row).focus({ preventScroll: true });
+}
+
 async function nextHit(field, step) {
   clearTimeout(timer);
   if (!hits.ids.length) await find(field);
@@ -201,7 +215,7 @@ async function nextHit(field, step) {
 // Zoom.
 
 function showZoom() {
-  const waterfall = one(".waterfall");
+  const waterfall = one(".waterfall:has(.overview)");
   if (!waterfall) return;
   const units = Number(waterfall.dataset.units);
   const nanos = Number(waterfall.dataset.nanos);
@@ -344,7 +358,10 @@ document.addEventListener("keydown", (event) => {
   const field = document.getElementById("find-span");
   if (at === field) {
     if (event.key === "Enter") nextHit(field, event.shiftKey ? -1 : 1);
-    else if (event.key === "Escape" && !panel().hidden) close();
+    else if (event.key === "Escape") {
+      event.preventDefault();
+      leaveFind(field);
+    }
     return;
   }
   // Only where nothing else takes keys.
@@ -359,7 +376,7 @@ document.addEventListener("keydown", (event) => {
   const keys = {
     j: () => move(1),
     k: () => move(-1),
-    "/": () => field.focus(),
+    "/": () => field?.focus(),
     Escape: () => !panel().hidden && close(),
   };
   const act = keys[event.key] ?? (row && arrows[event.key]);
