@@ -53,7 +53,7 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// may not have been: publish it again.
     async fn publish(&self, message: &Message) -> Result<(), PublishError>;
 
-    /// Waits until what was published before is on disk, as far as the adapter can tell: then its publisher may forget it.
+    /// Waits until what was published before is on disk, or what the adapter knows of it: then its publisher may forget it.
     ///
     /// # Errors
     /// The queue cannot be reached, or its answer is wrong: publish it again.
