@@ -26,7 +26,7 @@ async function desk(viewport, options) {
 
 async function check(page) {
   await button(page, "Check").click();
-  await page.locator("#lab-result .outcome").waitFor({ timeout: 30_000 });
+  await page.locator("#lab-result .outcome").waitFor();
   return page.locator("#lab-result .outcome").textContent();
 }
 
@@ -42,7 +42,7 @@ async function sendClaim(page) {
   });
   return until("the list shows it", async () => {
     const row = page.locator("table.claims tbody tr").first();
-    const href = await row.locator("th a").getAttribute("href", { timeout: 5000 });
+    const href = await row.locator("th a").getAttribute("href");
     const cells = await row.locator("td").allTextContents();
     return href.endsWith(claim_id) && cells[1] === `${seen.traces}` && { href, cells };
   });
@@ -53,7 +53,7 @@ async function answer(page, place, kind) {
   await page.locator("#drill-place").selectOption(place);
   await page.locator("#drill-kind").selectOption(kind);
   await page.locator("#answer").click();
-  await page.locator("#lab-result").getByText(/Correct|Incorrect/).waitFor({ timeout: 30_000 });
+  await page.locator("#lab-result").getByText(/Correct|Incorrect/).waitFor();
   return page.locator("#lab-result").textContent();
 }
 

@@ -3,7 +3,7 @@
 use settings::{ConfigError, Environment, Setting, Values, choice};
 
 choice! {
-    /// What becomes of the context in a message's attributes.
+    /// What the worker does with the context in a message: continue it, ignore it, or link to it.
     MessageContext = "MESSAGE_CONTEXT" {
         /// It is extracted: processing is a child of sending.
         Extract = "extract",
@@ -23,12 +23,14 @@ pub enum AllowedBaggage {
     Only(Vec<String>),
 }
 
-const OUTSIDE_BAGGAGE: Setting =
-    Setting::new("OUTSIDE_BAGGAGE", "`none`, `all`, or a comma list of baggage keys", |list| {
-        AllowedBaggage::parse(list).map(drop)
-    })
-    .with(Values::SuchAs(&["none", "all"]))
-    .or("none");
+const OUTSIDE_BAGGAGE: Setting = Setting::new(
+    "OUTSIDE_BAGGAGE",
+    "Which members of the baggage are sent to the third party.",
+    "`none`, `all`, or a comma list of baggage keys",
+    |list| AllowedBaggage::parse(list).map(drop),
+)
+.with(Values::SuchAs(&["none", "all"]))
+.or("none");
 
 /// The settings of this service, in addition to the SDK's variables.
 pub const SETTINGS: &[Setting] = &[MessageContext::SETTING, OUTSIDE_BAGGAGE];

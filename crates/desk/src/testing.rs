@@ -4,10 +4,11 @@ use chain::Service;
 use scenario::Catalogue;
 use settings::{Schema, Setting};
 
-const SETTINGS: &[Setting] = &[Setting::new("OTEL_PROPAGATORS", "a list", |value| match value.contains(' ') {
-    true => Err("no spaces".to_owned()),
-    false => Ok(()),
-})];
+const SETTINGS: &[Setting] =
+    &[Setting::new("OTEL_PROPAGATORS", "The formats.", "a list", |value| match value.contains(' ') {
+        true => Err("no spaces".to_owned()),
+        false => Ok(()),
+    })];
 
 const HEALTHY: &str = r#"
 title = "The chain"

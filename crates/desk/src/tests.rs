@@ -157,6 +157,7 @@ async fn nothing_that_can_be_read_gives_a_drill_away() {
         .filter(|path| path != "/api/events")
         .flat_map(|path| {
             let path = path.replace("{trace}", &"a".repeat(32)).replace("{span}", &"b".repeat(16));
+            let path = path.replace("{service}", "python-api");
             BTreeSet::from([SECRETS.id, "last"].map(|id| path.replace("{id}", id)))
         })
         .collect();
@@ -200,8 +201,8 @@ fn text_of(page: &str) -> String {
 #[tokio::test]
 async fn the_page_covers_a_lesson_until_there_is_a_hypothesis() {
     let stand = stand(|config| config.catalogue = testing::catalogue_with_secrets(&SECRETS)).await;
-    let pages: Vec<_> =
-        paths(&stand.desk).into_iter().filter(|path| !path.starts_with("/api/") && !path.contains('{')).collect();
+    let pages = paths(&stand.desk).into_iter().map(|path| path.replace("{service}", "python-api"));
+    let pages: Vec<_> = pages.filter(|path| !path.starts_with("/api/") && !path.contains('{')).collect();
     assert!(pages.len() >= 8, "{pages:?}");
     let answer = |kind: &str| json!({ "place": "python-api -> java-claims", "kind": kind });
     for (route, body, why) in [
@@ -222,7 +223,8 @@ async fn the_page_covers_a_lesson_until_there_is_a_hypothesis() {
         assert!(stand.get("/api/settings").await.1.contains(SECRETS.setting), "a program may ask");
         let (status, text) = stand.post(route, &body).await;
         assert_eq!(status, StatusCode::OK, "{why}: {text}");
-        assert!(stand.get("/parts/settings").await.1.contains(SECRETS.setting), "settings are shown, since {why}");
+        let form = stand.get("/parts/settings/python-api").await.1;
+        assert!(form.contains(SECRETS.setting), "settings are shown, since {why}: {form}");
         assert!(text_of(&stand.get("/parts/lab").await.1).contains(SECRETS.id), "and the scenario's id, since {why}");
     }
 }
@@ -469,7 +471,7 @@ async fn nobody_without_the_token_keeps_others_from_writing() {
 
 #[tokio::test]
 async fn spans_are_sent_to_known_hosts_only() {
-    let setting = settings::Setting::new("OTEL_EXPORTER_OTLP_ENDPOINT", "a URL", |_| Ok(()));
+    let setting = settings::Setting::new("OTEL_EXPORTER_OTLP_ENDPOINT", "Where to.", "a URL", |_| Ok(()));
     let settings: &'static [_] = Box::leak(Box::new([setting]));
     let stand = stand(|config| config.schema = Arc::new(Schema::new().with(Service::PythonApi, settings))).await;
     let set = async |url: &str| {

@@ -10,7 +10,7 @@ use settings::{ConfigError, Environment, Live, Setting, Values, choice};
 use wire::{SpanId, TRACEPARENT, TraceId, TraceParent};
 
 choice! {
-    /// What becomes of the caller's trace context.
+    /// What the gateway does with the trace context that it received.
     TraceContext = "TRACE_CONTEXT" {
         /// It passes.
         Pass = "pass",
@@ -31,9 +31,12 @@ pub enum ForwardHeaders {
     Only(Vec<HeaderName>),
 }
 
-const FORWARD_HEADERS: Setting = Setting::new("FORWARD_HEADERS", "`all`, or a comma list of header names", |list| {
-    ForwardHeaders::from_str(list).map(drop)
-})
+const FORWARD_HEADERS: Setting = Setting::new(
+    "FORWARD_HEADERS",
+    "Which request headers the gateway forwards.",
+    "`all`, or a comma list of header names",
+    |list| ForwardHeaders::from_str(list).map(drop),
+)
 .with(Values::SuchAs(&["all"]))
 .or("all");
 

@@ -3,7 +3,7 @@
 use settings::{ConfigError, Environment, Setting, choice, number};
 
 choice! {
-    /// When the SERVER span learns its parent.
+    /// Whether the SERVER span learns its parent before it starts, or after.
     ServerSpan = "SERVER_SPAN" {
         /// Before it starts.
         InContext = "in-context",
@@ -13,7 +13,7 @@ choice! {
 }
 
 choice! {
-    /// Whether work on the blocking pool has its caller's context.
+    /// Whether the policy lookup, which runs on a pool of threads, has the context of its request.
     PoolContext = "LOOKUP_POOL" {
         /// It is carried over.
         WithContext = "with-context",
@@ -23,7 +23,7 @@ choice! {
 }
 
 choice! {
-    /// How the policy store is called.
+    /// Which HTTP client calls the policy store: one with instrumentation, or another.
     PolicyClient = "POLICY_CLIENT" {
         /// By the instrumented client.
         Traced = "traced",
@@ -35,7 +35,7 @@ choice! {
 }
 
 choice! {
-    /// The context in which a completion runs on the dispatcher's thread.
+    /// The context in which the callback runs that completes a claim.
     CompletionContext = "COMPLETION_CONTEXT" {
         /// That of the request, captured with the closure.
         Captured = "captured",
@@ -47,7 +47,7 @@ choice! {
 }
 
 choice! {
-    /// Where the attributes of an outbound message come from.
+    /// Where the attributes of a message to the queue come from: they are its carrier.
     OutboxAttributes = "OUTBOX_ATTRIBUTES" {
         /// The producer injects them, the outbox keeps them.
         Stored = "stored",
@@ -58,7 +58,10 @@ choice! {
     }
 }
 
-number!(EXTRA_BAGGAGE_BYTES = "EXTRA_BAGGAGE_BYTES", "bytes", 0, 100000, 0);
+number!(
+    /// How much baggage this service adds to what it sends.
+    EXTRA_BAGGAGE_BYTES = "EXTRA_BAGGAGE_BYTES", "bytes", 0, 100000, 0
+);
 
 /// The settings of this service, in addition to the SDK's variables.
 pub const SETTINGS: &[Setting] = &[

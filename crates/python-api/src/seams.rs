@@ -3,7 +3,7 @@
 use settings::{ConfigError, Environment, PAIRS, Setting, choice, pairs};
 
 choice! {
-    /// How the claims service is called.
+    /// Which client calls the claims service: the instrumented one, or one with an old library around it.
     ClaimsClient = "CLAIMS_CLIENT" {
         /// By the instrumented client.
         Traced = "traced",
@@ -13,7 +13,7 @@ choice! {
 }
 
 choice! {
-    /// Whether the task that writes the audit has the context of its request.
+    /// Whether the background task that writes the audit entry has the context of its request.
     TaskContext = "AUDIT_TASK" {
         /// It is carried over.
         WithContext = "with-context",
@@ -23,7 +23,7 @@ choice! {
 }
 
 choice! {
-    /// What becomes of a caller's context at the door.
+    /// Whether a caller's trace goes on, or a new one begins that links to it.
     CallerContext = "CALLER_CONTEXT" {
         /// The caller's trace goes on.
         Join = "join",
@@ -33,7 +33,10 @@ choice! {
 }
 
 const DOOR_BAGGAGE: Setting =
-    Setting::new("DOOR_BAGGAGE", PAIRS, |list| pairs(list).map(drop)).or("a tenant and feature flags");
+    Setting::new("DOOR_BAGGAGE", "The baggage that this service puts on every claim.", PAIRS, |list| {
+        pairs(list).map(drop)
+    })
+    .or("a tenant and feature flags");
 
 /// The settings of this service, in addition to the SDK's variables.
 pub const SETTINGS: &[Setting] = &[ClaimsClient::SETTING, TaskContext::SETTING, DOOR_BAGGAGE, CallerContext::SETTING];

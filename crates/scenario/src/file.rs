@@ -167,6 +167,19 @@ struct CheckedFix {
     _settings: IgnoredAny,
 }
 
+/// A page elsewhere by its host and its own name.
+#[must_use]
+pub fn source_name(url: &str) -> String {
+    let path = url.split_once("://").map_or(url, |(_, path)| path);
+    let path = path.split(['#', '?']).next().unwrap_or(path).trim_end_matches('/');
+    let (host, page) = path.split_once('/').unwrap_or((path, ""));
+    let host = host.trim_start_matches("www.");
+    match page.rsplit('/').next().map(|page| page.trim_end_matches(".html")) {
+        None | Some("") => host.to_owned(),
+        Some(page) => format!("{host}: {page}"),
+    }
+}
+
 // === impl Scenario ===
 
 impl Scenario {

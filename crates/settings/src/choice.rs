@@ -1,16 +1,16 @@
 //! Settings with a few named choices.
 
-/// Declares a setting with named choices, the first of which is the default.
+/// Declares a setting with named choices, the first of which is the default. Its documentation is what people read of it.
 #[macro_export]
 macro_rules! choice {
     (
-        $(#[$meta:meta])*
+        $(#[doc = $about:literal])+
         $name:ident = $variable:literal {
             $(#[$first_meta:meta])* $first:ident = $first_word:literal,
             $($(#[$more_meta:meta])* $more:ident = $word:literal,)*
         }
     ) => {
-        $(#[$meta])*
+        $(#[doc = $about])+
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub enum $name {
             $(#[$first_meta])* #[default] $first,
@@ -20,6 +20,7 @@ macro_rules! choice {
         impl $name {
             pub const SETTING: $crate::Setting = $crate::Setting::new(
                 $variable,
+                concat!($($about),+).trim_ascii(),
                 concat!($first_word $(, ", ", $word)*),
                 |word| Self::parse(word).map(drop),
             )

@@ -17,13 +17,16 @@ pub struct Number {
 }
 
 /// Declares a setting that is a whole number within a range, which its error names:
-/// `number!(QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072, 2048);`, which is the default.
+/// `number!(QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072, 2048);`, which is the default. Its documentation is what
+/// people read of it.
 #[macro_export]
 macro_rules! number {
-    ($visibility:vis $name:ident = $variable:literal, $unit:literal, $least:literal, $most:literal, $default:literal) => {
+    ($(#[doc = $about:literal])+ $visibility:vis $name:ident = $variable:literal, $unit:literal, $least:literal, $most:literal, $default:literal) => {
+        $(#[doc = $about])+
         $visibility const $name: $crate::Number = $crate::Number {
             setting: $crate::Setting::new(
                 $variable,
+                concat!($($about),+).trim_ascii(),
                 concat!("a whole number of ", $unit, " from ", $least, " to ", $most),
                 |text| $name.parse(text.trim()).map(drop),
             )
@@ -65,11 +68,15 @@ impl Number {
 
 #[cfg(test)]
 mod tests {
-    crate::number!(SPANS = "SPANS", "spans", 1, 131072, 2048);
+    crate::number!(
+        /// How many spans there may be.
+        SPANS = "SPANS", "spans", 1, 131072, 2048
+    );
 
     #[test]
     fn a_number_is_held_to_its_range() {
         assert_eq!(SPANS.setting.allowed, "a whole number of spans from 1 to 131072");
+        assert_eq!(SPANS.setting.about, "How many spans there may be.", "its documentation");
         let table = [
             ("1", Ok(1)),
             ("131072", Ok(131_072)),

@@ -7,6 +7,8 @@ use crate::environment::Environment;
 pub struct Setting {
     /// The variable, as operators write it.
     pub key: &'static str,
+    /// What it decides, in a sentence for people.
+    pub about: &'static str,
     /// The allowed values, in words for people.
     pub allowed: &'static str,
     /// The values to choose from.
@@ -64,8 +66,13 @@ pub fn is_standard(key: &str) -> bool {
 impl Setting {
     /// A setting of free text without a default.
     #[must_use]
-    pub const fn new(key: &'static str, allowed: &'static str, check: fn(&str) -> Result<(), String>) -> Self {
-        Self { key, allowed, values: Values::SuchAs(&[]), default: "none", check }
+    pub const fn new(
+        key: &'static str,
+        about: &'static str,
+        allowed: &'static str,
+        check: fn(&str) -> Result<(), String>,
+    ) -> Self {
+        Self { key, about, allowed, values: Values::SuchAs(&[]), default: "none", check }
     }
 
     /// The same with its default.

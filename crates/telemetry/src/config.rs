@@ -69,10 +69,22 @@ pub enum Protocol {
 
 // An exporter that wakes without pause would starve its service, one that waits for longer than a minute looks like lost
 // spans, and a queue takes memory from its service.
-number!(TIMEOUT = "OTEL_EXPORTER_OTLP_TIMEOUT", "milliseconds", 1, 60000, 10000);
-number!(SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY", "milliseconds", 10, 60000, 5000);
-number!(MAX_QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072, 2048);
-number!(MAX_EXPORT_BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "spans", 1, 131072, 512);
+number!(
+    /// How long one export may take.
+    TIMEOUT = "OTEL_EXPORTER_OTLP_TIMEOUT", "milliseconds", 1, 60000, 10000
+);
+number!(
+    /// How long a span waits at most before it is exported.
+    SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY", "milliseconds", 10, 60000, 5000
+);
+number!(
+    /// How many spans may wait for export; more are dropped.
+    MAX_QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE", "spans", 1, 131072, 2048
+);
+number!(
+    /// How many spans are exported at once.
+    MAX_EXPORT_BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "spans", 1, 131072, 512
+);
 const ENDPOINT: &str = "an http:// URL (TLS is not built in: send to a Collector that has it)";
 const PROTOCOLS: &str = "grpc, http/protobuf";
 const SAMPLERS: &str =
@@ -100,10 +112,10 @@ const TRACESTATE: &str = "a tracestate list such as vendor=value";
 const RATIO: &str = "a number from 0 to 1";
 
 macro_rules! live {
-    ($($name:literal: $allowed:expr, $values:expr, $default:literal;)*) => {
+    ($($name:literal: $about:literal, $allowed:expr, $values:expr, $default:literal;)*) => {
         /// What can change while the process runs; each value is checked alone.
         pub const LIVE_SETTINGS: &[Setting] = &[
-            $(Setting::new($name, $allowed, |value| check($name, value)).with($values).or($default),)*
+            $(Setting::new($name, $about, $allowed, |value| check($name, value)).with($values).or($default),)*
             TIMEOUT.setting,
             SCHEDULE_DELAY.setting,
             MAX_QUEUE_SIZE.setting,
@@ -112,15 +124,15 @@ macro_rules! live {
     };
 }
 live! {
-    "OTEL_PROPAGATORS": Names::ALLOWED, PROPAGATORS, "tracecontext,baggage";
-    "INSUREWATCH_INJECT_PROPAGATORS": Names::ALLOWED, PROPAGATORS, "as OTEL_PROPAGATORS";
-    "INSUREWATCH_EXTRACT_PROPAGATORS": Names::ALLOWED, PROPAGATORS, "as OTEL_PROPAGATORS";
-    "INSUREWATCH_VENDOR_TRACESTATE": TRACESTATE, Values::SuchAs(&[]), "none";
-    "OTEL_TRACES_SAMPLER": SAMPLERS, SAMPLER_NAMES, "parentbased_always_on";
-    "OTEL_TRACES_SAMPLER_ARG": RATIO, Values::SuchAs(&["0", "0.1", "0.5", "1"]), "1";
-    "OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT, Values::SuchAs(&[]), "http://localhost:4318";
-    "OTEL_EXPORTER_OTLP_PROTOCOL": PROTOCOLS, Values::Only(&["grpc", "http/protobuf"]), "http/protobuf";
-    "OTEL_EXPORTER_OTLP_HEADERS": PAIRS, Values::SuchAs(&[]), "none";
+    "OTEL_PROPAGATORS": "Which header formats the service reads and writes.", Names::ALLOWED, PROPAGATORS, "tracecontext,baggage";
+    "INSUREWATCH_INJECT_PROPAGATORS": "Which header formats the service writes, if not those of OTEL_PROPAGATORS.", Names::ALLOWED, PROPAGATORS, "as OTEL_PROPAGATORS";
+    "INSUREWATCH_EXTRACT_PROPAGATORS": "Which header formats the service reads, if not those of OTEL_PROPAGATORS.", Names::ALLOWED, PROPAGATORS, "as OTEL_PROPAGATORS";
+    "INSUREWATCH_VENDOR_TRACESTATE": "The entries that the service adds to tracestate, as a vendor's SDK does.", TRACESTATE, Values::SuchAs(&[]), "none";
+    "OTEL_TRACES_SAMPLER": "Who decides whether a span is recorded and exported: the parent, or the service itself.", SAMPLERS, SAMPLER_NAMES, "parentbased_always_on";
+    "OTEL_TRACES_SAMPLER_ARG": "The share of traces that a traceidratio sampler takes.", RATIO, Values::SuchAs(&["0", "0.1", "0.5", "1"]), "1";
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Where spans are sent.", ENDPOINT, Values::SuchAs(&[]), "http://localhost:4318";
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "How spans are sent.", PROTOCOLS, Values::Only(&["grpc", "http/protobuf"]), "http/protobuf";
+    "OTEL_EXPORTER_OTLP_HEADERS": "Headers that are sent with each export.", PAIRS, Values::SuchAs(&[]), "none";
 }
 
 fn check(name: &str, value: &str) -> Result<(), String> {

@@ -218,6 +218,9 @@ pub struct CheckReport {
     pub verdict: Verdict,
     /// Whether the verdict is hidden: in a drill, and on the page in a lesson until there is a hypothesis.
     pub masked: bool,
+    /// What differs from the healed expectation of the scenario that was asked for, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<String>,
     /// The claims that were sent for it.
     pub probes: Vec<SentClaim>,
     /// After how many milliseconds a span counts as not received.
@@ -559,7 +562,7 @@ impl Mask for CheckReport {
             claims: Vec::new(),
             evidence: observed,
         };
-        Self { verdict, masked: true, ..self }
+        Self { verdict, masked: true, unmet: Vec::new(), ..self }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The file is in the folder of the active settings, so that a restarted desk neither loses a drill nor shows what it
 //! hides. While a drill is on, the file of active settings names no scenario.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
@@ -40,6 +41,8 @@ struct Book {
     lesson: Option<Lesson>,
     last: Option<EndedDrill>,
     record: DrillRecord,
+    /// The scenarios whose lessons were proved.
+    proved: BTreeSet<String>,
     /// What was hidden since all of the set was: no scenario comes twice before every other came once.
     seen: Vec<String>,
 }
@@ -50,6 +53,9 @@ struct Hidden {
     scenario: String,
     #[serde(flatten)]
     drill: CurrentDrill,
+    /// Whether a claim that was sent in it was opened.
+    #[serde(default)]
+    is_looked_at: bool,
 }
 
 /// How a drill ends.
@@ -129,6 +135,49 @@ impl Drills {
         self.lock().hidden.as_ref().map(|hidden| hidden.drill.started_unix_ms)
     }
 
+    /// Whether a claim that was sent in the drill or lesson that is on was opened.
+    pub(crate) fn is_looked_at(&self) -> bool {
+        let book = self.lock();
+        match (&book.hidden, &book.lesson) {
+            (Some(hidden), _) => hidden.is_looked_at,
+            (None, lesson) => lesson.as_ref().is_some_and(|lesson| lesson.is_looked_at),
+        }
+    }
+
+    /// Notes that a claim was opened which was sent then. Says whether that is the first of the drill or lesson that is on.
+    pub(crate) fn look_at(&self, sent_unix_ms: u64) -> Result<bool, Problem> {
+        let book = self.lock();
+        let since = match (&book.hidden, &book.lesson) {
+            (Some(hidden), _) => Some(hidden.drill.started_unix_ms),
+            (None, lesson) => lesson.as_ref().map(|lesson| lesson.started_unix_ms),
+        };
+        drop(book);
+        let is_first = since.is_some_and(|since| sent_unix_ms >= since) && !self.is_looked_at();
+        if is_first {
+            self.change(|book| match (&mut book.hidden, &mut book.lesson) {
+                (Some(hidden), _) => hidden.is_looked_at = true,
+                (None, Some(lesson)) => lesson.is_looked_at = true,
+                (None, None) => {}
+            })?;
+        }
+        Ok(is_first)
+    }
+
+    /// Notes that a check has met what the proof of this lesson must show.
+    pub(crate) fn prove(&self, proved: &Lesson) -> Result<(), Problem> {
+        self.change(|book| {
+            if let Some(lesson) = book.lesson.as_mut().filter(|it| it.started_unix_ms == proved.started_unix_ms) {
+                lesson.is_proved = true;
+                book.proved.insert(lesson.scenario.clone());
+            }
+        })
+    }
+
+    /// Whether the lesson of a scenario was proved, now or before.
+    pub(crate) fn is_proved(&self, scenario: &str) -> bool {
+        self.lock().proved.contains(scenario)
+    }
+
     pub(crate) fn is_on(&self) -> bool {
         self.lock().hidden.is_some()
     }
@@ -205,7 +254,7 @@ impl Drills {
                 book.seen.clear();
             }
             book.seen.push(scenario.clone());
-            book.hidden = Some(Hidden { scenario, drill });
+            book.hidden = Some(Hidden { scenario, drill, is_looked_at: false });
         })
     }
 
@@ -283,7 +332,8 @@ impl Book {
         let CurrentDrill { wrong_answers, hints, started_unix_ms } = hidden.drill;
         // The lesson of another scenario has begun already.
         if ending != Ending::Abandoned {
-            self.lesson = Some(Lesson::after_drill(&hidden.scenario, started_unix_ms));
+            let lesson = Lesson::after_drill(&hidden.scenario, started_unix_ms);
+            self.lesson = Some(Lesson { is_looked_at: hidden.is_looked_at, ..lesson });
         }
         let solved = ending == Ending::Solved;
         let costs = wrong_answers.saturating_mul(WRONG_ANSWER_COSTS).saturating_add(hints.saturating_mul(HINT_COSTS));

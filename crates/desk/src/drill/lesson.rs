@@ -3,6 +3,7 @@
 //! Until then the page covers what a drill hides from everyone: settings, and every judgement. The API does not, since its
 //! readers ask for a verdict by name.
 
+use evidence::Answer;
 use serde::{Deserialize, Serialize};
 
 use crate::api::HEALTHY;
@@ -17,9 +18,15 @@ pub(crate) struct Lesson {
     /// What the learner thinks, once it was said.
     #[serde(default)]
     pub(crate) hypothesis: Option<Hypothesis>,
+    /// Whether a claim that was sent in it was opened.
+    #[serde(default)]
+    pub(crate) is_looked_at: bool,
     /// Whether the page shows colours, verdict and settings.
     #[serde(default)]
     pub(crate) is_uncovered: bool,
+    /// Whether a check has met what its proof must show.
+    #[serde(default)]
+    pub(crate) is_proved: bool,
 }
 
 /// What a learner committed to.
@@ -38,6 +45,14 @@ pub(crate) enum Viewer {
     Page,
     /// A program, or the command line.
     Api,
+}
+
+// === impl Hypothesis ===
+
+impl Hypothesis {
+    pub(crate) fn new(answer: Answer, is_correct: bool) -> Self {
+        Self { answer: format!("{}, {}", answer.place, answer.kind), is_correct }
+    }
 }
 
 // === impl Lesson ===

@@ -53,7 +53,7 @@ fn refusal(request: &Request) -> Option<&'static str> {
 }
 
 fn is_page(path: &str) -> bool {
-    path == "/" || path == "/login" || path.starts_with("/claims/")
+    path == "/" || path == "/login" || ["/claims/", "/settings/"].iter().any(|pages| path.starts_with(pages))
 }
 
 /// The layer that tells browsers what the desk's pages may do: load from here, and nothing else

@@ -91,7 +91,9 @@ pub(crate) async fn demand(
             return next.run(request).await;
         }
     }
-    if request.method().is_safe() && (path == "/" || path.starts_with("/claims/")) {
+    if request.method().is_safe()
+        && (path == "/" || ["/claims/", "/settings/"].iter().any(|pages| path.starts_with(pages)))
+    {
         return Redirect::to(LOGIN).into_response();
     }
     let mut refused = Problem::new(StatusCode::UNAUTHORIZED, "the desk requires its bearer token").into_response();

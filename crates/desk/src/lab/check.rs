@@ -58,7 +58,14 @@ pub(super) async fn report(
         let error = probe.error.as_deref().unwrap_or("no answer");
         verdict.evidence.push(format!("a probe was not accepted: {error}"));
     }
+    // Only a broken claim is judged by what is wanted; what looks broken and is not may still differ from it.
+    let differs = |wanted: &Expectation| {
+        let of_one = |one| evidence::holds(wanted, &Reading::new(Topology::LAB, one));
+        collected.iter().map(of_one).find(|differences| !differences.is_empty()).unwrap_or_default()
+    };
+    let unmet = healed.as_ref().map(differs).unwrap_or_default().iter().map(ToString::to_string).collect();
     Spoiler::new(CheckReport {
+        unmet,
         waited_ms: collected.iter().map(|collected| collected.waited_millis).max().unwrap_or_default(),
         deadline_ms: u64::try_from(patience.deadline.as_millis()).unwrap_or(u64::MAX),
         verdict,

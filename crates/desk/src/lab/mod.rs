@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::{Service, Topology};
-use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading};
+use evidence::{Answer, Collected, Diagnosis, Outcome, Patience, Picture, Reading};
 use reqwest::Url;
 use scenario::Scenario;
 use service::Problem;
@@ -289,6 +289,29 @@ impl Lab {
         self.drills.show(check::report(&self.front_door, &self.reader, healed, events).await, viewer)
     }
 
+    /// A check on the page, by the proof of the lesson that is on and uncovered; and whether it meets that proof.
+    pub(crate) async fn check_lesson(&self) -> Result<(CheckReport, Option<bool>), Problem> {
+        let Some(lesson) = self.lesson().filter(|lesson| lesson.is_uncovered) else {
+            return Ok((self.report(None, None, Viewer::Page).await, None));
+        };
+        let is_control = self.is_control().await;
+        let wanted = (!is_control).then(|| lesson.scenario.clone());
+        let report = self.report(wanted, None, Viewer::Page).await;
+        let is_met = match report.verdict.outcome {
+            Outcome::Healthy => true,
+            Outcome::NotAPropagationBreak => is_control,
+            Outcome::CannotTell | Outcome::Leaking | Outcome::Broken => false,
+        };
+        if report.masked || self.lesson().is_none_or(|now| now.started_unix_ms != lesson.started_unix_ms) {
+            return Ok((report, None));
+        }
+        if is_met {
+            self.drills.prove(&lesson)?;
+            self.changes.notify(|pulse| pulse.drill += 1);
+        }
+        Ok((report, Some(is_met)))
+    }
+
     pub(crate) fn drill(&self) -> DrillStatus {
         self.drills.status()
     }
@@ -322,6 +345,7 @@ impl Lab {
         match correct {
             Some(true) => {
                 let ended = self.end_drill(Ending::Solved)?;
+                self.uncover(Some(Hypothesis::new(answer, true)))?;
                 self.name_scenario(&ended).await?;
             }
             Some(false) => {
@@ -342,7 +366,7 @@ impl Lab {
         let scenario = self.control.find(&lesson.scenario)?;
         let (correct, evidence) = self.grade(answer, scenario, lesson.started_unix_ms).await?.judgement();
         if let Some(is_correct) = correct {
-            self.uncover(Some(Hypothesis { answer: format!("{}, {}", answer.place, answer.kind), is_correct }))?;
+            self.uncover(Some(Hypothesis::new(answer, is_correct)))?;
         }
         Ok(Judgement { correct, evidence, drill: self.drills.status() })
     }
@@ -357,6 +381,40 @@ impl Lab {
     /// The lesson that is on; none in a drill, nor of the healthy scenario.
     pub(crate) fn lesson(&self) -> Option<Lesson> {
         self.drills.lesson()
+    }
+
+    /// When the drill or lesson that is on began, in milliseconds since the Unix epoch.
+    pub(crate) fn began_unix_ms(&self) -> Option<u64> {
+        self.drills.started_unix_ms().or_else(|| self.lesson().map(|lesson| lesson.started_unix_ms))
+    }
+
+    /// Whether a claim that was sent in the drill or lesson that is on was opened.
+    pub(crate) fn is_looked_at(&self) -> bool {
+        self.drills.is_looked_at()
+    }
+
+    /// Notes that somebody opened a claim.
+    pub(crate) fn look_at(&self, claim_id: &str) {
+        let Some(row) = self.observer.log().row_of(claim_id) else { return };
+        match self.drills.look_at(row.sent_unix_ms) {
+            Ok(true) => self.changes.notify(|pulse| pulse.drill += 1),
+            Ok(false) => {}
+            Err(problem) => tracing::warn!(problem = problem.detail, "that a claim was opened cannot be kept"),
+        }
+    }
+
+    /// The next scenario in the order of the catalogue whose lesson was not proved; none if all were.
+    pub(crate) fn next_lesson(&self, current: &str) -> Option<ScenarioBrief> {
+        let all = self.briefs();
+        let at = all.iter().position(|it| it.id == current).map_or(0, |at| at + 1);
+        let mut later = all.iter().cycle().skip(at).take(all.len());
+        let is_open = |it: &&ScenarioBrief| it.id != HEALTHY && !it.needs_ours && !self.drills.is_proved(&it.id);
+        later.find(is_open).cloned()
+    }
+
+    /// Whether answers, settings and diagnoses are locked.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.lock_reveal
     }
 
     /// Whether the page shows neither settings nor judgements.

@@ -52,6 +52,7 @@ pub(super) async fn page(
         let query = query.with.map(|with| format!("?with={}", encoded(&with))).unwrap_or_default();
         return Redirect::to(&format!("/claims/{}{query}", encoded(&id))).into_response();
     }
+    lab.look_at(&id);
     let (status, body) = match content(&lab, &id, &query).await {
         Ok(body) => (StatusCode::OK, body),
         Err(problem) => {

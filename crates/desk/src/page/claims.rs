@@ -73,7 +73,7 @@ fn traffic_words(lab: &Lab) -> String {
 
 pub(super) fn list(lab: &Lab, ListQuery { all, show }: ListQuery) -> Markup {
     let (mut claims, is_covered) = (lab.claims(Viewer::Page), lab.is_covered());
-    let sent = claims.len();
+    let (sent, drill) = (claims.len(), lab.drill().current.map(|drill| drill.started_unix_ms));
     claims.retain(|row| show.takes(row));
     let shown = if all { claims.len() } else { claims.len().min(FIRST) };
     let load = |all: bool| format!("/parts/claims?all={all}&show={}", show.name());
@@ -83,8 +83,8 @@ pub(super) fn list(lab: &Lab, ListQuery { all, show }: ListQuery) -> Markup {
         @else {
             div.scroll.bounded role="region" aria-label="Newest claims" tabindex="0" {
                 table.claims {
-                    thead { tr { th scope="col" { "Claim" } th scope="col" { "Status" } th scope="col" { "Traces" } th scope="col" { "Complete" } th scope="col" { "Its traces" } th scope="col" { "Sent at" } th scope="col" { "Took" } } }
-                    tbody { @for row in claims.iter().take(shown) { (claim(row, is_covered)) } }
+                    thead { tr { th scope="col" { "Claim" } th scope="col" { "Status" } th scope="col" { "Traces" } th scope="col" { "Healthy" } th scope="col" { "Its traces" } th scope="col" { "Sent at" } th scope="col" { "Took" } } }
+                    tbody { @for row in claims.iter().take(shown) { (claim(row, is_covered, drill)) } }
                 }
             }
         }
@@ -96,7 +96,7 @@ pub(super) fn list(lab: &Lab, ListQuery { all, show }: ListQuery) -> Markup {
     }
 }
 
-fn claim(row: &ClaimRow, is_covered: bool) -> Markup {
+fn claim(row: &ClaimRow, is_covered: bool, drill: Option<u64>) -> Markup {
     let id = row.claim.claim_id.as_deref().unwrap_or_default();
     let class = if row.claim.accepted() { "good" } else { "bad" };
     let status = row.claim.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
@@ -112,7 +112,7 @@ fn claim(row: &ClaimRow, is_covered: bool) -> Markup {
                     td { @if seen.fragments.is_empty() { "no span received" } @else { (glyph(&seen.fragments)) } }
                 },
             }
-            td.nowrap { time data-at=(row.sent_unix_ms) { (time_of_day(row.sent_unix_ms)) " UTC" } }
+            td.nowrap { time data-at=(row.sent_unix_ms) { (time_of_day(row.sent_unix_ms)) " UTC" } @if drill.is_some_and(|began| row.sent_unix_ms < began) { span.quiet { ", before the drill" } } }
             td.nowrap { (format!("{:.0} ms", row.claim.duration_ms)) }
         }
     }
@@ -147,7 +147,7 @@ pub(super) fn board(lab: &Lab) -> Markup {
     html! {
         @if let Some(share) = share {
             dl.board aria-label=(format!("The last {window}")) {
-                div { dt { "Complete claims" } dd { strong { (share) " %" } " of " (board.claims) } }
+                div { dt { "Healthy claims" } dd { strong { (share) " %" } " of " (board.claims) } }
                 div { dt { "Traces per claim" } dd { @for (traces, claims) in &board.by_traces { span.nowrap { (traces) ": " (claims) "×" } " " } } }
                 div { dt { (term("Root spans", "root-span")) } dd { @for (service, roots) in &board.roots { span.nowrap { (service) ": " (roots) } " " } } }
             }
@@ -158,7 +158,7 @@ pub(super) fn board(lab: &Lab) -> Markup {
                     "Settled claims of the last " (window)
                     @if board.is_cut { ": the desk remembers " (REMEMBERED) " claims" } "."
                 }
-                thead { tr { th scope="col" { "Scenario" } th scope="col" { "Claims" } th scope="col" { "In several traces" } th scope="col" { "Complete" } } }
+                thead { tr { th scope="col" { "Scenario" } th scope="col" { "Claims" } th scope="col" { "In several traces" } th scope="col" { "Healthy" } } }
                 tbody { @for counts in &board.by_scenario { (per_scenario(lab, counts)) } }
             }
         }

@@ -8,6 +8,7 @@ use evidence::CellStatus;
 use evidence::diagnose::Cell;
 use evidence::{Diagnosis, Outcome};
 use maud::{Markup, html};
+use scenario::file::source_name;
 use service::Problem;
 
 use super::glossary::{inline, term};
@@ -17,7 +18,7 @@ use crate::api::routes::Shared;
 use crate::api::{
     CheckReport, ClaimRow, CurrentDrill, DrillAnswer, DrillRecord, EndedDrill, Judgement, LookQuery, ScenarioBrief,
 };
-use crate::drill::{Lesson, Viewer, grading};
+use crate::drill::{Lesson, grading};
 use crate::lab::Lab;
 
 /// The steps of a lesson, in order.
@@ -30,12 +31,18 @@ enum Stage {
     Proof,
 }
 
-/// Where somebody is in a lesson or in a drill.
-struct Rail {
-    at: Stage,
-    /// Whether the hypothesis was incorrect.
-    is_missed: bool,
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The learner has not done it, or not yet.
+    Open,
+    /// The lesson goes on without it: the hypothesis was incorrect or left out, or there is nothing to fix.
+    Passed,
+    Done,
 }
+
+/// What became of each step of a lesson or of a drill.
+struct Rail([(Stage, Progress); 5]);
 
 pub(super) async fn part(State(lab): Shared) -> Html<String> {
     as_part(state(&lab).await)
@@ -88,7 +95,7 @@ fn start_drill() -> Markup {
 
 fn in_a_drill(lab: &Lab, drill: CurrentDrill) -> Markup {
     let has_claims = lab.has_claims_since(drill.started_unix_ms);
-    let rail = Rail { at: if has_claims { Stage::Hypothesis } else { Stage::Look }, is_missed: false };
+    let rail = Rail::new(Progress::done(lab.is_looked_at()), Progress::Open, Progress::Open, Progress::Open);
     html! {
         h2 #lesson-title tabindex="-1" { "A " (term("drill", "drill")) " is on" }
         p { "Time: " (clock(drill.started_unix_ms)) ". Wrong answers: " (drill.wrong_answers) ". Hints: " (drill.hints) "." }
@@ -97,7 +104,7 @@ fn in_a_drill(lab: &Lab, drill: CurrentDrill) -> Markup {
                 p { "A scenario was chosen at random, and the settings are hidden. Find the place, and what happened there. It may only look broken." }
             }))
             (rail.step(Stage::Look, true, &look(&[], has_claims)))
-            (rail.step(Stage::Hypothesis, true, &html! { (answer_form("/parts/answer", "Answer")) (give_up()) }))
+            (rail.step(Stage::Hypothesis, true, &html! { (answer_form("/parts/answer", "Answer")) (answers(lab)) }))
             (rail.step(Stage::Fix, false, &html! { p { "Once your answer is correct." } }))
             (rail.step(Stage::Proof, false, &html! { p { "Check says HEALTHY when the claims are." } }))
         }
@@ -108,16 +115,18 @@ async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Ma
     let has_claims = lab.has_claims_since(lesson.started_unix_ms);
     let is_covered = !lesson.is_uncovered;
     let pair = lab.before_and_after(lesson.started_unix_ms).filter(|_| !is_covered);
-    let rail = Rail {
-        at: match (is_covered, has_claims, &pair) {
-            (true, false, _) => Stage::Look,
-            (true, true, _) => Stage::Hypothesis,
-            (false, _, None) => Stage::Fix,
-            (false, _, Some(_)) => Stage::Proof,
-        },
-        is_missed: lesson.hypothesis.as_ref().is_some_and(|said| !said.is_correct),
-    };
     let is_control = !is_covered && lab.is_control().await;
+    let rail = Rail::new(
+        Progress::done(lesson.is_looked_at),
+        match &lesson.hypothesis {
+            _ if is_covered => Progress::Open,
+            Some(said) if said.is_correct => Progress::Done,
+            _ => Progress::Passed,
+        },
+        if is_control { Progress::Passed } else { Progress::done(pair.is_some() || lesson.is_proved) },
+        Progress::done(lesson.is_proved),
+    );
+    let (to_fix, to_prove) = (rail.at() == Some(Stage::Fix), rail.at() == Some(Stage::Proof));
     html! {
         h2 #lesson-title tabindex="-1" { (scenario.title) }
         p { "Active for " (clock(lesson.started_unix_ms)) "." @if !is_covered { " " span.quiet { "It is called " code { (scenario.id) } "." } } }
@@ -125,15 +134,17 @@ async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Ma
             (rail.step(Stage::Symptom, is_covered, &html! { p { (inline(&scenario.symptom)) } }))
             (rail.step(Stage::Look, is_covered, &look(&scenario.look, has_claims)))
             (rail.step(Stage::Hypothesis, is_covered && has_claims, &html! {
-                @if is_covered { (answer_form("/parts/hypothesis", "Commit to this")) (skip()) (give_up()) }
-                @else { (committed(lesson)) (give_up()) }
+                @if !is_covered { (committed(lab, lesson)) }
+                @else if lab.is_locked() {
+                    p { "An instructor has locked the answers, so no hypothesis is judged here. Write yours down, then show the colours." }
+                    (skip("Show colours and verdict"))
+                } @else { (answer_form("/parts/hypothesis", "Commit to this")) (skip("Give up: show colours and settings")) (answers(lab)) }
             }))
-            (rail.step(Stage::Fix, !is_covered && pair.is_none(), &fix(is_covered, is_control)))
-            (rail.step(Stage::Proof, pair.is_some(), &html! {
-                @match &pair {
-                    Some((before, after)) => (before_and_after(before, after)),
-                    None => p { "Send a claim, and press Check: it sends three claims and judges their spans." },
-                }
+            (rail.step(Stage::Fix, to_fix, &fix(lab, is_covered, is_control)))
+            (rail.step(Stage::Proof, to_prove || lesson.is_proved, &html! {
+                @if let Some((before, after)) = &pair { (before_and_after(before, after)) }
+                @if lesson.is_proved { (proved(lab, lesson)) }
+                @else { p { "Press Check: it sends three claims and judges their spans." } }
             }))
         }
         (start_drill())
@@ -176,35 +187,63 @@ fn answer_form(post: &str, button: &str) -> Markup {
 }
 
 /// Not everyone is here to learn.
-fn skip() -> Markup {
+fn skip(button: &str) -> Markup {
     html! {
-        form data-post="/parts/uncover" data-into="lab-result" { button.quiet #uncover { "Give up: show colours and settings" } }
+        form data-post="/parts/uncover" data-into="lab-result" { button.quiet #uncover { (button) } }
     }
 }
 
-fn give_up() -> Markup {
+/// What shows the answer.
+fn answers(lab: &Lab) -> Markup {
     html! {
-        div.row {
+        @if lab.is_locked() { p.quiet { "An instructor has locked Diagnose and Reveal." } }
+        @else { div.row {
             form data-post="/parts/diagnosis" data-into="lab-result" data-wait="Sending probes and waiting for their spans, for 10 s at most" { button.quiet #diagnose { "Diagnose" } }
             form data-post="/parts/reveal" data-into="lab-result" { button.quiet #reveal { "Reveal" } }
-        }
+        } }
     }
 }
 
-fn committed(lesson: &Lesson) -> Markup {
+fn committed(lab: &Lab, lesson: &Lesson) -> Markup {
     html! {
         @match &lesson.hypothesis {
             Some(said) => p { "Yours: " strong { (said.answer) } ". " @if said.is_correct { span.good { "Correct." } } @else { span.bad { "Incorrect." } } },
-            None => p.quiet { "The answer was shown, or found in a drill." },
+            None if lab.is_locked() => p.quiet { "None was judged: the answers are locked." },
+            None => p.quiet { "You went on without one." },
         }
     }
 }
 
-fn fix(is_covered: bool, is_control: bool) -> Markup {
+fn fix(lab: &Lab, is_covered: bool, is_control: bool) -> Markup {
     html! {
         @if is_covered { p { "First commit to a hypothesis: until then the settings are covered." } }
-        @else if is_control { p { "Propagation is not broken here. Check says why." } }
-        @else { p { "Change the " a href="/#settings" { "settings" } " until Check says HEALTHY. Reveal, in step 3, lists the ways to do it." } }
+        @else {
+            @if is_control { p { "Propagation is not broken here, so there is nothing to fix. Check says why." } }
+            @else {
+                p {
+                    "Change the " a href="/#settings" { "settings" } " until Check says HEALTHY."
+                    @if !lab.is_locked() { " Diagnose names the place; Reveal lists the ways to fix it." }
+                }
+            }
+            (answers(lab))
+        }
+    }
+}
+
+/// The end of a lesson, and the ways on.
+fn proved(lab: &Lab, lesson: &Lesson) -> Markup {
+    html! {
+        p.good { "Check has proved it." }
+        @match lab.next_lesson(&lesson.scenario) {
+            Some(next) => form data-post="/api/settings/use" data-into="lab-result" data-say=(format!("“{}” is active.", next.title)) data-then="lesson-title" data-wait="Waiting until all services have applied it" {
+                input type="hidden" name="id" value=(next.id);
+                button #next-lesson { "Next lesson: " (next.title) }
+            },
+            None => p { "You have proved every lesson of this lab." },
+        }
+        form data-post="/api/settings/reset" data-into="lab-result" data-say="The healthy scenario is active." data-wait="Waiting until all services have applied it" data-then="lesson-title" {
+            button.quiet #back-to-healthy { "Back to healthy" }
+        }
     }
 }
 
@@ -262,15 +301,23 @@ pub(super) fn bar() -> Markup {
     }
 }
 
-pub(super) async fn check(State(lab): Shared) -> Html<String> {
-    let report = lab.report(None, None, Viewer::Page).await;
-    as_part(verdict(&report))
+pub(super) async fn check(State(lab): Shared) -> Page {
+    let (report, is_proof) = lab.check_lesson().await?;
+    Ok(as_part(verdict(&report, is_proof)))
 }
 
-fn verdict(report: &CheckReport) -> Markup {
+/// `is_proof`: whether it proves the lesson that is on and uncovered; `None` without one.
+fn verdict(report: &CheckReport, is_proof: Option<bool>) -> Markup {
+    let looks_healed = matches!(report.verdict.outcome, Outcome::Healthy | Outcome::NotAPropagationBreak);
     html! {
-        @if report.masked { p { strong.outcome { "NO VERDICT" } } } @else { p { (outcome(report.verdict.outcome)) } }
+        @if report.masked { p { strong.outcome { "NO VERDICT" } } }
+        @else if is_proof == Some(true) { p { (outcome_as(report.verdict.outcome, "good")) " " span.good { "This proves the lesson." } } }
+        @else { p { (outcome(report.verdict.outcome)) } }
         p { (inline(&report.verdict.sentence)) }
+        @if is_proof == Some(false) && looks_healed {
+            p { strong { "The lesson is not fixed." } " Check finds no propagation break now, but the claims differ from those of a healthy chain:" }
+            ul { @for difference in &report.unmet { li { (inline(difference)) } } }
+        }
         @if !report.verdict.evidence.is_empty() { ul { @for sentence in &report.verdict.evidence { li { (inline(sentence)) } } } }
         p.quiet {
             "Probes: "
@@ -300,7 +347,7 @@ pub(super) async fn reveal(State(lab): Shared) -> Page {
                 p { strong { (fault.cause.place) ", " (fault.cause.kind) } }
                 p {
                     (inline(&fault.cause.text))
-                    @for source in &fault.cause.sources { " " a href=(source) rel="noopener" { "source" } }
+                    @for source in &fault.cause.sources { " " a href=(source) rel="noopener" { (source_name(source)) } }
                 }
                 p { (fault.observed()) ":" }
                 ul { @for observation in fault.observations() { li { (inline(&observation)) } } }
@@ -311,7 +358,7 @@ pub(super) async fn reveal(State(lab): Shared) -> Page {
                 }
                 @if !fault.practice.is_empty() { p { "How to fix it in other systems:" } }
                 @for practice in &fault.practice {
-                    p { strong { "In " (practice.stack) ": " } (inline(&practice.text)) " " a href=(practice.source) rel="noopener" { "source" } }
+                    p { strong { "In " (practice.stack) ": " } (inline(&practice.text)) " " a href=(practice.source) rel="noopener" { (source_name(&practice.source)) } }
                     @if let Some(code) = &practice.code { pre { code { (code.trim_matches('\n')) } } }
                 }
             }
@@ -369,13 +416,25 @@ fn cell(cell: &Cell) -> Markup {
     html! { td.(class) title=(cell.reason) { (word) } }
 }
 
+/// Green only where nothing is left to be explained.
 fn outcome(outcome: Outcome) -> Markup {
-    let (class, word) = match outcome {
-        Outcome::Healthy => ("good", "HEALTHY"),
-        Outcome::NotAPropagationBreak => ("good", "NOT A PROPAGATION BREAK"),
-        Outcome::Broken => ("bad", "BROKEN"),
-        Outcome::Leaking => ("bad", "LEAKING"),
-        Outcome::CannotTell => ("unsure", "CANNOT TELL"),
+    outcome_as(
+        outcome,
+        match outcome {
+            Outcome::Healthy => "good",
+            Outcome::NotAPropagationBreak | Outcome::CannotTell => "unsure",
+            Outcome::Broken | Outcome::Leaking => "bad",
+        },
+    )
+}
+
+fn outcome_as(outcome: Outcome, class: &str) -> Markup {
+    let word = match outcome {
+        Outcome::Healthy => "HEALTHY",
+        Outcome::NotAPropagationBreak => "NOT A PROPAGATION BREAK",
+        Outcome::Broken => "BROKEN",
+        Outcome::Leaking => "LEAKING",
+        Outcome::CannotTell => "CANNOT TELL",
     };
     html! { strong.outcome.(class) { (word) } }
 }
@@ -417,7 +476,10 @@ fn judged(judgement: &Judgement) -> Markup {
 
 pub(super) async fn uncover(State(lab): Shared) -> Page {
     lab.uncover(None)?;
-    Ok(as_part(html! { p { "Colours, verdict and settings of this lesson are shown." } }))
+    Ok(as_part(html! {
+        @if lab.is_locked() { p { "Colours and verdict of this lesson are shown; its settings are locked." } }
+        @else { p { "Colours, verdict and settings of this lesson are shown." } }
+    }))
 }
 
 // === impl Stage ===
@@ -434,26 +496,73 @@ impl Stage {
     }
 }
 
+// === impl Progress ===
+
+impl Progress {
+    const fn done(is_done: bool) -> Self {
+        if is_done { Self::Done } else { Self::Open }
+    }
+}
+
 // === impl Rail ===
 
 impl Rail {
-    /// One step. Its id changes when the lesson moves on, so that the script does not open again what was open before.
+    /// Whoever reads it has the symptom before them.
+    const fn new(look: Progress, hypothesis: Progress, fix: Progress, proof: Progress) -> Self {
+        Self([
+            (Stage::Symptom, Progress::Done),
+            (Stage::Look, look),
+            (Stage::Hypothesis, hypothesis),
+            (Stage::Fix, fix),
+            (Stage::Proof, proof),
+        ])
+    }
+
+    /// The step to take now: the one after all that were taken. None at the end.
+    fn at(&self) -> Option<Stage> {
+        let left = self.0.iter().rev().take_while(|(_, progress)| *progress == Progress::Open);
+        left.last().map(|(stage, _)| *stage)
+    }
+
+    /// One step. Its id changes when the lesson moves on, so that the script does not leave it as it was before.
     fn step(&self, stage: Stage, is_open: bool, content: &Markup) -> Markup {
-        let (here, name) = (self.at == stage, stage.name());
-        let state = if stage < self.at {
-            "done"
-        } else if here {
-            "now"
-        } else {
-            "later"
+        let (at, name) = (self.at(), stage.name());
+        let progress = self.0.iter().find(|(it, _)| *it == stage).map_or(Progress::Open, |(_, progress)| *progress);
+        let here = at == Some(stage);
+        let state = match progress {
+            Progress::Done => "done",
+            Progress::Passed => "passed",
+            Progress::Open if here => "now",
+            Progress::Open => "open",
         };
         html! {
-            li.(state).missed[self.is_missed && stage == Stage::Hypothesis] aria-current=[here.then_some("step")] {
-                details #(format!("stage-{name}-{}", self.at.name())) open[is_open] {
-                    summary { (name) @if state == "done" { span.hidden { ", done" } } }
+            li.(state) aria-current=[here.then_some("step")] {
+                details #(format!("stage-{name}-{}{}", at.map_or("end", Stage::name), if is_open { "-open" } else { "" })) open[is_open] {
+                    summary { (name) @if progress == Progress::Done { span.hidden { ", done" } } }
                     (content)
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_step_to_take_is_the_one_after_all_that_were_taken() {
+        use Progress::{Done, Open, Passed};
+        let table = [
+            ((Open, Open, Open, Open), Some(Stage::Look), "the symptom is read"),
+            ((Done, Open, Open, Open), Some(Stage::Hypothesis), "a claim was opened"),
+            ((Open, Done, Open, Open), Some(Stage::Fix), "no claim was opened, and none has to be any more"),
+            ((Done, Passed, Open, Open), Some(Stage::Fix), "the hypothesis was incorrect"),
+            ((Done, Done, Passed, Open), Some(Stage::Proof), "there is nothing to fix"),
+            ((Done, Done, Done, Done), None, "all is proved"),
+        ];
+        for ((look, hypothesis, fix, proof), at, why) in table {
+            assert_eq!(Rail::new(look, hypothesis, fix, proof).at(), at, "{why}");
         }
     }
 }

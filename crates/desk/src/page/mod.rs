@@ -44,6 +44,7 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
         .route("/login", login)
         .route("/claims/{id}", get(claim::page))
         .route("/glossary", get(glossary::page))
+        .route("/runtimes", get(glossary::runtimes))
         .route("/parts/chain", get(chain::part))
         .route("/parts/lab", get(lesson::part))
         .route("/parts/claims", get(claims::part))
@@ -54,6 +55,8 @@ pub(crate) fn router(token: Option<Arc<Token>>) -> Router<Arc<Lab>> {
             get(scenarios::settings)
                 .post(async |lab: Shared, Body(values): Body<ServiceValues>| scenarios::set(lab, values).await),
         )
+        .route("/settings/{service}", get(scenarios::form_page))
+        .route("/parts/settings/{service}", get(scenarios::form_part))
         .route("/parts/claims/{id}", get(claim::part))
         .route("/parts/rows/{id}/{trace}", get(claim::rows))
         .route("/parts/find/{id}", get(claim::find))

@@ -1,16 +1,17 @@
 //! The scenarios by group, and the active settings.
 
-use std::collections::BTreeMap;
-
 use ::chain::Service;
 use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 use scenario::Group;
+use service::Problem;
 use settings::{Setting, Values};
 
+use super::claim::not_found;
 use super::glossary::{inline, term};
-use super::{Page, part as as_part, service_class};
+use super::{Page, part as as_part, service_class, whole};
+use crate::api::extract::InPath;
 use crate::api::routes::Shared;
 use crate::api::{ScenarioBrief, ServiceStatus, ServiceValues, Status};
 use crate::drill::Viewer;
@@ -73,52 +74,68 @@ pub(super) async fn table(lab: &Lab) -> Markup {
             (term("Generation", "generation")) " " (status.generation) " of the settings."
         }
         @for service in &status.services { (of_service(lab, service, &status)) }
-        (suggestions(lab))
     }
 }
 
-/// What may be typed, once for each setting: several services have the same.
-fn suggestions(lab: &Lab) -> Markup {
-    let settings = Service::ALL.iter().flat_map(|service| lab.schema().settings(*service));
-    let typed: BTreeMap<_, _> = settings.map(|setting| (setting.key, setting.values)).collect();
-    html! {
-        @for (key, values) in typed {
-            @if let Values::SuchAs(values @ [_, ..]) = values {
-                datalist #(format!("values-{key}")) { @for value in values { option value=(value) {} } }
-            }
-        }
-    }
-}
-
+/// A service, and the place for its form, which is asked for once somebody opens it.
 fn of_service(lab: &Lab, service: &ServiceStatus, status: &Status) -> Markup {
-    let own = Service::named(&service.service);
-    let (export, other): (Vec<_>, Vec<_>) =
-        own.into_iter().flat_map(|own| lab.schema().settings(own)).partition(is_export);
-    let set = status.settings.iter().filter(|(name, ..)| name.name() == service.service).count();
+    let name = &service.service;
+    let has_any = Service::named(name).is_some_and(|own| lab.schema().settings(own).next().is_some());
+    let set = status.settings.iter().filter(|(of, ..)| of.name() == name).count();
     html! {
-        details.of-service.(service_class(&service.service)) #(format!("settings-{}", service.service)) {
+        details.of-service.(service_class(name)) #(format!("settings-{name}")) {
             summary {
-                span.service { (service.service) } " "
+                span.service { (name) } " "
                 span.quiet { @if status.masked { "covered" } @else if set > 0 { strong { (set) " set" } } @else { "defaults" } ", applied: " }
                 (applied(service, status.generation))
             }
-            @if other.is_empty() && export.is_empty() { p { "It has no settings." } } @else {
-                form data-post="/parts/settings" data-settings=(service.service) data-into="settings-result" data-wait="Waiting until all services have applied it" {
-                    @for setting in other { (field(service, setting, status)) }
-                    @if !export.is_empty() {
-                        details #(format!("export-{}", service.service)) {
-                            summary { "Export of its spans" }
-                            @for setting in export { (field(service, setting, status)) }
-                        }
-                    }
-                    div.row {
-                        button #(format!("apply-check-{}", service.service)) data-check { "Apply and check" }
-                        button.quiet #(format!("apply-{}", service.service)) { "Apply" }
-                    }
+            @if has_any {
+                div #(format!("form-{name}")) data-part=(format!("/parts/settings/{name}")) data-on="settings drill" data-lazy {
+                    p { a href=(format!("/settings/{name}")) { "Settings of " (name) } }
                 }
-            }
+            } @else { p { "It has no settings." } }
         }
     }
+}
+
+/// The form of one service.
+pub(super) async fn form_part(State(lab): Shared, InPath(name): InPath<String>) -> Page {
+    form(&lab, &name).await.map(as_part)
+}
+
+/// The same on a page of its own.
+pub(super) async fn form_page(State(lab): Shared, InPath(name): InPath<String>) -> Page {
+    let main = html! {
+        h1 { "Settings of " (name) }
+        section aria-label="Settings" {
+            div #(format!("form-{name}")) data-part=(format!("/parts/settings/{name}")) data-on="settings drill" { (form(&lab, &name).await?) }
+            p #settings-result.result aria-live="polite" {}
+            noscript { p { "Without JavaScript, change them by " code { "insurewatch scenario set " (name) " KEY=VALUE" } "." } }
+        }
+        p { a href="/#settings" { "All settings" } }
+    };
+    Ok(whole(&lab, &format!("Settings of {name}"), &main).await)
+}
+
+async fn form(lab: &Lab, name: &str) -> Result<Markup, Problem> {
+    let own: Service = name.parse().map_err(|unknown: ::chain::UnknownService| not_found(&unknown.to_string()))?;
+    let status = lab.status(Viewer::Page).await?;
+    let (export, other): (Vec<_>, Vec<_>) = lab.schema().settings(own).partition(is_export);
+    Ok(html! {
+        form data-post="/parts/settings" data-settings=(name) data-into="settings-result" data-wait="Waiting until all services have applied it" {
+            @for setting in other { (field(own, setting, &status)) }
+            @if !export.is_empty() {
+                details #(format!("export-{name}")) {
+                    summary { "Export of its spans" }
+                    @for setting in export { (field(own, setting, &status)) }
+                }
+            }
+            div.row {
+                button #(format!("apply-check-{name}")) data-check { "Apply and check" }
+                button.quiet #(format!("apply-{name}")) { "Apply" }
+            }
+        }
+    })
 }
 
 fn is_export(setting: &&'static Setting) -> bool {
@@ -126,22 +143,33 @@ fn is_export(setting: &&'static Setting) -> bool {
 }
 
 /// One setting: what it is, and what it may be. Only what somebody changes is sent.
-fn field(service: &ServiceStatus, setting: &Setting, status: &Status) -> Markup {
-    let Setting { key, allowed, values, default, .. } = *setting;
-    let set = Service::named(&service.service).and_then(|service| status.settings.get(service, key));
-    let id = format!("set-{}-{key}", service.service);
-    let unset = if status.masked { "covered: leave it as it is".to_owned() } else { format!("default: {default}") };
+fn field(service: Service, setting: &Setting, status: &Status) -> Markup {
+    let Setting { key, about, allowed, values, default, .. } = *setting;
+    let set = status.settings.get(service, key);
+    let [id, words, list] = ["set", "about", "values"].map(|what| format!("{what}-{service}-{key}"));
+    let covered = status.masked.then_some("covered: leave it as it is");
     html! {
         div.setting.is-set[set.is_some()] {
             label for=(id) { code { (key) } }
             @match values {
-                Values::Only(values) => select #(id) name=(key) {
-                    option value="" selected[set.is_none()] { (unset) }
-                    @for value in values { option value=(value) selected[set == Some(value)] { (value) @if *value == default { " (default)" } } }
+                Values::Only(values) => {
+                    select #(id) name=(key) aria-describedby=(words) {
+                        option value="" selected[set.is_none()] { @match covered { Some(covered) => (covered), None => { (default) " (default)" } } }
+                        // The default is what is not set, except that somebody may have set it all the same.
+                        @for value in values.iter().filter(|value| **value != default || status.masked || set == Some(default)) {
+                            option value=(value) selected[set == Some(*value)] { (value) @if *value == default && status.masked { " (default)" } }
+                        }
+                    }
+                    p.quiet #(words) { (about) }
                 },
                 Values::SuchAs(values) => {
-                    input #(id) name=(key) value=(set.unwrap_or_default()) placeholder=(unset) list=[(!values.is_empty()).then(|| format!("values-{key}"))] autocomplete="off" spellcheck="false";
-                    p.quiet { (inline(allowed)) @if !status.masked { ". Default: " (default) "." } }
+                    @let unset = covered.map_or_else(|| format!("default: {default}"), str::to_owned);
+                    input #(id) name=(key) value=(set.unwrap_or_default()) placeholder=(unset) list=[(!values.is_empty()).then_some(&list)] aria-describedby=(words) autocomplete="off" spellcheck="false";
+                    @if !values.is_empty() { datalist #(list) { @for value in values { option value=(value) {} } } }
+                    p.quiet #(words) {
+                        (about) " Allowed: " (inline(allowed)) "."
+                        @if set.is_some() || status.masked { " Default: " (default) "." }
+                    }
                 }
             }
         }

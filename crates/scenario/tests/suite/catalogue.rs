@@ -1,12 +1,13 @@
 //! The scenarios that come with the lab.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use chain::{Hop, Kind, ParentUsed, Place, Service, Step, Topology};
 use evidence::Expectation;
 use scenario::catalogue::{Catalogue, CatalogueError};
-use scenario::file::Scenario;
+use scenario::file::{Scenario, source_name};
 use settings::{Schema, Setting};
 use wire::Format;
 
@@ -21,7 +22,7 @@ pub(crate) fn lenient_schema() -> Schema {
     fn add(schema: Schema, settings: Option<&toml::Value>) -> Schema {
         let tables = settings.and_then(toml::Value::as_table).into_iter().flatten();
         tables.fold(schema, |schema, (service, table)| {
-            let setting = |key: &String| Setting::new(key.clone().leak(), "anything", |_| Ok(()));
+            let setting = |key: &String| Setting::new(key.clone().leak(), "Anything.", "anything", |_| Ok(()));
             let settings: Vec<_> = table.as_table().unwrap().keys().map(setting).collect();
             schema.with(service.parse().unwrap(), settings.leak())
         })
@@ -143,5 +144,22 @@ fn what_a_cause_says_of_other_software_has_a_source() {
         let sources = &fault.cause.sources;
         assert!(others.is_empty() || !sources.is_empty(), "{id} says something of {others:?}, and names no source");
         assert!(sources.iter().all(|source| source.starts_with("https://")), "{id}: a source is a page: {sources:?}");
+    }
+}
+
+#[test]
+fn sources_of_one_statement_have_different_names() {
+    for scenario in &Catalogue::embedded(&lenient_schema()).unwrap() {
+        let sources = scenario.fault.iter().flat_map(|fault| &fault.cause.sources);
+        let names: Vec<_> = sources.map(|source| source_name(source)).collect();
+        let different: BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{}: {names:?}", scenario.id);
+    }
+    let table = [
+        ("https://www.example.org/", "example.org", "without a page"),
+        ("https://example.org/a/b.html#c", "example.org: b", "the page, not the place in it"),
+    ];
+    for (url, name, why) in table {
+        assert_eq!(source_name(url), name, "{why}");
     }
 }

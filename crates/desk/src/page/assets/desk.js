@@ -64,11 +64,16 @@ async function mayGoOn(form) {
   return dialog.returnValue === "yes";
 }
 
-/** To the symptom of what was just chosen. */
+/** To the symptom of what was just chosen, at the top of the first page: any other page is about what was before. */
 function goTo(id) {
-  const target = document.getElementById(id);
-  target?.scrollIntoView({ block: "nearest" });
-  target?.focus({ preventScroll: true });
+  if (location.pathname !== "/") {
+    location.assign(`/#${id}`);
+    return;
+  }
+  document.getElementById("rail").scrollTop = 0;
+  document.getElementById(id)?.focus({ preventScroll: true });
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  scrollTo({ top: 0, behavior: calm ? "instant" : "smooth" });
 }
 
 async function send(form, check) {
@@ -155,9 +160,16 @@ document.addEventListener("click", ({ target }) => {
   if (!paused) refresh(part);
 });
 
+/** What is beside or behind the bar ends above it, however much it shows. */
+function keepAboveBar() {
+  const bar = document.querySelector(".actions");
+  new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`)).observe(bar);
+}
+
 // First, while the parts are as the desk sent them.
 listen();
 keepCopying();
 keepDetailsLoaded();
 keepWaterfall();
 keepLinksDrawn();
+keepAboveBar();

@@ -7,6 +7,9 @@ const SILENCE_MS = 8_000;
 /** The pause after a request, in the time that it took: a large trace must not keep the desk busy. */
 const PAUSE_SHARE = 4;
 
+/** A lazy part is asked for once the `details` around it are opened. */
+const LOADED = "[data-part]:not([data-lazy])";
+
 /** What the desk sent last for a part: the part itself changes, as when rows are added to it. */
 const sent = new WeakMap();
 
@@ -21,8 +24,11 @@ export function replace(target, html) {
   const details = [...target.querySelectorAll("details[id]")].map(({ id, open }) => [id, open]);
   const focused = target.contains(document.activeElement) ? document.activeElement.id : "";
   const typed = [...target.querySelectorAll("input[id]:not([type=hidden]), select[id]")].filter(isEdited).map((field) => [field.id, field.value]);
+  // Parts that came later, when they were opened, stay as they are: they are refreshed by themselves.
+  const kept = [...target.querySelectorAll(LOADED)];
   target.replaceChildren(fragment(html));
   sent.set(target, html);
+  for (const part of kept) document.getElementById(part.id)?.replaceWith(part);
   for (const [id, open] of details) {
     document.getElementById(id)?.toggleAttribute("open", open);
   }
@@ -75,7 +81,7 @@ async function pauseAfter(part, began) {
   if (again.delete(part)) refresh(part);
 }
 
-const parts = () => document.querySelectorAll("[data-part]");
+const parts = () => document.querySelectorAll(LOADED);
 
 /** Ends when every part that was not being asked for already is there. */
 export function refreshAll() {
@@ -107,6 +113,12 @@ function tick() {
 
 export function listen() {
   for (const part of parts()) sent.set(part, part.innerHTML);
+  document.addEventListener("toggle", ({ target }) => {
+    const part = target.open && target.querySelector(":scope > [data-lazy]");
+    if (!part) return;
+    part.removeAttribute("data-lazy");
+    refresh(part);
+  }, true);
   const sign = document.getElementById("connection");
   const say = (text) => {
     if (sign.textContent !== text) sign.textContent = text;
