@@ -251,7 +251,7 @@ test("an answer says that each of several ways is enough", async () => {
   await api(lab, "parts/uncover", {});
   const page = await desk(LARGE);
   const fix = page.locator(".stages > li", { has: page.locator("summary", { hasText: "Fix" }) });
-  assert.match(await fix.textContent(), /Reveal lists the ways to fix it/, "the step tells of Reveal");
+  assert.match(await fix.textContent(), /Reveal lists the ways to fix it/, "the step describes Reveal");
   await fix.locator("#reveal").click();
   await page.locator("#lab-result").getByText("How to fix it here:").waitFor();
   const said = await page.locator("#lab-result p").allTextContents();

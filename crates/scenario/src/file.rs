@@ -167,16 +167,17 @@ struct CheckedFix {
     _settings: IgnoredAny,
 }
 
-/// A page elsewhere by its host and its own name.
+/// A page elsewhere, or a place in it: its host and its own name.
 #[must_use]
 pub fn source_name(url: &str) -> String {
-    let path = url.split_once("://").map_or(url, |(_, path)| path);
-    let path = path.split(['#', '?']).next().unwrap_or(path).trim_end_matches('/');
-    let (host, page) = path.split_once('/').unwrap_or((path, ""));
-    let host = host.trim_start_matches("www.");
-    match page.rsplit('/').next().map(|page| page.trim_end_matches(".html")) {
-        None | Some("") => host.to_owned(),
-        Some(page) => format!("{host}: {page}"),
+    let address = url.split_once("://").map_or(url, |(_, address)| address).trim_start_matches("www.");
+    let (path, place) = address.split_once('#').map_or((address, None), |(path, place)| (path, Some(place)));
+    let (host, page) = path.trim_end_matches('/').split_once('/').unwrap_or((path, ""));
+    let page = page.rsplit('/').next().map(|page| page.trim_end_matches(".html")).unwrap_or_default();
+    match (page, place) {
+        ("", None) => host.trim_end_matches('/').to_owned(),
+        (page, None) => format!("{host}: {page}"),
+        (page, Some(place)) => format!("{host}: {page}#{place}"),
     }
 }
 

@@ -507,7 +507,7 @@ impl Progress {
 // === impl Rail ===
 
 impl Rail {
-    /// Whoever reads it has the symptom before them.
+    /// The symptom is shown above the other steps, so it is read.
     const fn new(look: Progress, hypothesis: Progress, fix: Progress, proof: Progress) -> Self {
         Self([
             (Stage::Symptom, Progress::Done),

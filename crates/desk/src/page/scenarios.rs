@@ -103,7 +103,7 @@ pub(super) async fn form_part(State(lab): Shared, InPath(name): InPath<String>) 
     form(&lab, &name).await.map(as_part)
 }
 
-/// The same on a page of its own.
+/// The same on a separate page.
 pub(super) async fn form_page(State(lab): Shared, InPath(name): InPath<String>) -> Page {
     let main = html! {
         h1 { "Settings of " (name) }

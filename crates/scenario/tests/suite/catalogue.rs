@@ -157,7 +157,8 @@ fn sources_of_one_statement_have_different_names() {
     }
     let table = [
         ("https://www.example.org/", "example.org", "without a page"),
-        ("https://example.org/a/b.html#c", "example.org: b", "the page, not the place in it"),
+        ("https://example.org/a/b.html#c", "example.org: b#c", "the page, and the place in it"),
+        ("https://example.org/a/b/", "example.org: b", "the page alone"),
     ];
     for (url, name, why) in table {
         assert_eq!(source_name(url), name, "{why}");
