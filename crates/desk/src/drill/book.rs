@@ -414,7 +414,7 @@ mod tests {
         assert!(known.is_looked_at && known.is_proved && after.is_proved("lab-1"), "{known:?}");
         after.begin_lesson("lab-1").unwrap();
         let again = after.lesson().unwrap();
-        assert!(!again.is_looked_at && !again.is_proved, "the lesson begins anew: {again:?}");
+        assert!(!again.is_looked_at && !again.is_proved, "the lesson begins again: {again:?}");
         assert!(after.is_proved("lab-1"), "and was proved before");
     }
 
