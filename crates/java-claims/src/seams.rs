@@ -35,7 +35,7 @@ choice! {
 }
 
 choice! {
-    /// The context in which the callback runs that completes a claim.
+    /// The context in which the work runs that completes a claim.
     CompletionContext = "COMPLETION_CONTEXT" {
         /// That of the request, captured with the closure.
         Captured = "captured",

@@ -397,6 +397,28 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_loses_neither_a_look_nor_a_proof() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = drills(folder.path(), &[]).unwrap();
+        assert!(!before.look_at(u64::MAX).unwrap(), "no lesson is on");
+        before.begin_lesson("lab-1").unwrap();
+        let lesson = before.lesson().unwrap();
+        assert!(!before.look_at(lesson.started_unix_ms - 1).unwrap(), "a claim of before shows nothing of the lesson");
+        assert!(before.look_at(lesson.started_unix_ms).unwrap(), "the first look");
+        assert!(!before.look_at(lesson.started_unix_ms).unwrap(), "which is noted once");
+        before.prove(&Lesson { started_unix_ms: 1, ..lesson.clone() }).unwrap();
+        assert!(!before.is_proved("lab-1"), "a check that began in another lesson proves nothing of this one");
+        before.prove(&lesson).unwrap();
+        let after = drills(folder.path(), &[]).unwrap();
+        let known = after.lesson().unwrap();
+        assert!(known.is_looked_at && known.is_proved && after.is_proved("lab-1"), "{known:?}");
+        after.begin_lesson("lab-1").unwrap();
+        let again = after.lesson().unwrap();
+        assert!(!again.is_looked_at && !again.is_proved, "the lesson begins again: {again:?}");
+        assert!(after.is_proved("lab-1"), "and was proved before");
+    }
+
+    #[test]
     fn scores_and_streaks() {
         let folder = tempfile::tempdir().unwrap();
         let drills = drills(folder.path(), &[]).unwrap();

@@ -2,7 +2,7 @@
 //! drills.
 
 use chain::vocabulary::TENANT;
-use chain::{Kind, Place, Topology};
+use chain::{Kind, Place, Service, Topology};
 use desk::api::{CheckReport, ClaimRow, Judgement};
 use evidence::{Answer, ClaimEvidence, Collected, Diagnosis, Expectation, Outcome, Reading, Span, Weight};
 use scenario::Scenario;
@@ -112,8 +112,10 @@ pub(crate) fn uncover(lab: &Lab) {
 /// Until the learner has a hypothesis, no page judges a claim, and none shows the settings or the scenario's id.
 pub(crate) fn assert_covered(lab: &Lab, lesson: &Scenario, evidence: &ClaimEvidence) {
     let read = |path: &str| lab.client.get(format!("{}{path}", lab.file.desk)).send().unwrap().text().unwrap();
-    for path in ["", "parts/lab", "parts/settings", "parts/claims", &format!("claims/{}", evidence.claim_id)] {
-        let page = read(path);
+    let forms = Service::ALL.iter().map(|service| format!("parts/settings/{service}"));
+    let pages = ["", "parts/lab", "parts/settings", "parts/claims"].map(str::to_owned);
+    for path in pages.into_iter().chain(forms).chain([format!("claims/{}", evidence.claim_id)]) {
+        let page = read(&path);
         let id = &lesson.id;
         for class in ["joined", "torn", "leaking", "lost", "unsure", "dropped", "leaks", "carried"] {
             let judged = page.contains(&format!(" {class}\""));
