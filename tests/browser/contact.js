@@ -1,4 +1,5 @@
-// A contact sheet of every scenario, to be looked at: the desk and a claim before the learner's hypothesis, and the desk after it.
+// A contact sheet of every scenario, to be looked at: the desk, a claim and its waterfall before the learner's hypothesis, and the
+// desk after it.
 //
 //   node tests/browser/contact.js FOLDER [SCENARIO…]      after `cargo build` and `npm ci` in tests/browser
 //
@@ -11,6 +12,8 @@ import { join } from "node:path";
 import { api, openBrowser, startLab, until } from "./lab.js";
 
 const SCREEN = { width: 1360, height: 980 };
+// Higher than any page of a claim.
+const ALL = 4_000;
 // A screen is scaled to this width on its sheet.
 const SHOWN = 900;
 const CLAIMS = 3;
@@ -40,6 +43,14 @@ try {
     };
     await take("");
     await take("claims/last");
+    // A claim that was not sampled has none.
+    const waterfall = page.locator(".fragments");
+    if (await waterfall.count()) {
+      // What sticks to an edge of the window must not cover rows.
+      await page.setViewportSize({ ...SCREEN, height: ALL });
+      screens.push((await waterfall.screenshot({ animations: "disabled" })).toString("base64"));
+      await page.setViewportSize(SCREEN);
+    }
     const answer = { place: "gateway", kind: "late" };
     await api(lab, "parts/hypothesis", answer);
     await take("");

@@ -361,15 +361,15 @@ fn baggage_read(reading: &Reading<'_>) -> Option<String> {
     }
 }
 
-/// Whether the front door's answer says that spans are to be expected.
+/// What the front door's answer says about sampling; what follows from it is left to the reader.
 #[must_use]
 pub fn sampling(evidence: &ClaimEvidence) -> String {
     let Some(header) = &evidence.traceresponse else {
         return "No traceresponse says whether it was sampled.".to_owned();
     };
     let means = match evidence.response_context().and_then(|context| context.sampled) {
-        Some(false) => "the sampled bit is clear, so no span of the front door is expected",
-        Some(true) => "the sampled bit is set, so its spans are expected",
+        Some(false) => "the sampled bit is clear",
+        Some(true) => "the sampled bit is set",
         None => "it says nothing about sampling",
     };
     format!("The front door answered `traceresponse: {header}`: {means}.")
