@@ -30,6 +30,11 @@ test("nothing is offered that is refused", async () => {
   assert.deepEqual(await refusable(), [], "nor afterwards");
   assert.match(await rail.textContent(), /None was judged: the answers are locked/, "and why");
 
+  await page.goto(new URL("claims/last", lab.desk).href);
+  await page.locator("#part-claim").getByText("Ledger").first().waitFor();
+  assert.deepEqual(await page.locator("form[data-post*=diagnosis]").count(), 0, "nor a diagnosis of a claim");
+  await page.goto(lab.desk);
+
   await api(lab, "api/drill", { scenarios: [LAB_1] });
   await page.locator(".lesson[data-in-drill]").waitFor();
   assert.deepEqual(await refusable(), [], "nor in a drill");

@@ -141,7 +141,7 @@ pub(crate) async fn check(lab: &cli::Lab, options: cli::Check) -> anyhow::Result
     } else {
         print_report(&report);
     }
-    Ok(ExitCode::from(report.verdict.outcome.exit_code()))
+    Ok(ExitCode::from(report.exit_code()))
 }
 
 pub(crate) async fn diagnose(lab: &cli::Lab, options: cli::Diagnose) -> anyhow::Result<ExitCode> {
@@ -263,6 +263,12 @@ fn print_report(report: &CheckReport) {
     for evidence in &report.verdict.evidence {
         print_wrapped("- ", evidence);
     }
+    if !report.unmet.is_empty() {
+        anstream::println!("The scenario is not fixed: the claims differ from those of a healthy chain.");
+        for difference in &report.unmet {
+            print_wrapped("- ", difference);
+        }
+    }
     for claim in &report.verdict.claims {
         let traces = claim.traces.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         anstream::println!("{DIM}{}  {traces}{DIM:#}", claim.claim_id);
@@ -329,7 +335,7 @@ fn printable(text: &str) -> String {
 fn outcome_in_words(outcome: Outcome) -> (Style, &'static str) {
     match outcome {
         Outcome::Healthy => (GOOD, "HEALTHY"),
-        Outcome::NotAPropagationBreak => (GOOD, "NOT A PROPAGATION BREAK"),
+        Outcome::NotAPropagationBreak => (UNSURE, "NOT A PROPAGATION BREAK"),
         Outcome::Broken => (BAD, "BROKEN"),
         Outcome::Leaking => (BAD, "LEAKING"),
         Outcome::CannotTell => (UNSURE, "CANNOT TELL"),

@@ -218,7 +218,8 @@ pub struct CheckReport {
     pub verdict: Verdict,
     /// Whether the verdict is hidden: in a drill, and on the page in a lesson until there is a hypothesis.
     pub masked: bool,
-    /// What differs from the healed expectation of the scenario that was asked for, one sentence each.
+    /// If the verdict names no propagation break: what differs all the same from what must be seen once the scenario is
+    /// fixed that was asked for, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmet: Vec<String>,
     /// The claims that were sent for it.
@@ -536,6 +537,14 @@ impl ServiceStatus {
 }
 
 // === impl CheckReport ===
+
+impl CheckReport {
+    /// The exit code of `check`: that of a break also where the scenario that was asked for is not fixed but hidden.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        if self.unmet.is_empty() { self.verdict.outcome.exit_code() } else { Outcome::Broken.exit_code() }
+    }
+}
 
 impl Mask for Vec<ClaimRow> {
     /// What was received is no secret; what it comes to is: nothing is decided as long as a drill is on.

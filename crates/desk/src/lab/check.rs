@@ -17,11 +17,18 @@ const PROBES: usize = 3;
 /// Every probe carries this baggage: whether the application could read it tells extraction from use.
 const PROBE_BAGGAGE: &str = "tenant.id=acme-corp";
 
-/// Sends probes and judges all of them; `healed` must be met too, if there is one.
+/// What must be seen once a scenario is fixed.
+pub(super) struct Wanted {
+    pub(super) healed: Expectation,
+    /// Whether it only looks broken: then its claims may differ, since there is nothing to fix.
+    pub(super) is_control: bool,
+}
+
+/// Sends probes and judges all of them, also by what is wanted.
 pub(super) async fn report(
     front_door: &FrontDoor,
     reader: &EvidenceReader,
-    healed: Option<Expectation>,
+    wanted: Option<Wanted>,
     events: Option<&mpsc::Sender<CheckEvent>>,
 ) -> Spoiler<CheckReport> {
     let progress = async |text: String| {
@@ -48,7 +55,7 @@ pub(super) async fn report(
         },
     ))
     .await;
-    let mut verdict = evidence::judge(Topology::LAB, &collected, healed.as_ref());
+    let mut verdict = evidence::judge(Topology::LAB, &collected, wanted.as_ref().map(|wanted| &wanted.healed));
     let refused = probes.iter().filter(|probe| !probe.accepted()).count();
     if refused > 0 && verdict.outcome < Outcome::CannotTell {
         verdict.outcome = Outcome::CannotTell;
@@ -58,12 +65,15 @@ pub(super) async fn report(
         let error = probe.error.as_deref().unwrap_or("no answer");
         verdict.evidence.push(format!("a probe was not accepted: {error}"));
     }
-    // Only a broken claim is judged by what is wanted; what looks broken and is not may still differ from it.
-    let differs = |wanted: &Expectation| {
-        let of_one = |one| evidence::holds(wanted, &Reading::new(Topology::LAB, one));
-        collected.iter().map(of_one).find(|differences| !differences.is_empty()).unwrap_or_default()
+    // The verdict names what a broken claim lacks; what is no propagation break may still not be what is wanted.
+    let unmet = match wanted {
+        Some(Wanted { healed, is_control: false }) if verdict.outcome.exit_code() == 0 => {
+            let of_one = |one| evidence::holds(&healed, &Reading::new(Topology::LAB, one));
+            let unmet = collected.iter().map(of_one).find(|differences| !differences.is_empty());
+            unmet.unwrap_or_default().iter().map(ToString::to_string).collect()
+        }
+        _ => Vec::new(),
     };
-    let unmet = healed.as_ref().map(differs).unwrap_or_default().iter().map(ToString::to_string).collect();
     Spoiler::new(CheckReport {
         unmet,
         waited_ms: collected.iter().map(|collected| collected.waited_millis).max().unwrap_or_default(),

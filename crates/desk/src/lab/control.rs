@@ -8,7 +8,6 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use chain::Service;
 use error_reporter::Report;
-use evidence::Expectation;
 use futures_util::future::join_all;
 use reqwest::{Client, Url};
 use scenario::{Catalogue, Group, Scenario};
@@ -22,6 +21,7 @@ use crate::HealthAt;
 use crate::api::{Hint, ScenarioBrief, ServiceStatus, ServiceValues, SetRequest, Status};
 use crate::drill::Spoiler;
 use crate::guard::backends::Backends;
+use crate::lab::check::Wanted;
 
 /// How long services may take to apply a change before it is reported that one has not.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(5);
@@ -114,9 +114,12 @@ impl Control {
     }
 
     /// What a scenario wants to see when it is healed; none if there is no such scenario.
-    pub(crate) fn healed(&self, id: &str) -> Spoiler<Option<Expectation>> {
-        let scenario = self.catalogue.get(id).ok();
-        Spoiler::new(scenario.map(|scenario| self.catalogue.healed(scenario).clone()))
+    pub(crate) fn wanted(&self, id: &str) -> Spoiler<Option<Wanted>> {
+        let wanted = |scenario: &Scenario| Wanted {
+            healed: self.catalogue.healed(scenario).clone(),
+            is_control: scenario.is_control(),
+        };
+        Spoiler::new(self.catalogue.get(id).ok().map(wanted))
     }
 
     pub(crate) async fn status(&self) -> Result<Spoiler<Status>, Problem> {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::{Service, Topology};
-use evidence::{Answer, Collected, Diagnosis, Outcome, Patience, Picture, Reading};
+use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading};
 use reqwest::Url;
 use scenario::Scenario;
 use service::Problem;
@@ -285,8 +285,8 @@ impl Lab {
         viewer: Viewer,
     ) -> CheckReport {
         // Whether some scenario in particular is healed would say whether it is the hidden one.
-        let healed = id.and_then(|id| self.drills.open(self.control.healed(&id)).flatten());
-        self.drills.show(check::report(&self.front_door, &self.reader, healed, events).await, viewer)
+        let wanted = id.and_then(|id| self.drills.open(self.control.wanted(&id)).flatten());
+        self.drills.show(check::report(&self.front_door, &self.reader, wanted, events).await, viewer)
     }
 
     /// A check on the page, by the proof of the lesson that is on and uncovered; and whether it meets that proof.
@@ -294,14 +294,8 @@ impl Lab {
         let Some(lesson) = self.lesson().filter(|lesson| lesson.is_uncovered) else {
             return Ok((self.report(None, None, Viewer::Page).await, None));
         };
-        let is_control = self.is_control().await;
-        let wanted = (!is_control).then(|| lesson.scenario.clone());
-        let report = self.report(wanted, None, Viewer::Page).await;
-        let is_met = match report.verdict.outcome {
-            Outcome::Healthy => true,
-            Outcome::NotAPropagationBreak => is_control,
-            Outcome::CannotTell | Outcome::Leaking | Outcome::Broken => false,
-        };
+        let report = self.report(Some(lesson.scenario.clone()), None, Viewer::Page).await;
+        let is_met = report.exit_code() == 0;
         if report.masked || self.lesson().is_none_or(|now| now.started_unix_ms != lesson.started_unix_ms) {
             return Ok((report, None));
         }

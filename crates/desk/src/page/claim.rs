@@ -72,7 +72,7 @@ pub(super) async fn page(
             div.close { button.quiet #close-span type="button" { "Close" } }
             div #span-detail { h2 #span-title { "Span" } }
         }
-        @if status == StatusCode::OK {
+        @if status == StatusCode::OK && !lab.is_locked() {
             section aria-labelledby="diagnosis-title" {
                 h2 #diagnosis-title { "Diagnosis: " (term("the four steps", "the-four-steps")) }
                 form data-post=(format!("/parts/diagnosis/{}", encoded(&id))) data-into="diagnosis-result" data-wait="Looking for spans" { button { "Diagnose this claim" } }

@@ -57,3 +57,20 @@ fn a_leader_can_lock_the_answers() {
     assert!(status.contains(LESSON) && !status.contains("OTEL_PROPAGATORS"), "settings are hidden: {status}");
     lab.cli(&["hint"]).ended(0, "hints are no answers");
 }
+
+#[test]
+fn a_break_that_is_hidden_is_not_fixed() {
+    const LESSON: &str = "queue-without-attributes";
+    let lab = Lab::start();
+    lab.cli(&["scenario", "use", LESSON]).ended(0, "all services apply it");
+    for (service, setting) in
+        [("java-claims", "OUTBOX_ATTRIBUTES=stored"), ("claims-worker", "MESSAGE_CONTEXT=link-batch")]
+    {
+        lab.cli(&["scenario", "set", service, setting]).ended(0, "all services apply it");
+    }
+    let text = lab.cli(&["check", LESSON]).ended(1, "a grader must not take it for fixed").stdout;
+    for expected in ["NOT A PROPAGATION BREAK", "The scenario is not fixed", "java-claims -> claims-worker"] {
+        assert!(text.contains(expected), "`{expected}` is missing in: {text}");
+    }
+    lab.cli(&["check"]).ended(0, "links are no break");
+}
