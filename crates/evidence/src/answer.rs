@@ -44,7 +44,7 @@ pub(crate) enum Objection<'a> {
     /// No trace header arrived, so that there was none to extract or to use.
     NothingArrived { hop: &'static Hop },
     /// The receiver's parent is what arrived.
-    ArrivedUsed { hop: &'static Hop, formats: &'a [Format] },
+    ArrivedUsed { hop: &'static Hop, formats: Vec<Format> },
     /// Headers arrived, and the application read none of their baggage.
     ReadNothing { hop: &'static Hop },
     /// Inside the service every span has its context.
@@ -295,14 +295,16 @@ impl Conclusion<'_> {
         let CellReason::EarlierStepFailed(_) = reason else { return Err(reason) };
         let empty = |side: &crate::ledger::Side| side.recorded().is_some_and(|it| it.identities().is_empty());
         let parent = row.received.span.and_then(|span| Some((span.trace_id, span.parent_span_id?)));
-        let used = row.received.headers.contexts().any(|(_, it)| parent.is_some_and(|(trace, id)| it.names(trace, id)));
+        let named = row.received.headers.contexts();
+        let used = named.filter(|(_, context)| parent.is_some_and(|(trace, id)| context.names(trace, id)));
+        let used: Vec<_> = used.map(|(format, _)| format).collect();
         match step {
             Step::Transit if empty(&row.sent) => Ok(Objection::NothingSent { hop }),
             Step::Transit if row.sent.recorded().is_some() && row.changed_headers().is_empty() => {
                 Ok(Objection::Succeeded { hop, step, why: CellReason::AsSent(&row.received.formats) })
             }
             Step::Extract | Step::Use if empty(&row.received) => Ok(Objection::NothingArrived { hop }),
-            Step::Extract | Step::Use if used => Ok(Objection::ArrivedUsed { hop, formats: &row.received.formats }),
+            Step::Extract | Step::Use if !used.is_empty() => Ok(Objection::ArrivedUsed { hop, formats: used }),
             Step::Use if row.received.recorded().is_some() => Ok(Objection::ReadNothing { hop }),
             Step::Inject | Step::Transit | Step::Extract | Step::Use => Err(CellReason::NotTold),
         }

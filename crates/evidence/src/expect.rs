@@ -89,7 +89,7 @@ impl Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Expected {}; seen: {}.", self.expected, self.seen)
+        write!(f, "Expected: {}. Seen: {}.", self.expected, self.seen)
     }
 }
 

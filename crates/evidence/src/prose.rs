@@ -1,5 +1,7 @@
 //! Every sentence about a claim, in one place: what the other modules decide, this one says.
 
+use std::collections::BTreeSet;
+
 use chain::sdk::Capture;
 use chain::vocabulary::{CAPTURED_CLAIM_IDS, CLAIM_ID_HEADER};
 use chain::{Hop, Language, Place};
@@ -48,7 +50,7 @@ pub fn cause(cause: &Cause) -> String {
         Cause::BaggageNotSent { hop, on_record: true } => {
             format!("{} could read `{TENANT}`, but sent no baggage with it; the trace context passed.", hop.from)
         }
-        Cause::HeadersLost { hop, names } => format!("{} was sent{}, but did not arrive.", names.join(", "), via(hop)),
+        Cause::HeadersLost { hop, names } => format!("{}{}, but did not arrive.", were_sent(names), via(hop)),
         Cause::TraceReplaced { hop, sent, arrived } => {
             format!("What was sent{} names trace {}, what arrived names {}.", via(hop), sent.trace_id, arrived.trace_id)
         }
@@ -59,7 +61,7 @@ pub fn cause(cause: &Cause) -> String {
             arrived.span_id
         ),
         Cause::HeadersAltered { hop, names } => {
-            format!("{} was sent{}, and arrived changed.", names.join(", "), via(hop))
+            format!("{}{}, and arrived changed.", were_sent(names), via(hop))
         }
         Cause::OtherTraceArrived { hop, answered, arrived } => format!(
             "The front door answered with trace {}, but trace {} arrived{}.",
@@ -147,7 +149,7 @@ pub fn cause(cause: &Cause) -> String {
             "The claim was split into {traces} traces. The spans where they separate were not received, so the step that \
              failed there is not on record."
         ),
-        Cause::StrayRoot { span, .. } => format!("{span} is a root; only the front door's may be."),
+        Cause::StrayRoot { span, .. } => format!("{span} is a root; only the front door's span may be one."),
         Cause::SharedTrace { trace_id, other_claims } => {
             format!("Trace {trace_id} also has spans of other claims: {}.", listed(other_claims))
         }
@@ -246,7 +248,16 @@ pub(crate) fn outcome(conclusion: &Conclusion<'_>) -> String {
     let claim = &evidence.claim_id;
     match conclusion.outcome() {
         Outcome::Healthy => {
-            format!("Claim {claim} is one complete trace: every span but the root has its parent in it.")
+            let (read, unread) = conclusion.reading.reads_of_tenant();
+            let mut names: Vec<_> = read.iter().map(|span| span.service.as_str()).collect();
+            // java-claims is called twice.
+            let mut known = BTreeSet::new();
+            names.retain(|name| known.insert(*name));
+            let baggage = match names.is_empty() || !unread.is_empty() {
+                true => String::new(),
+                false => format!(" Its baggage `{TENANT}` was read at {}.", listed(&names)),
+            };
+            format!("Claim {claim} is one complete trace: every span but the root has its parent in it.{baggage}")
         }
         Outcome::NotAPropagationBreak => {
             let why = conclusion.not_breaks().iter().map(|reason| match reason {
@@ -401,7 +412,7 @@ pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
             Some(format!("{} names the parent {}, which was not received.", span.describe(), span.parent_span_id?))
         })));
         let stray =
-            reading.stray_roots().map(|root| format!("{} is a root; only the front door's may be.", root.describe()));
+            reading.stray_roots().map(|root| format!("{} is a root; only the front door's span may be one.", root.describe()));
         facts.extend(some(stray));
         facts.extend(some(reading.mixed().map(|fragment| {
             let others = listed(&fragment.other_claims);
@@ -538,6 +549,10 @@ pub(crate) fn cell(reason: &CellReason<'_>) -> String {
     }
 }
 
+fn were_sent(names: &[String]) -> String {
+    format!("{} {} sent", names.join(", "), if names.len() == 1 { "was" } else { "were" })
+}
+
 /// The reply to an answer that is true but is not the first break.
 pub(crate) const ELSEWHERE: &str = "True here, but the first break is elsewhere.";
 
@@ -553,7 +568,7 @@ pub(crate) fn objection(objection: &Objection<'_>) -> String {
         }
         Objection::ArrivedUsed { hop, formats } => {
             format!(
-                "{hop}: the parent of {}'s span is the one that the {} that arrived names.",
+                "{hop}: the parent of {}'s span is the one that the received {} names.",
                 hop.to,
                 format_names(formats)
             )

@@ -91,7 +91,7 @@ fn each_rule_says_why() {
             split_at(CLAIMS, none),
             GATEWAY,
             Step::Transit,
-            "traceparent, baggage was sent through gateway, but did not arrive.",
+            "traceparent, baggage were sent through gateway, but did not arrive.",
         ),
         (
             chain_with(CALL_CLAIMS, |span| span.header("tracestate", "acme=1")),

@@ -170,6 +170,6 @@ fn a_mismatch_says_what_was_expected_and_seen() {
     let expectation: Expectation = serde_json::from_value(hop(json!({"parent": "sender"}))).unwrap();
     let sentence = held(&expectation, &evidence(lab_1()))[0].to_string();
     let expected =
-        "Expected python-api -> java-claims: the receiver's parent is the sender's span; seen: none (it is a root).";
+        "Expected: python-api -> java-claims: the receiver's parent is the sender's span. Seen: none (it is a root).";
     assert_eq!(sentence, expected, "a sentence for people");
 }

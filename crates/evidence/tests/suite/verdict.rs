@@ -152,7 +152,7 @@ fn the_worst_claim_decides_and_says_why() {
         "Trace 000000000000000000000000000000a1 [python-api `POST /claims` (server); python-api].",
         "Trace 000000000000000000000000000000b2 [java-claims `POST /api/claims` (server); java-claims, node-policy-store, claims-worker].",
         "python-api -> java-claims: the receiver's span is a root. Sent: b3; received: b3.",
-        "java-claims `POST /api/claims` (server) is a root; only the front door's may be.",
+        "java-claims `POST /api/claims` (server) is a root; only the front door's span may be one.",
     ];
     assert_eq!(verdict.evidence, evidence, "each fact comes from the spans");
     assert_eq!(serde_json::to_value(verdict.outcome).unwrap(), "broken", "outcomes are kebab-case");
