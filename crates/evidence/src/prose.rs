@@ -411,8 +411,9 @@ pub(crate) fn facts(conclusion: &Conclusion<'_>) -> Vec<String> {
         facts.extend(some(evidence.missing_parents().filter_map(|span| {
             Some(format!("{} names the parent {}, which was not received.", span.describe(), span.parent_span_id?))
         })));
-        let stray =
-            reading.stray_roots().map(|root| format!("{} is a root; only the front door's span may be one.", root.describe()));
+        let stray = reading
+            .stray_roots()
+            .map(|root| format!("{} is a root; only the front door's span may be one.", root.describe()));
         facts.extend(some(stray));
         facts.extend(some(reading.mixed().map(|fragment| {
             let others = listed(&fragment.other_claims);
