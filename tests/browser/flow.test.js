@@ -118,6 +118,8 @@ test("evidence first, the verdict after a hypothesis", async () => {
     await page.goto(new URL(path, lab.desk).href);
     await page.locator(".chain .hop.seen").first().waitFor();
     assert.equal(await page.locator(`main :is(${JUDGED}):not(#claims *, #settings *)`).count(), 0, `no colour judges on /${path}`);
+    const legend = await page.locator(".legend").first().textContent();
+    assert.doesNotMatch(legend, /✕/, `the legend of /${path} says only what is drawn before a hypothesis`);
     assert.doesNotMatch(await page.locator("body").innerText(), /b3-vs-w3c|PROPAGATORS\s*=\s*b3|=b3\b/, `nothing names the answer on /${path}`);
     await picture(page, `covered-${path ? "claim" : "desk"}`);
   }
@@ -150,7 +152,7 @@ test("after the fix the complete claim is beside the split one", async () => {
   const text = await card.textContent();
   assert.match(text, /Before.*2 traces, not healthy.*After.*1 trace, healthy/, "both claims in one card");
   assert.ok(text.includes(split.slice(0, 12)) && text.includes(whole.slice(0, 12)), `the two claims: ${text}`);
-  assert.equal(await page.locator("#compare-proof").getAttribute("href"), `/claims/${split}?with=${whole}`, "and the way to compare them");
+  assert.equal(await page.locator("#compare-proof").getAttribute("href"), `/claims/${split}?with=${whole}#compared`, "and the way to compare them");
   await picture(page, "before-after");
   await page.locator("#compare-proof").click();
   await page.locator("#rail .before-after").waitFor();
@@ -166,9 +168,20 @@ test("a proved lesson has its tick, and leads to the next and back to healthy", 
   assert.equal(await page.locator("#next-lesson").count(), 0, "there is no next lesson before the proof");
   await set("python-api", "OTEL_PROPAGATORS", "tracecontext,baggage");
   await button(page, "Check").click();
-  await page.locator("#lab-result").getByText("This proves the lesson.").waitFor();
+  await page.locator("#lab-result").getByText("This proves the fix.").waitFor();
   await until("every step has its tick", async () => (await ticked(page)).join() === "Symptom,Look,Hypothesis,Fix,Proof");
   assert.equal(await page.locator(".stages [aria-current]").count(), 0, "no step is left to take");
+  const reply = page.locator("#details-reply");
+  assert.match(await reply.textContent(), /arrived/, "the reply to the hypothesis stays in its step");
+  assert.equal(await page.locator("#reveal").count(), 1, "the answer is offered once");
+  assert.equal(await page.locator(".stages > li:last-child #reveal").isVisible(), true, "after the proof, too");
+  assert.match((await api(lab, "parts/scenarios")).text, /use-lab-1-b3-vs-w3c"(?:(?!<\/button>).)*>proved</, "and the list of scenarios says that it is proved");
+  await page.locator("#rail").evaluate((rail) => (rail.scrollTop = rail.scrollHeight));
+  for (const id of ["next-lesson", "back-to-healthy", "start-drill"]) {
+    const control = await page.locator(`#${id}`).boundingBox();
+    const bar = await page.locator(".actions").boundingBox();
+    assert.ok(control.y >= 0 && control.y + control.height <= bar.y, `${id} can be scrolled to above the bar, with a result in it`);
+  }
   const order = (await json("api/scenarios")).map(({ id, title }) => ({ id, title }));
   const next = order[order.findIndex(({ id }) => id === LAB_1) + 1];
   assert.equal(await page.locator("#next-lesson").textContent(), `Next lesson: ${next.title}`, "the next in the list, by the title that the list shows");
@@ -183,7 +196,7 @@ test("a proved lesson has its tick, and leads to the next and back to healthy", 
   await api(lab, "parts/uncover", {});
   await until("the last lesson is on", async () => (await page.locator("#lesson-title").textContent()) === order.at(-1).title);
   await button(page, "Check").click();
-  await page.locator("#lab-result").getByText("This proves the lesson.").waitFor();
+  await page.locator("#lab-result").getByText("This proves that nothing is to be fixed.").waitFor();
   const first = order.find(({ id }) => id !== "healthy" && id !== LAB_1);
   await until("after the last comes the first that was not proved", async () => (await page.locator("#next-lesson").textContent()) === `Next lesson: ${first.title}`);
   assert.deepEqual(await ticked(page), ["Symptom", "Proof"], "what was left out, and a fix of what is no break, have no tick");
@@ -239,7 +252,7 @@ test("what looks broken and is not is proved by a check", async () => {
   assert.match(await page.locator("#rail").textContent(), /there is nothing to fix/, "a control has no fix");
   assert.equal(await stage(page), "Proof", "the check is next");
   await button(page, "Check").click();
-  await page.locator("#lab-result").getByText("This proves the lesson.").waitFor();
+  await page.locator("#lab-result").getByText("This proves that nothing is to be fixed.").waitFor();
   await until("it has its tick", async () => (await ticked(page)).includes("Proof"));
   await page.context().close();
 });
@@ -604,7 +617,7 @@ test("a desk that hangs is said to hang, and one that restarts knows all that it
   await until("the desk answers again", () => api(lab, "healthz").then(({ status }) => status === 200, () => false), 2 * DEADLINE_MS);
   assert.deepEqual(await known(), before, "claims and counts");
   const compared = await api(lab, "claims/last?with=healthy");
-  assert.match(compared.text, /Each row is a span that both claims have/, "and the healthy claim to compare with");
+  assert.match(compared.text, /Each row is one span: of both claims, or of only one/, "and the healthy claim to compare with");
   await page.getByText("live", { exact: true }).waitFor();
   await page.context().close();
 });

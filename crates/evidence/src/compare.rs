@@ -11,10 +11,11 @@ use crate::claim::{ClaimEvidence, Node, Position};
 use crate::headers::recorded;
 use crate::span::{Attributes, Span, Status};
 
-/// Attributes that any two claims have with other values, by the reason why: they say nothing of a fault. The prefixes of
-/// captured headers are among them.
-const NOT_COMPARED: [(&str, &[&str]); 5] = [
-    ("headers, which are compared part by part", &["http.request.header.", "messaging.header."]),
+/// Attributes that hold captured headers, which are compared as headers: part by part, without ids.
+const CAPTURED: [&str; 2] = ["http.request.header.", "messaging.header."];
+
+/// Attributes that any two claims have with other values, by what they are: they say nothing of a fault.
+const NOT_COMPARED: [(&str, &[&str]); 4] = [
     ("ids of the claim and of its message", &["insurewatch.claim.id", "messaging.message.id"]),
     (
         "addresses and ports",
@@ -79,7 +80,7 @@ pub enum Difference {
         /// Those that only the second has.
         fewer: Vec<String>,
         /// Those that both have, with another decision or other members.
-        changed: Vec<String>,
+        changed: Vec<OtherHeader>,
     },
     /// It has other attributes, without those that differ between any two claims.
     Attributes(Vec<OtherAttribute>),
@@ -106,6 +107,17 @@ pub struct OtherAttribute {
     pub one: Option<String>,
     /// The second's.
     pub other: Option<String>,
+}
+
+/// A header that both spans have, and what of it only one of them has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherHeader {
+    /// Its name.
+    pub name: String,
+    /// The parts that only the first has, as "flags 01" or "tenant.id acme".
+    pub one: Vec<String>,
+    /// Those that only the second has.
+    pub other: Vec<String>,
 }
 
 /// What is above a span.
@@ -142,7 +154,7 @@ pub fn not_compared() -> impl Iterator<Item = &'static str> {
 pub fn is_compared(key: &str) -> bool {
     // A name that ends with a dot stands for all below it.
     let covers = |name: &&str| if name.ends_with('.') { key.starts_with(*name) } else { key == *name };
-    !NOT_COMPARED.iter().flat_map(|(_, names)| *names).any(covers)
+    !CAPTURED.iter().chain(NOT_COMPARED.iter().flat_map(|(_, names)| *names)).any(covers)
 }
 
 /// An attribute's value as text.
@@ -298,21 +310,49 @@ fn headers(mine: &Span, theirs: &Span) -> Option<Difference> {
     let fewer = without(&one, &other, mine.records_everything());
     let more = without(&other, &one, theirs.records_everything());
     let both = one.iter().filter(|(name, _)| !other.get(name).is_empty());
-    let changed = both.filter(|(name, _)| said(name, &one) != said(name, &other)).map(|(name, _)| name.to_owned());
-    let changed: Vec<_> = changed.collect();
-    let differs = [&more, &fewer, &changed].into_iter().any(|names| !names.is_empty());
+    let changed: Vec<_> = both.filter_map(|(name, _)| OtherHeader::of(name, &one, &other)).collect();
+    let differs = !(more.is_empty() && fewer.is_empty() && changed.is_empty());
     differs.then_some(Difference::Headers { more, fewer, changed })
 }
 
-/// What a header says apart from ids. The order of members says nothing.
-fn said(name: &str, headers: &TraceHeaders) -> BTreeSet<String> {
+/// What a header says apart from ids, each part with the words for it. The order of members says nothing.
+fn said(name: &str, headers: &TraceHeaders) -> BTreeMap<String, String> {
     use wire::{Role, pieces};
-    let values = headers.get(name).iter().flat_map(|value| pieces(name, value));
-    let counts = |role: Role| !matches!(role, Role::Separator | Role::TraceId | Role::SpanId | Role::ParentSpanId);
-    let said = values.map(|piece| match (counts(piece.role), piece.says.is_ok()) {
-        (true, _) => piece.text.to_owned(),
-        // An id that breaks a rule is told from one that does not.
-        (false, valid) => valid.to_string(),
-    });
-    said.collect()
+    let mut said = BTreeMap::new();
+    for value in headers.get(name) {
+        let mut key = None;
+        for piece in pieces(name, value) {
+            let what = match piece.role {
+                Role::Separator => continue,
+                Role::Key => {
+                    key = Some(piece.text);
+                    continue;
+                }
+                Role::Property | Role::Version | Role::ParentSpanId | Role::Other => piece.role.name(),
+                Role::TraceId | Role::SpanId | Role::Flags | Role::Decision | Role::Value => {
+                    key.take().unwrap_or(piece.role.name())
+                }
+            };
+            let words = format!("{what} {}", piece.text);
+            let is_id = matches!(piece.role, Role::TraceId | Role::SpanId | Role::ParentSpanId);
+            // An id that breaks a rule is told from one that does not.
+            let says = if is_id { format!("{what}, valid: {}", piece.says.is_ok()) } else { words.clone() };
+            said.insert(says, words);
+        }
+    }
+    said
+}
+
+// === impl OtherHeader ===
+
+impl OtherHeader {
+    fn of(name: &str, one: &TraceHeaders, other: &TraceHeaders) -> Option<Self> {
+        let (one, other) = (said(name, one), said(name, other));
+        let only = |these: &BTreeMap<String, String>, those: &BTreeMap<String, String>| {
+            let only = these.iter().filter(|(says, _)| !those.contains_key(*says));
+            only.map(|(_, words)| words.clone()).collect::<Vec<_>>()
+        };
+        let differing = Self { name: name.to_owned(), one: only(&one, &other), other: only(&other, &one) };
+        (!differing.one.is_empty() || !differing.other.is_empty()).then_some(differing)
+    }
 }

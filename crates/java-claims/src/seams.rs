@@ -23,7 +23,8 @@ choice! {
 }
 
 choice! {
-    /// Which HTTP client calls the policy store: one with instrumentation, or another.
+    /// Which HTTP client calls the policy store: the traced one makes a span and has the SDK write the headers, the hand-built
+    /// one makes a span and builds the header itself, and the plain one does neither.
     PolicyClient = "POLICY_CLIENT" {
         /// By the instrumented client.
         Traced = "traced",
@@ -35,7 +36,8 @@ choice! {
 }
 
 choice! {
-    /// The context in which the work runs that completes a claim.
+    /// Which context is current while a claim is completed: the one captured with the work, none, or the previous one that
+    /// the thread had.
     CompletionContext = "COMPLETION_CONTEXT" {
         /// That of the request, captured with the closure.
         Captured = "captured",
@@ -47,7 +49,8 @@ choice! {
 }
 
 choice! {
-    /// Where the attributes of a message to the queue come from: they are its carrier.
+    /// Who writes the trace headers of a queue message, its attributes: the producer, and the outbox has them stored; nobody,
+    /// so there are none; or the relay, when it sends the message.
     OutboxAttributes = "OUTBOX_ATTRIBUTES" {
         /// The producer injects them, the outbox keeps them.
         Stored = "stored",

@@ -23,7 +23,7 @@ choice! {
 }
 
 choice! {
-    /// Whether a caller's trace goes on, or a new one begins that links to it.
+    /// Whether a request joins its caller's trace, or begins a new trace whose first span links to the caller's.
     CallerContext = "CALLER_CONTEXT" {
         /// The caller's trace goes on.
         Join = "join",

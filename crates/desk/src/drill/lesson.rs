@@ -36,6 +36,9 @@ pub(crate) struct Hypothesis {
     pub(crate) answer: String,
     /// Whether the evidence agrees.
     pub(crate) is_correct: bool,
+    /// What the evidence is, one sentence each.
+    #[serde(default)]
+    pub(crate) evidence: Vec<String>,
 }
 
 /// Who looks.
@@ -50,8 +53,8 @@ pub(crate) enum Viewer {
 // === impl Hypothesis ===
 
 impl Hypothesis {
-    pub(crate) fn new(answer: Answer, is_correct: bool) -> Self {
-        Self { answer: format!("{}, {}", answer.place, answer.kind), is_correct }
+    pub(crate) fn new(answer: Answer, is_correct: bool, evidence: &[String]) -> Self {
+        Self { answer: format!("{}, {}", answer.place, answer.kind), is_correct, evidence: evidence.to_owned() }
     }
 }
 

@@ -339,7 +339,7 @@ impl Lab {
         match correct {
             Some(true) => {
                 let ended = self.end_drill(Ending::Solved)?;
-                self.uncover(Some(Hypothesis::new(answer, true)))?;
+                self.uncover(Some(Hypothesis::new(answer, true, &evidence)))?;
                 self.name_scenario(&ended).await?;
             }
             Some(false) => {
@@ -360,7 +360,7 @@ impl Lab {
         let scenario = self.control.find(&lesson.scenario)?;
         let (correct, evidence) = self.grade(answer, scenario, lesson.started_unix_ms).await?.judgement();
         if let Some(is_correct) = correct {
-            self.uncover(Some(Hypothesis::new(answer, is_correct)))?;
+            self.uncover(Some(Hypothesis::new(answer, is_correct, &evidence)))?;
         }
         Ok(Judgement { correct, evidence, drill: self.drills.status() })
     }
@@ -402,8 +402,13 @@ impl Lab {
         let all = self.briefs();
         let at = all.iter().position(|it| it.id == current).map_or(0, |at| at + 1);
         let mut later = all.iter().cycle().skip(at).take(all.len());
-        let is_open = |it: &&ScenarioBrief| it.id != HEALTHY && !it.needs_ours && !self.drills.is_proved(&it.id);
+        let is_open = |it: &&ScenarioBrief| it.id != HEALTHY && !it.needs_ours && !self.is_proved(&it.id);
         later.find(is_open).cloned()
+    }
+
+    /// Whether the lesson of a scenario was proved, now or before.
+    pub(crate) fn is_proved(&self, scenario: &str) -> bool {
+        self.drills.is_proved(scenario)
     }
 
     /// Whether answers, settings and diagnoses are locked.

@@ -11,7 +11,7 @@ use evidence::claim::listed;
 use evidence::{BaggageOn, Collected, DrawnHop, DrawnService, HopRow, Mark, Picture, Reading, Side, SideState};
 use maud::{Markup, html};
 
-use super::{beginning, encoded, part as as_part, service_class};
+use super::{beginning, encoded, no_parent, part as as_part, service_class};
 use crate::api::routes::Shared;
 use crate::api::{ClaimRow, LookQuery};
 use crate::lab::Lab;
@@ -111,7 +111,9 @@ fn draw(lab: &Lab, reading: &Reading<'_>, silent: &[Service], whose: &str) -> Ma
         }
         @if tinted {
             p.legend.quiet {
-                "Tint and letter of a box: the traces that have spans of it. Thin line: baggage. ✕ at its start: not sent; at its end: it did not arrive, or was not read."
+                "Tint and letter of a box: the traces that have spans of it. Thin line: "
+                @if lab.judges() { "baggage. ✕ at its start: not sent; at its end: it did not arrive, or was not read." }
+                @else { "baggage was recorded at one end of the hop, or at both." }
             }
         }
         @for sentence in elsewhere { p.bad { (sentence) } }
@@ -305,15 +307,14 @@ impl HopView<'_> {
     fn parent(&self) -> &'static str {
         match self.row {
             Some(row) if row.linked => "linked to the sender",
-            Some(_) if !self.drawn.hop.to.has_sdk() => "not observable (third party)",
             Some(row) => match row.parent {
                 Some(ParentUsed::Sender) => "is the sender",
                 Some(ParentUsed::Nobody) => "none: a new trace",
                 Some(ParentUsed::NotReceived) => "not received",
                 Some(ParentUsed::Other) => "is not the sender",
-                None => "not received",
+                None => no_parent(self.drawn.hop),
             },
-            None => "not received",
+            None => no_parent(self.drawn.hop),
         }
     }
 }

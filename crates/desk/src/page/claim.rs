@@ -170,8 +170,8 @@ async fn content(lab: &Lab, id: &str, query: &ClaimQuery) -> Result<Markup, Prob
             @if !is_seen || not_sampled { p { (inline(&prose::sampling(&found.evidence))) } }
             @match (&query.with, other) {
                 (Some(with), Some(Ok(other))) => (pair(lab, id, &reading, with, &Reading::new(Topology::LAB, &other))),
-                (_, Some(Err(problem))) => { p.bad { "The other claim: " (problem.detail) "." } (alone()) },
-                _ => { p { a #compare href=(format!("/claims/{}?with=healthy", encoded(id))) { "Compare with a healthy claim" } } (alone()) },
+                (_, Some(Err(problem))) => { p.bad #compared tabindex="-1" { "The other claim: " (problem.detail) "." } (alone()) },
+                _ => { p { a #compare href=(format!("/claims/{}?with=healthy#compared", encoded(id))) { "Compare with a healthy claim" } } (alone()) },
             }
         }
         section aria-labelledby="ledger-title" { h2 #ledger-title { (term("Ledger", "ledger")) ": headers at each hop" } (ledger::table(&reading, judges, apart)) }
@@ -190,7 +190,7 @@ fn pair(lab: &Lab, id: &str, one: &Reading<'_>, with: &str, other: &Reading<'_>)
     let headers = format!("/parts/ledger/{}?with={}", encoded(id), encoded(with));
     html! {
         p { a href=(format!("/claims/{}", encoded(id))) { "Show this claim alone" } }
-        h3 { "Compared with the healthy claim " code { (beginning(other_id, 12)) } }
+        h3 #compared tabindex="-1" { "Compared with the healthy claim " code { (beginning(other_id, 12)) } }
         @if *other_id == one.evidence().claim_id { p { "It is this claim itself, the one that the lab keeps to compare others with." } }
         (compare::draw(id, one, with, other))
         h3 { "Hops of the healthy claim" }

@@ -89,7 +89,7 @@ pub(super) fn list(lab: &Lab, ListQuery { all, show }: ListQuery) -> Markup {
             }
         }
         @if shown < claims.len() {
-            button.quiet #all-claims data-load=(load(true)) data-into="part-claims" { "Show all " (claims.len()) " (" (claims.len() - shown) " are hidden)" }
+            button.quiet #all-claims data-load=(load(true)) data-into="part-claims" { "Show all " (claims.len()) " (" (claims.len() - shown) " hidden)" }
         } @else if shown > FIRST {
             button.quiet #few-claims data-load=(load(false)) data-into="part-claims" { "Show only the newest " (FIRST) }
         }
@@ -138,7 +138,8 @@ pub(super) fn glyph(fragments: &[Vec<String>]) -> Markup {
 
 pub(super) fn board(lab: &Lab) -> Markup {
     let board = lab.scoreboard(Viewer::Page);
-    let share = (board.whole * 100).checked_div(board.claims);
+    let share = percent(board.whole, board.claims);
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let window = if board.window_s.is_multiple_of(60) {
         format!("{} minutes", board.window_s / 60)
     } else {
@@ -148,7 +149,7 @@ pub(super) fn board(lab: &Lab) -> Markup {
         @if let Some(share) = share {
             dl.board aria-label=(format!("The last {window}")) {
                 div { dt { "Healthy claims" } dd { strong { (share) " %" } " of " (board.claims) } }
-                div { dt { "Traces per claim" } dd { @for (traces, claims) in &board.by_traces { span.nowrap { (traces) ": " (claims) "×" } " " } } }
+                div { dt { "Claims by their traces" } dd { @for (at, (traces, claims)) in board.by_traces.iter().enumerate() { @if at > 0 { ", " } span.nowrap { (counted(*claims, "claim")) " in " (counted(*traces, "trace")) } } } }
                 div { dt { (term("Root spans", "root-span")) } dd { @for (service, roots) in &board.roots { span.nowrap { (service) ": " (roots) } " " } } }
             }
         }
@@ -163,6 +164,11 @@ pub(super) fn board(lab: &Lab) -> Markup {
             }
         }
     }
+}
+
+/// Rounded half up; none of nothing.
+fn percent(part: usize, whole: usize) -> Option<usize> {
+    (part * 100 + whole / 2).checked_div(whole)
 }
 
 fn per_scenario(lab: &Lab, counts: &ScenarioCounts) -> Markup {
@@ -206,6 +212,19 @@ impl Shown {
             Self::OneTrace => traces == 1,
             Self::SeveralTraces => traces > 1,
             Self::Refused => !row.claim.accepted(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_rounded_half_up() {
+        let table = [(3, 7, Some(43)), (1, 8, Some(13)), (1, 3, Some(33)), (7, 7, Some(100)), (0, 0, None)];
+        for (part, whole, share) in table {
+            assert_eq!(percent(part, whole), share, "{part} of {whole}");
         }
     }
 }

@@ -1,13 +1,15 @@
 //! A claim beside another: their spans in pairs on one clock, and what differs.
 
-use evidence::compare::{Above, Compared, Comparison, Difference, OtherAttribute, Pair, is_compared, not_compared};
+use evidence::compare::{
+    Above, Compared, Comparison, Difference, OtherAttribute, OtherHeader, Pair, is_compared, not_compared,
+};
 use evidence::{ClaimEvidence, Reading};
 use maud::{Markup, html};
 use wire::{SpanId, TraceId};
 
 use super::span::{VALUE_CHARACTERS, facts};
 use super::waterfall::{Clock, anchor, letter, ticks, title};
-use super::{beginning, duration, service_class};
+use super::{beginning, dotted, duration, service_class};
 
 /// How many pairs are drawn, and how many attributes that differ are listed of each, and how much of a value, in characters.
 const PAIRS: usize = 400;
@@ -33,11 +35,11 @@ pub(super) fn draw(asked: &str, one: &Reading<'_>, with: &str, other: &Reading<'
     html! {
         p { (summary(&pairs)) }
         p.quiet {
-            "Each row is a span that both claims have, or one of them. Above is this claim, below and paler the healthy one, each from its own start, on one clock of "
-            (duration(clocks.nanos)) ". A letter is a trace, in the order in which a claim's traces begin."
+            "Each row is one span: of both claims, or of only one. The upper bar is this claim's, the lower and paler bar the healthy claim's. Each claim begins at 0, on one clock of "
+            (duration(clocks.nanos)) ". The letters are traces: A is the trace of its claim that began first, B the next."
             @if pairs.len() > PAIRS { " The first " (PAIRS) " are drawn; " (pairs.len() - PAIRS) " more are left out." }
         }
-        p.quiet { "Choose a row to see both spans beside each other; " kbd { "Esc" } " closes them. Not compared: " (not_compared().collect::<Vec<_>>().join("; ")) "." }
+        p.quiet { "Choose a row to see both spans beside each other; " kbd { "Esc" } " closes them. Headers are compared without their ids. Not compared: " (not_compared().collect::<Vec<_>>().join("; ")) "." }
         div.waterfall data-claim=(asked) data-with=(with) {
             div.fragments.compared {
                 div.axis aria-hidden="true" { span { "Span" } span.kind { "Traces" } span.ticks { (ticks(clocks.nanos)) } span { "What differs" } }
@@ -52,8 +54,8 @@ fn summary(pairs: &[Pair<'_>]) -> Markup {
     let count = |is: &dyn Fn(&Pair<'_>) -> bool| pairs.iter().filter(|pair| is(pair)).count();
     let has = |is: fn(&Difference) -> bool| count(&|pair: &Pair<'_>| pair.differences.iter().any(is));
     let counts = [
-        (count(&|pair| pair.one.is_none()), "missing here"),
-        (count(&|pair| pair.other.is_none()), "only here"),
+        (count(&|pair| pair.one.is_none()), "only in the healthy claim"),
+        (count(&|pair| pair.other.is_none()), "only in this claim"),
         (has(|it| matches!(it, Difference::Parent { .. })), "with another parent"),
         (has(|it| matches!(it, Difference::Trace)), "in another trace"),
         (has(|it| matches!(it, Difference::Headers { .. })), "with other headers"),
@@ -63,10 +65,14 @@ fn summary(pairs: &[Pair<'_>]) -> Markup {
     ];
     let said: Vec<_> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let differing = count(&|pair| pair.differs());
+    let ways: usize = counts.iter().map(|(count, _)| count).sum();
     html! {
         strong {
             @if said.is_empty() { "No span differs from the healthy claim's." }
-            @else { (count(&|pair| pair.differs())) " of " (pairs.len()) " rows differ, some in more than one way: " (said.join(", ")) "." }
+            @else { (differing) " of " (pairs.len()) @if differing == 1 { " rows differs" } @else { " rows differ" }
+                @if ways > differing { @if differing == 1 { ", in more than one way" } @else { ", some in more than one way" } }
+                ": " (said.join(", ")) "." }
         }
     }
 }
@@ -121,12 +127,12 @@ pub(super) fn detail(one: &ClaimEvidence, other: &ClaimEvidence, span: (TraceId,
     let value = |of: &[(String, String)], key: &str| of.iter().find(|it| it.0 == key).map(|it| it.1.clone());
     Some(html! {
         h2 #span-title { (title(&pair.node()?.span)) }
-        p.quiet { "This claim's span beside the healthy one's. What both have alike stands once; what differs between any two claims is not marked." }
+        p.quiet { "This claim's span beside the healthy one's. A value that is the same in both is shown once. Times, ids and addresses differ between any two claims, so they are not marked." }
         (differences(pair))
         dl.attributes {
             @for (key, _) in left.iter().chain(only_right) {
                 @let (one, other) = (value(&left, key), value(&right, key));
-                dt { (beginning(key, SHOWN_CHARACTERS)) }
+                dt { (dotted(&beginning(key, SHOWN_CHARACTERS))) }
                 dd {
                     @if one == other { code { (shown(one.as_deref())) } }
                     @else {
@@ -151,20 +157,20 @@ fn trace(span: Option<Compared<'_>>) -> Markup {
 fn differences(pair: &Pair<'_>) -> Markup {
     html! {
         ul.differences {
-            @if pair.one.is_none() { li { strong { "missing here" } } }
-            @if pair.other.is_none() { li { strong { "only here" } } }
+            @if pair.one.is_none() { li { strong { "only in the healthy claim" } } }
+            @if pair.other.is_none() { li { strong { "only in this claim" } } }
             @for difference in &pair.differences {
                 @match difference {
                     Difference::Trace => {},
                     Difference::Parent { one, other } => { li { "parent: " strong { (above(one)) } ", healthy: " (above(other)) } }
                     Difference::Headers { more, fewer, changed } => {
-                        @if !more.is_empty() { li { "header only here: " strong { (more.join(", ")) } } }
-                        @if !fewer.is_empty() { li { "header not here: " strong { (fewer.join(", ")) } } }
-                        @if !changed.is_empty() { li { "other content: " strong { (changed.join(", ")) } } }
+                        @if !more.is_empty() { li { "header only in this claim: " strong { (more.join(", ")) } } }
+                        @if !fewer.is_empty() { li { "header only in the healthy claim: " strong { (fewer.join(", ")) } } }
+                        @for header in changed { (other_header(header)) }
                     }
                     Difference::Attributes(all) => {
                         @for attribute in all.iter().take(ATTRIBUTES) { (other_attribute(attribute)) }
-                        @if all.len() > ATTRIBUTES { li { "and " (all.len() - ATTRIBUTES) " more attributes" } }
+                        @if all.len() > ATTRIBUTES { li { "and " (all.len() - ATTRIBUTES) @if all.len() == ATTRIBUTES + 1 { " more attribute" } @else { " more attributes" } } }
                     }
                     Difference::Failed { one } => { li { @if *one { strong { "failed" } } @else { "failed in the healthy claim" } } }
                     Difference::Links { one, other } => { li { "links: " strong { (one) } ", healthy: " (other) } }
@@ -177,15 +183,29 @@ fn differences(pair: &Pair<'_>) -> Markup {
     }
 }
 
+fn other_header(header: &OtherHeader) -> Markup {
+    let parts = |parts: &[String]| beginning(&parts.join(", "), 2 * SHOWN_CHARACTERS);
+    html! {
+        li {
+            "header " (header.name) ": "
+            @match (header.one.is_empty(), header.other.is_empty()) {
+                (false, true) => { strong { (parts(&header.one)) } " only in this claim" },
+                (true, _) => { strong { (parts(&header.other)) } " only in the healthy claim" },
+                (false, false) => { strong { (parts(&header.one)) } ", healthy: " (parts(&header.other)) },
+            }
+        }
+    }
+}
+
 fn other_attribute(attribute: &OtherAttribute) -> Markup {
     let OtherAttribute { key, one, other } = attribute;
-    let key = beginning(key, SHOWN_CHARACTERS);
+    let key = dotted(&beginning(key, SHOWN_CHARACTERS));
     let value = |value: &str| beginning(value, SHOWN_CHARACTERS);
     html! {
         li {
             @match (one, other) {
-                (None, Some(other)) => { "attribute not here: " strong { (key) } ", healthy: " (value(other)) }
-                (Some(one), None) => { "attribute only here: " strong { (key) } ": " (value(one)) }
+                (None, Some(other)) => { "attribute only in the healthy claim: " strong { (key) } " = " (value(other)) }
+                (Some(one), None) => { "attribute only in this claim: " strong { (key) } " = " (value(one)) }
                 _ => { "attribute " (key) ": " strong { (value(one.as_deref().unwrap_or_default())) } ", healthy: " (value(other.as_deref().unwrap_or_default())) }
             }
         }
@@ -231,7 +251,7 @@ mod tests {
         assert!(page.len() < 1_000_000, "400 rows: {} bytes", page.len());
         assert!(page.contains("200 more are left out"), "what is left out is counted");
         assert!(
-            page.contains("500 of 600 rows differ, some in more than one way: 100 missing here, 400 only here"),
+            page.contains("500 of 600 rows differ: 100 only in the healthy claim, 400 only in this claim."),
             "and what differs is not"
         );
     }

@@ -1,13 +1,11 @@
 //! What each hop sent and received, as a table, and below each hop its headers taken apart.
 
-use std::collections::BTreeSet;
-
-use chain::{ParentUsed, Service, Transit};
+use chain::{ParentUsed, Transit};
 use evidence::{HopRow, Reading, Side, SideState};
 use maud::{Markup, html};
 
 use super::headers::Known;
-use super::{encoded, hop_name};
+use super::{encoded, hop_name, no_parent};
 
 /// Where the headers taken apart are, which few read of every hop.
 #[derive(Clone, Copy)]
@@ -30,14 +28,14 @@ pub(super) fn table(reading: &Reading<'_>, judges: bool, apart: Apart<'_>) -> Ma
                         tr {
                             th scope="row" { (hop_name(row.hop)) }
                             td { (side(known, &row.sent, &row.received)) }
-                            td { (side(known, &row.received, &row.sent)) (propagates(reading, row.hop.to)) }
+                            td { (side(known, &row.received, &row.sent)) }
                             td { (transit("trace headers", row.transit)) (transit("baggage", row.baggage_transit)) }
                             td {
                                 @match row.parent {
                                     _ if row.linked => "a link to the sender's span",
                                     Some(parent @ ParentUsed::Sender) => (parent.words()),
                                     Some(parent) => strong { (parent.words()) },
-                                    None => span.quiet { "no span received" },
+                                    None => span.quiet { (no_parent(row.hop)) },
                                 }
                                 @if let Some(sampled) = row.sampled { br; @if sampled { "sampled" } @else { "not sampled" } }
                             }
@@ -85,24 +83,6 @@ fn side(known: Known<'_>, side: &Side, other: &Side) -> Markup {
             SideState::Recorded => @for (name, values) in side.headers.iter() {
                 (known.line(name, &values.join(","), beside(name).as_deref()))
             },
-        }
-    }
-}
-
-/// What a receiver can be expected to read: the formats that it writes in its own calls, which say nothing of what arrived.
-fn propagates(reading: &Reading<'_>, receiver: Service) -> Markup {
-    let calls = || reading.rows().iter().filter(|row| row.hop.from == receiver);
-    let sent: Vec<_> = calls().filter_map(|row| row.sent.recorded()).collect();
-    let formats: BTreeSet<_> = sent.iter().flat_map(|headers| headers.formats()).collect();
-    let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
-    html! {
-        @if receiver.has_sdk() {
-            p.quiet {
-                @if calls().next().is_none() { (receiver) " calls no other service, so which formats it writes is not on record." }
-                @else if sent.is_empty() { "What " (receiver) " writes in its own calls is not on record." }
-                @else if names.is_empty() { "In its own calls, " (receiver) " writes no trace header." }
-                @else { "In its own calls, " (receiver) " writes " (names.join(", ")) "; this says nothing of what arrived here." }
-            }
         }
     }
 }

@@ -129,7 +129,7 @@ async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Ma
     let (to_fix, to_prove) = (rail.at() == Some(Stage::Fix), rail.at() == Some(Stage::Proof));
     html! {
         h2 #lesson-title tabindex="-1" { (scenario.title) }
-        p { "Active for " (clock(lesson.started_unix_ms)) "." @if !is_covered { " " span.quiet { "It is called " code { (scenario.id) } "." } } }
+        p { "Active for " (clock(lesson.started_unix_ms)) "." @if !is_covered { " " span.quiet { "This scenario is " code { (scenario.id) } "." } } }
         ol.stages {
             (rail.step(Stage::Symptom, is_covered, &html! { p { (inline(&scenario.symptom)) } }))
             (rail.step(Stage::Look, is_covered, &look(&scenario.look, has_claims)))
@@ -140,7 +140,7 @@ async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Ma
                     (skip("Show colours and verdict"))
                 } @else { (answer_form("/parts/hypothesis", "Commit to this")) (skip("Give up: show colours and settings")) (answers(lab)) }
             }))
-            (rail.step(Stage::Fix, to_fix, &fix(lab, is_covered, is_control)))
+            (rail.step(Stage::Fix, to_fix, &html! { (fix(lab, is_covered, is_control)) @if !is_covered && !lesson.is_proved { (answers(lab)) } }))
             (rail.step(Stage::Proof, to_prove || lesson.is_proved, &html! {
                 @if let Some((before, after)) = &pair { (before_and_after(before, after)) }
                 @if lesson.is_proved { (proved(lab, lesson)) }
@@ -181,7 +181,7 @@ fn answer_form(post: &str, button: &str) -> Markup {
         details #details-kinds {
             summary { "The four steps, and what else it may be" }
             p { "As the " (term("glossary", "the-four-steps")) " has them:" }
-            dl { @for kind in Kind::ALL { dt { (kind) } dd { (kind.meaning()) } } }
+            dl { @for kind in Kind::ALL { dt { (kind.name()) } dd { (kind.meaning()) } } }
         }
     }
 }
@@ -207,7 +207,12 @@ fn answers(lab: &Lab) -> Markup {
 fn committed(lab: &Lab, lesson: &Lesson) -> Markup {
     html! {
         @match &lesson.hypothesis {
-            Some(said) => p { "Yours: " strong { (said.answer) } ". " @if said.is_correct { span.good { "Correct." } } @else { span.bad { "Incorrect." } } },
+            Some(said) => {
+                p { "Yours: " strong { (said.answer) } ". " @if said.is_correct { span.good { "Correct." } } @else { span.bad { "Incorrect." } } }
+                @if !said.evidence.is_empty() {
+                    details #details-reply { summary { "What the claim showed" } @for sentence in &said.evidence { p { (inline(sentence)) } } }
+                }
+            },
             None if lab.is_locked() => p.quiet { "None was judged: the answers are locked." },
             None => p.quiet { "You went on without one." },
         }
@@ -225,7 +230,6 @@ fn fix(lab: &Lab, is_covered: bool, is_control: bool) -> Markup {
                     @if !lab.is_locked() { " Diagnose names the place; Reveal lists the ways to fix it." }
                 }
             }
-            (answers(lab))
         }
     }
 }
@@ -234,6 +238,8 @@ fn fix(lab: &Lab, is_covered: bool, is_control: bool) -> Markup {
 fn proved(lab: &Lab, lesson: &Lesson) -> Markup {
     html! {
         p.good { "Check has proved it." }
+        // Here, and no longer in the step before.
+        (answers(lab))
         @match lab.next_lesson(&lesson.scenario) {
             Some(next) => form data-post="/api/settings/use" data-into="lab-result" data-say=(format!("“{}” is active.", next.title)) data-then="lesson-title" data-wait="Waiting until all services have applied it" {
                 input type="hidden" name="id" value=(next.id);
@@ -263,7 +269,7 @@ fn before_and_after(before: &ClaimRow, after: &ClaimRow) -> Markup {
     };
     html! {
         div.before-after { (side("Before", before)) (side("After", after)) }
-        p { a #compare-proof href=(format!("/claims/{}?with={}", encoded(&id(before)), encoded(&id(after)))) { "Compare them span by span" } }
+        p { a #compare-proof href=(format!("/claims/{}?with={}#compared", encoded(&id(before)), encoded(&id(after)))) { "Compare them span by span" } }
     }
 }
 
@@ -303,15 +309,16 @@ pub(super) fn bar() -> Markup {
 
 pub(super) async fn check(State(lab): Shared) -> Page {
     let (report, is_proof) = lab.check_lesson().await?;
-    Ok(as_part(verdict(&report, is_proof)))
+    let is_control = is_proof.is_some() && lab.is_control().await;
+    Ok(as_part(verdict(&report, is_proof, is_control)))
 }
 
 /// `is_proof`: whether it proves the lesson that is on and uncovered; `None` without one.
-fn verdict(report: &CheckReport, is_proof: Option<bool>) -> Markup {
+fn verdict(report: &CheckReport, is_proof: Option<bool>, is_control: bool) -> Markup {
     let looks_healed = matches!(report.verdict.outcome, Outcome::Healthy | Outcome::NotAPropagationBreak);
     html! {
         @if report.masked { p { strong.outcome { "NO VERDICT" } } }
-        @else if is_proof == Some(true) { p { (outcome_as(report.verdict.outcome, "good")) " " span.good { "This proves the lesson." } } }
+        @else if is_proof == Some(true) { p { (outcome_as(report.verdict.outcome, "good")) " " span.good { @if is_control { "This proves that nothing is to be fixed." } @else { "This proves the fix." } } } }
         @else { p { (outcome(report.verdict.outcome)) } }
         p { (inline(&report.verdict.sentence)) }
         @if is_proof == Some(false) && looks_healed {

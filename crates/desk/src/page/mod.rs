@@ -221,13 +221,26 @@ fn in_grafana(grafana: &reqwest::Url, link: &str) -> String {
     format!("{}/{link}", grafana.as_str().trim_end_matches('/'))
 }
 
+/// Rounded to a tenth, half up, as the script of the waterfall does.
 fn duration(nanos: u64) -> String {
-    match nanos {
-        0..1_000 => format!("{nanos} ns"),
-        1_000..1_000_000 => format!("{}.{} µs", nanos / 1_000, nanos / 100 % 10),
-        1_000_000..1_000_000_000 => format!("{}.{} ms", nanos / 1_000_000, nanos / 100_000 % 10),
-        _ => format!("{}.{} s", nanos / 1_000_000_000, nanos / 100_000_000 % 10),
-    }
+    let (unit, name) = match nanos {
+        0..1_000 => return format!("{nanos} ns"),
+        1_000..999_950 => (1_000, "µs"),
+        999_950..999_950_000 => (1_000_000, "ms"),
+        _ => (1_000_000_000, "s"),
+    };
+    let tenths = nanos.saturating_add(unit / 20) / (unit / 10);
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
+}
+
+/// A dotted name, which breaks after a dot where it must.
+fn dotted(name: &str) -> Markup {
+    html! { @for part in name.split_inclusive('.') { (part) @if part.ends_with('.') { wbr; } } }
+}
+
+/// Why nobody knows which parent the receiver's span has.
+fn no_parent(hop: &Hop) -> &'static str {
+    if hop.to.has_sdk() { "no span received" } else { "not observable (third party)" }
 }
 
 /// The name of a hop, which breaks before a service at the most.
@@ -262,6 +275,23 @@ fn beginning(text: &str, characters: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_rounded_half_up() {
+        let table = [
+            (999, "999 ns"),
+            (1_000, "1.0 µs"),
+            (3_750_000, "3.8 ms"),
+            (3_749_999, "3.7 ms"),
+            (999_949, "999.9 µs"),
+            (999_950, "1.0 ms"),
+            (999_950_000, "1.0 s"),
+            (u64::MAX, "18446744073.7 s"),
+        ];
+        for (nanos, text) in table {
+            assert_eq!(duration(nanos), text, "{nanos} ns");
+        }
+    }
 
     #[test]
     fn a_trace_id_links_to_explore() {

@@ -34,13 +34,13 @@ pub(super) async fn list(lab: &Lab) -> Markup {
             @let heading = group.first().map(|scenario| scenario.group).map_or("", Group::heading);
             div {
                 h3 { (heading) }
-                ul.scenarios { @for scenario in group { (row(scenario, current)) } }
+                ul.scenarios { @for scenario in group { (row(scenario, current, lab.is_proved(&scenario.id))) } }
             }
         }
     }
 }
 
-fn row(scenario: &ScenarioBrief, current: Option<&str>) -> Markup {
+fn row(scenario: &ScenarioBrief, current: Option<&str>, is_proved: bool) -> Markup {
     let active = current == Some(scenario.id.as_str());
     html! {
         li.active[active] {
@@ -48,7 +48,9 @@ fn row(scenario: &ScenarioBrief, current: Option<&str>) -> Markup {
                 input type="hidden" name="id" value=(scenario.id);
                 button #(format!("use-{}", scenario.id)) aria-pressed=(active) {
                     span { (scenario.title) }
-                    @if active { span.quiet { "active" } }
+                    @if active || is_proved { span.quiet {
+                        @if active { "active" } @if active && is_proved { ", " } @if is_proved { span.good { "proved" } }
+                    } }
                     @if scenario.needs_ours { span.quiet { "needs a service of the lab's own where yours is" } }
                 }
             }
@@ -69,8 +71,10 @@ pub(super) async fn table(lab: &Lab) -> Markup {
     };
     html! {
         p {
-            @if status.masked { "Settings are covered until you answer, or because an instructor locked them. You can still change them. " }
-            @else { "A value that was set is bold; the others are defaults, or come from the service's environment. " }
+            @if !status.masked { "In bold: what was set here, or by the scenario. All else is as the service's environment has it, or the default. " }
+            @else if lab.is_locked() { "An instructor has locked the settings: their values are covered. You can still change them. " }
+            @else if lab.drill().current.is_some() { "The values of the settings are covered until the drill ends. You can still change them. " }
+            @else { "The values of the settings are covered until you commit to a hypothesis, or give up. You can still change them. " }
             (term("Generation", "generation")) " " (status.generation) " of the settings."
         }
         @for service in &status.services { (of_service(lab, service, &status)) }

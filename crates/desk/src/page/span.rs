@@ -13,7 +13,7 @@ use wire::{SpanId, TraceId};
 use super::claim::{beside, not_found};
 use super::headers::Known;
 use super::waterfall::{title, to_row};
-use super::{Page, beginning, compare, duration, part as as_part};
+use super::{Page, beginning, compare, dotted, duration, part as as_part};
 use crate::api::LookQuery;
 use crate::api::extract::{InPath, InQuery};
 use crate::api::routes::Shared;
@@ -141,7 +141,7 @@ fn attributes(title: &str, attributes: &Attributes) -> Markup {
         @if attributes.is_empty() { p { "None." } }
         dl.attributes {
             @for (key, value) in attributes.iter().take(SHOWN) {
-                dt { (beginning(key, VALUE_CHARACTERS)) }
+                dt { (dotted(&beginning(key, VALUE_CHARACTERS))) }
                 dd { code { @match value.as_str() { Some(text) => (beginning(text, VALUE_CHARACTERS)), None => (beginning(&value.to_string(), VALUE_CHARACTERS)) } } }
             }
         }

@@ -91,8 +91,9 @@ fn tools() -> Markup {
         }
         div #found aria-live="polite" {}
         p.keys.quiet {
-            "Keys: " kbd { "j" } " " kbd { "k" } " next, previous; " kbd { "←" } " " kbd { "→" } " collapse, expand; " kbd { "Enter" } " the span; "
-            kbd { "/" } " find, " kbd { "Enter" } " the next one found, " kbd { "Esc" } " back to the rows; " kbd { "Esc" } " close."
+            "Keys: " kbd { "j" } " and " kbd { "k" } " lead to the next and the previous row. In a row, " kbd { "←" } " collapses, " kbd { "→" }
+            " expands, " kbd { "Enter" } " shows its span, and " kbd { "Esc" } " closes that. " kbd { "/" } " leads to the search: there "
+            kbd { "Enter" } " shows the next span found, and " kbd { "Esc" } " ends the search."
         }
     }
 }
@@ -119,7 +120,7 @@ fn overview(evidence: &ClaimEvidence, clock: &Clock) -> Markup {
             div.tools {
                 div { label for="zoom-from" { "Zoom from" } input #zoom-from type="range" min="0" max="1000" value="0"; }
                 div { label for="zoom-until" { "to" } input #zoom-until type="range" min="0" max="1000" value="1000"; }
-                button.quiet #zoom-whole type="button" hidden="" { "Show all of the clock" }
+                button.quiet #zoom-whole type="button" hidden="" { "Zoom out" }
                 span.quiet { "Or drag across the overview above." }
             }
         }
@@ -160,7 +161,7 @@ pub(super) fn find(evidence: &ClaimEvidence, sought: &str) -> Markup {
     let found: Vec<_> = drawn.filter_map(|span| Some((span, held(span, &wanted)?))).collect();
     html! {
         p.quiet {
-            (found.len()) " of " (evidence.spans().count()) " spans have this."
+            "Found in " (found.len()) " of " (evidence.spans().count()) " spans."
             @if found.len() > FOUND { " The first " (FOUND) " are listed." }
         }
         @if !found.is_empty() {
@@ -249,7 +250,7 @@ impl<'a> Drawing<'a> {
             @if left > 0 {
                 li.more {
                     button.quiet data-append=(format!("/parts/rows/{}/{}?from={until}", encoded(self.asked), fragment.trace_id)) {
-                        "Show " (next(until) - until) " more (" (left) " are hidden)"
+                        "Show " (next(until) - until) " more (" (left) " hidden)"
                     }
                 }
             }
@@ -389,6 +390,6 @@ mod tests {
         let rows = rows(&Reading::new(Topology::LAB, &found), "CLM-1", &found.evidence.fragments[0], 0).into_string();
         assert!(rows.len() < 2_000_000, "200 rows of 10 links: {} bytes", rows.len());
         assert!(rows.contains("and 99990 more links"), "what is left out is counted");
-        assert!(rows.contains("(800 are hidden)"), "rows too");
+        assert!(rows.contains("(800 hidden)"), "rows too");
     }
 }

@@ -1,6 +1,6 @@
 //! Two claims compared.
 
-use evidence::compare::{Above, Comparison, Difference, OtherAttribute, is_compared};
+use evidence::compare::{Above, Comparison, Difference, OtherAttribute, OtherHeader, is_compared};
 use evidence::{ClaimEvidence, Span};
 
 use crate::support::*;
@@ -70,12 +70,21 @@ fn what_a_span_does_not_record_is_no_difference() {
     let silent = chain_with(CALL_CLAIMS, |span| Span { scope: "requests".to_owned(), ..span.without_headers() });
     assert_eq!(differing(silent), [], "its instrumentation may leave headers out");
     let baggage = chain_with(POLICY, |span| span.header("baggage", "tenant.id=other"));
-    let changed = Difference::Headers { more: vec![], fewer: vec![], changed: vec!["baggage".to_owned()] };
-    assert_eq!(differing(baggage), [(Some(POLICY), Some(POLICY), vec![changed])], "another value is one");
+    let changed = |name: &str, one: &[&str], other: &[&str]| {
+        let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect();
+        let header = OtherHeader { name: name.to_owned(), one: texts(one), other: texts(other) };
+        vec![Difference::Headers { more: vec![], fewer: vec![], changed: vec![header] }]
+    };
+    let told = changed("baggage", &["tenant.id other"], &["tenant.id acme%20corp"]);
+    assert_eq!(differing(baggage), [(Some(POLICY), Some(POLICY), told)], "another value is one");
+    let flags = chain_with(POLICY, |span| span.header("traceparent", traceparent(TRACE_A, CALL_POLICY, 0)));
+    let told = changed("traceparent", &["flags 00"], &["flags 01"]);
+    assert_eq!(differing(flags), [(Some(POLICY), Some(POLICY), told)], "so are other flags");
     let upper =
         chain_with(POLICY, |span| span.header("traceparent", traceparent(TRACE_A, CALL_POLICY, 1).to_uppercase()));
-    let changed = Difference::Headers { more: vec![], fewer: vec![], changed: vec!["traceparent".to_owned()] };
-    assert_eq!(differing(upper), [(Some(POLICY), Some(POLICY), vec![changed])], "and an id that cannot be read");
+    let id = format!("trace id {TRACE_A:032x}");
+    let told = changed("traceparent", &[&id.replacen(&id[9..], &id[9..].to_uppercase(), 1)], &[&id]);
+    assert_eq!(differing(upper), [(Some(POLICY), Some(POLICY), told)], "and an id that cannot be read");
 }
 
 #[test]

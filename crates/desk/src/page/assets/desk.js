@@ -104,6 +104,7 @@ async function send(form, check) {
     say(into, error.message, true);
   } finally {
     buttons.forEach((button) => button.removeAttribute("aria-disabled"));
+    if (!into.closest(".actions")) into.scrollIntoView({ block: "nearest" });
     const refreshed = refreshAll();
     if (then) {
       document.getElementById("lab-result").replaceChildren();

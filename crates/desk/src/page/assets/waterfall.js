@@ -33,11 +33,11 @@ const claim = () => encodeURIComponent(one(".waterfall").dataset.claim);
 const beside = () => one(".waterfall").dataset.with;
 const buttonOf = (row) => row.querySelector(".span");
 
-/** As the desk writes it. */
+/** As the desk writes it: rounded half up, and so to the next unit from what would round to 1000 of one. */
 function duration(nanos) {
-  const units = [[1e9, "s"], [1e6, "ms"], [1e3, "µs"]];
-  const [size, unit] = units.find(([size]) => nanos >= size) ?? [0, ""];
-  return size ? `${(Math.floor(nanos / size * 10) / 10).toFixed(1)} ${unit}` : `${Math.round(nanos)} ns`;
+  const units = [[999.95e6, 1e9, "s"], [999.95e3, 1e6, "ms"], [999.5, 1e3, "µs"]];
+  const [, size, unit] = units.find(([from]) => nanos >= from) ?? [0, 0, ""];
+  return size ? `${(Math.round(nanos / (size / 10)) / 10).toFixed(1)} ${unit}` : `${Math.round(nanos)} ns`;
 }
 
 // Rows below a row.
@@ -98,11 +98,11 @@ function next(row, step) {
 }
 
 function move(step) {
-  const from = document.activeElement.closest?.(".rows > li[id]") ?? document.getElementById(current);
-  const first = [...rows()].find((row) => !row.hidden);
-  // Nothing was chosen yet: begin at the top.
-  const chosen = from && (document.activeElement !== document.body || !panel().hidden);
-  const to = chosen ? next(from, step) : first;
+  const at = document.activeElement.closest(".rows > li[id]");
+  const known = document.getElementById(current);
+  // From anywhere else the first press leads back to the row that was left: at first that is the top one.
+  const from = at ?? (panel().hidden ? null : known);
+  const to = from ? next(from, step) : known && !known.hidden ? known : [...rows()].find((row) => !row.hidden);
   if (!to) return;
   setCurrent(to);
   buttonOf(to).focus();
@@ -364,8 +364,8 @@ document.addEventListener("keydown", (event) => {
     }
     return;
   }
-  // Only where nothing else takes keys.
-  if (at.matches("input, select, textarea") || !(at === document.body || at.closest(".waterfall, #span-panel"))) return;
+  // Only where nothing else takes them.
+  if (at.matches("input, select, textarea") || at.closest("dialog")) return;
   const row = inRows && at.closest("li[id]");
   const arrows = {
     ArrowDown: () => move(1),
@@ -376,8 +376,8 @@ document.addEventListener("keydown", (event) => {
   const keys = {
     j: () => move(1),
     k: () => move(-1),
-    "/": () => field?.focus(),
-    Escape: () => !panel().hidden && close(),
+    ...(field && { "/": () => field.focus() }),
+    ...(!panel().hidden && { Escape: close }),
   };
   const act = keys[event.key] ?? (row && arrows[event.key]);
   if (!act) return;
