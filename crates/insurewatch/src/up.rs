@@ -177,9 +177,6 @@ fn environment(
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.trim_end_matches('/').to_owned()),
         // A proxy that the environment names is for the world outside.
         ("NO_PROXY", no_proxy()),
-        // SQLite forgets its pages whenever another process has written: glibc would give that memory back to the system, and ask
-        // for it again, at each message. Elsewhere nothing reads it.
-        ("MALLOC_TRIM_THRESHOLD_", KEPT_FREE_BYTES.to_string()),
     ];
     if options.otlp_endpoint.is_none() {
         // Whatever protocol the environment names, the built-in store is asked as its endpoint is written.
@@ -206,6 +203,9 @@ fn environment(
                 variables.push((python_api::CLAIM_ID_KEY_FILE, file.display().to_string()));
             }
             if queue {
+                // SQLite forgets its pages whenever another process has written: glibc would give that memory back to the system,
+                // and ask for it again, at each message. Elsewhere nothing reads it.
+                variables.push(("MALLOC_TRIM_THRESHOLD_", KEPT_FREE_BYTES.to_string()));
                 let queue = std::env::var("INSUREWATCH_QUEUE_URL").unwrap_or_else(|_| database("queue"));
                 variables.push(("QUEUE_URL", queue));
             }
