@@ -18,6 +18,13 @@ const FIRST_LOOK: Duration = Duration::from_millis(400);
 /// The time to the next look, as a share of the claim's age: a claim is looked at some ten times at the most.
 const BACKOFF: f64 = 0.4;
 const LEAST_WAIT: Duration = Duration::from_millis(200);
+/// The same for a settled claim: many may be in one trace, and its changes are of all of them.
+const LEAST_WAIT_SETTLED: Duration = Duration::from_secs(5);
+/// The ages at which a settled claim that is not complete is looked at again where nobody tells that spans came in: an exporter
+/// may keep them for long, often 5 s, and as long as 60 s.
+const AGAIN: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(75)];
+/// How long we ask to be told of a claim's spans: as long as the scoreboard counts it.
+const WATCHED: Duration = Duration::from_secs(WINDOW_S);
 /// So many traces of a claim are listed: anyone who sends spans can make it more.
 const MOST_FRAGMENTS: usize = 20;
 /// Claims that follow each other faster than this are traffic.
@@ -45,18 +52,20 @@ struct Entry {
     answered: Instant,
     /// When what was seen changed last.
     changed: Instant,
+    /// When it was looked at last, and first when it was answered.
+    looked: Instant,
     /// Whether what the last look saw was complete; what it saw is in the row.
     last_look: Option<bool>,
     /// Whether spans may have come in since the last look began.
     is_outdated: bool,
-    /// When to look next; `None` once all is said.
+    /// When to look next; `None` once it is settled, until spans come in all the same.
     due: Option<Instant>,
 }
 
 /// Which claim to look at next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Every claim is settled.
+    /// Every claim is settled, and nothing is known to have come in since.
     None,
     /// Not yet.
     DueAt(Instant),
@@ -72,7 +81,7 @@ impl ClaimLog {
         let answered = |row: &ClaimRow| now.checked_sub(Duration::from_millis(row.age_ms())).unwrap_or(now);
         let mut entries: VecDeque<_> = rows.into_iter().map(|row| Entry::new(row.clone(), answered(&row))).collect();
         for entry in &mut entries {
-            entry.due = entry.due.filter(|_| entry.row.seen.as_ref().is_none_or(|seen| !seen.settled));
+            entry.due = entry.due.filter(|_| !entry.is_settled());
         }
         Self(Mutex::new(Inner { entries, ..Inner::default() }))
     }
@@ -94,8 +103,9 @@ impl ClaimLog {
     /// Notes a look, and says whether there was anything new.
     pub(crate) fn note(&self, claim_id: &str, seen: Seen, is_complete: bool, now: Instant) -> bool {
         let mut log = self.lock();
+        let is_told = log.is_told;
         let entry = log.entries.iter_mut().rev().find(|entry| entry.is(claim_id));
-        entry.is_some_and(|entry| entry.note(seen, is_complete, now))
+        entry.is_some_and(|entry| entry.note(seen, is_complete, is_told, now))
     }
 
     /// Whether we are told from now on which claims change; otherwise any may have.
@@ -103,19 +113,21 @@ impl ClaimLog {
         self.lock().is_told = is_told;
     }
 
-    pub(crate) fn outdate(&self, changed: &Changed) {
+    /// Notes that spans came in, of a settled claim too: what is said of it may be true no longer.
+    pub(crate) fn outdate(&self, changed: &Changed, now: Instant) {
         for entry in &mut self.lock().entries {
-            entry.is_outdated |= match (changed, &entry.row.claim.claim_id) {
-                (Changed::Claims(claims), Some(id)) => claims.contains(id),
-                (Changed::Claims(_), None) => false,
-                (Changed::Any, _) => true,
-            };
+            match (changed, &entry.row.claim.claim_id) {
+                (Changed::Claims(claims), Some(id)) if claims.contains(id) => entry.outdate(now),
+                (Changed::Claims(_), _) => {}
+                (Changed::Any, _) => entry.doubt(now),
+            }
         }
     }
 
-    /// Whether more is to be said of a claim.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.lock().entries.iter().any(|entry| entry.due.is_some())
+    /// Whether it matters which claims change.
+    pub(crate) fn is_watching(&self, now: Instant) -> bool {
+        let is_young = |entry: &Entry| entry.row.claim.claim_id.is_some() && entry.age(now) < WATCHED;
+        self.lock().entries.iter().any(|entry| entry.due.is_some() || is_young(entry))
     }
 
     /// Notes for each claim that is due, and of which no span came in, that a look would see the same. Says whether there
@@ -123,26 +135,32 @@ impl ClaimLog {
     pub(crate) fn note_unchanged(&self, now: Instant) -> bool {
         let mut log = self.lock();
         let is_told = log.is_told;
-        let unchanged = |entry: &&mut Entry| is_told && !entry.is_outdated && entry.due.is_some_and(|due| due <= now);
+        let unchanged = |entry: &&mut Entry| {
+            is_told && !entry.is_outdated && !entry.is_settled() && entry.due.is_some_and(|due| due <= now)
+        };
         let mut is_new = false;
         for entry in log.entries.iter_mut().filter(unchanged) {
             if let Some(is_complete) = entry.last_look {
-                is_new |= entry.note(entry.row.seen.clone().unwrap_or_default(), is_complete, now);
+                is_new |= entry.note(entry.row.seen.clone().unwrap_or_default(), is_complete, is_told, now);
             }
         }
         is_new
     }
 
     /// Who was begun is finished first; then the newest: under more traffic than can be looked at, old claims are
-    /// forgotten before they are seen, and all is said of some rather than a little of each.
+    /// forgotten before they are seen, and all is said of some rather than a little of each. Settled claims come last.
     pub(crate) fn next(&self, now: Instant) -> Next {
         let mut log = self.lock();
         let is_due = |entry: &Entry| entry.due.is_some_and(|due| due <= now);
-        let begun = log.entries.iter().rposition(|entry| is_due(entry) && entry.last_look.is_some());
-        let due = begun.or_else(|| log.entries.iter().rposition(is_due));
+        let newest = |is_it: &dyn Fn(&Entry) -> bool| log.entries.iter().rposition(|entry| is_due(entry) && is_it(entry));
+        let due = newest(&|entry| entry.last_look.is_some() && !entry.is_settled())
+            .or_else(|| newest(&|entry| !entry.is_settled()))
+            .or_else(|| newest(&|_| true));
         match due.and_then(|index| log.entries.get_mut(index)) {
             Some(entry) => {
                 entry.is_outdated = false;
+                // Once for what came in, whatever becomes of the look.
+                entry.due = entry.due.filter(|_| !entry.is_settled());
                 Next::Due(Box::new(entry.row.clone()))
             }
             None => log.entries.iter().filter_map(|entry| entry.due).min().map_or(Next::None, Next::DueAt),
@@ -257,27 +275,77 @@ impl Inner {
 impl Entry {
     fn new(row: ClaimRow, answered: Instant) -> Self {
         let due = row.claim.claim_id.is_some().then(|| answered + FIRST_LOOK);
-        Self { row, answered, changed: answered, last_look: None, is_outdated: true, due }
+        let [changed, looked] = [answered; 2];
+        Self { row, answered, changed, looked, last_look: None, is_outdated: true, due }
     }
 
     fn is(&self, claim_id: &str) -> bool {
         self.row.claim.claim_id.as_deref() == Some(claim_id)
     }
 
+    fn is_settled(&self) -> bool {
+        self.row.seen.as_ref().is_some_and(|seen| seen.settled)
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.answered)
+    }
+
+    /// Spans of it came in.
+    fn outdate(&mut self, now: Instant) {
+        self.is_outdated = true;
+        if self.is_settled() {
+            // However often spans come in, the looks become rarer with its age.
+            let wait = self.age(self.looked).mul_f64(BACKOFF).max(LEAST_WAIT_SETTLED);
+            let due = now.max(self.looked + wait);
+            self.due = Some(self.due.map_or(due, |other| other.min(due)));
+        }
+    }
+
+    /// Spans of it may have come in.
+    fn doubt(&mut self, now: Instant) {
+        if self.is_settled() {
+            self.due = self.due.or_else(|| self.again(now));
+        } else {
+            self.is_outdated = true;
+        }
+    }
+
+    /// When to look at what is settled, and not complete, if nobody tells that spans came in.
+    fn again(&self, now: Instant) -> Option<Instant> {
+        let is_whole = self.row.seen.as_ref().is_some_and(|seen| seen.whole);
+        AGAIN.iter().map(|age| self.answered + *age).find(|at| *at > now && !is_whole)
+    }
+
     /// Tells whether there is anything new to show.
-    fn note(&mut self, mut seen: Seen, is_complete: bool, now: Instant) -> bool {
+    fn note(&mut self, mut seen: Seen, is_complete: bool, is_told: bool, now: Instant) -> bool {
         let Patience { deadline, settle, .. } = Patience::default();
         let before = self.row.seen.take();
         if before.as_ref().is_none_or(|before| !before.shows_the_same(&seen)) {
             self.changed = now;
         }
-        let age = now.duration_since(self.answered);
+        let age = self.age(now);
+        let was_settled = before.as_ref().is_some_and(|before| before.settled);
         let is_stable = is_complete && now.duration_since(self.changed) >= settle;
-        seen.settled = is_stable || age >= deadline || before.as_ref().is_some_and(|before| before.settled);
+        seen.settled = is_stable || age >= deadline || was_settled;
         let wait = if is_complete { settle } else { age.mul_f64(BACKOFF).max(LEAST_WAIT) };
-        self.due = (!seen.settled).then(|| (now + wait).min(self.answered + deadline));
+        let next = (now + wait).min(self.answered + deadline);
+        let is_settled = seen.settled;
         self.last_look = Some(is_complete);
+        self.looked = now;
         self.row.seen = (seen.traces > 0 || seen.settled).then_some(seen);
+        match (is_settled, is_told) {
+            (false, _) => self.due = Some(next),
+            // Whatever came in during a look, or was to be looked at anyway.
+            (true, true) if was_settled => {}
+            (true, true) => {
+                self.due = None;
+                if self.is_outdated {
+                    self.outdate(now);
+                }
+            }
+            (true, false) => self.due = self.again(now),
+        }
         self.row.seen != before
     }
 }
@@ -326,9 +394,11 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn entry(now: Instant) -> Entry {
+    /// A claim whose looks have told all that came in.
+    fn looked_at(now: Instant) -> Entry {
         let claim = SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() };
-        Entry::new(ClaimRow { claim, sent_unix_ms: 0, scenario: None, seen: None }, now)
+        let entry = Entry::new(ClaimRow { claim, sent_unix_ms: 0, scenario: None, seen: None }, now);
+        Entry { is_outdated: false, ..entry }
     }
 
     fn seen(spans: usize, whole: bool) -> Seen {
@@ -347,16 +417,16 @@ mod tests {
     fn nothing_is_called_broken_before_its_time() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut entry = entry(start);
+        let mut entry = looked_at(start);
         assert_eq!(entry.due, Some(start + FIRST_LOOK), "looked at early");
-        assert!(!entry.note(seen(0, false), false, at(400)), "no span so far is nothing to show");
+        assert!(!entry.note(seen(0, false), false, true, at(400)), "no span so far is nothing to show");
         assert_eq!(entry.row.seen, None, "and nothing to say");
-        assert!(entry.note(seen(3, false), false, at(600)), "spans are shown as they come");
+        assert!(entry.note(seen(3, false), false, true, at(600)), "spans are shown as they come");
         assert!(!entry.row.seen.as_ref().unwrap().is_decided(), "what is missing may still come");
-        assert!(!entry.note(seen(3, false), false, at(9_000)), "nothing new");
+        assert!(!entry.note(seen(3, false), false, true, at(9_000)), "nothing new");
         assert!(!entry.row.seen.as_ref().unwrap().is_decided(), "not even now");
         assert_eq!(entry.due, Some(at(10_000)), "the last look is at the deadline, however long the pause before");
-        assert!(entry.note(seen(3, false), false, at(10_000)), "now it counts as not received");
+        assert!(entry.note(seen(3, false), false, true, at(10_000)), "now it counts as not received");
         assert!(entry.row.seen.as_ref().unwrap().is_decided(), "so all is said");
         assert_eq!(entry.due, None, "and nobody looks again");
     }
@@ -366,14 +436,14 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         for whole in [true, false] {
-            let mut entry = entry(start);
-            entry.note(seen(8, whole), true, at(400));
+            let mut entry = looked_at(start);
+            entry.note(seen(8, whole), true, true, at(400));
             assert_eq!(entry.row.seen.as_ref().unwrap().is_decided(), whole, "only the good news is told at once");
-            entry.note(seen(9, whole), true, at(1_000));
+            entry.note(seen(9, whole), true, true, at(1_000));
             assert!(!entry.row.seen.as_ref().unwrap().settled, "it changed, so that it is watched for longer");
-            entry.note(seen(9, whole), true, at(1_600));
+            entry.note(seen(9, whole), true, true, at(1_600));
             assert!(entry.row.seen.as_ref().unwrap().settled, "nothing changed for a while");
-            assert!(entry.note(seen(10, whole), true, at(90_000)), "what comes late is shown all the same");
+            assert!(entry.note(seen(10, whole), true, true, at(90_000)), "what comes late is shown all the same");
             assert!(entry.row.seen.as_ref().unwrap().settled, "and watched no longer");
         }
     }
@@ -422,7 +492,9 @@ mod tests {
         let rows = vec![row(1, now - 60_000, decided(2, false)), row(2, now - 50_000, decided(1, true))];
         let log = ClaimLog::of(rows.clone());
         assert_eq!(log.kept(), rows, "it is kept again as it was");
-        assert!(!log.is_waiting(), "all is said of it");
+        assert!(matches!(log.next(Instant::now()), Next::None), "all is said of it");
+        assert!(log.is_watching(Instant::now()), "unless spans come in all the same");
+        assert!(!log.is_watching(Instant::now() + WATCHED), "which nobody waits for without end");
         let board = log.scoreboard();
         assert_eq!((board.claims, board.whole, board.is_cut, board.window_s), (2, 1, false, WINDOW_S), "and counted");
         let (before, after) = log.before_and_after(now - 70_000).unwrap();
@@ -442,43 +514,97 @@ mod tests {
     }
 
     /// How often a claim without spans is looked at until all is said of it; `tell` is called every 100 ms of its age.
-    fn looks(log: &ClaimLog, tell: impl Fn(&ClaimLog, u64)) -> usize {
+    fn looks(log: &ClaimLog, tell: impl Fn(&ClaimLog, u64, Instant)) -> usize {
         log.push(SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() });
         let start = Instant::now();
         let mut looks = 0;
-        for age_millis in (0..).step_by(100) {
+        let is_settled = || log.row_of("CLM-1").unwrap().seen.is_some_and(|seen| seen.settled);
+        for age_millis in (0..).step_by(100).take_while(|_| !is_settled()) {
             let now = start + Duration::from_millis(age_millis);
-            tell(log, age_millis);
+            tell(log, age_millis, now);
             log.note_unchanged(now);
             match log.next(now) {
-                Next::None => break,
-                Next::DueAt(_) => {}
+                Next::None | Next::DueAt(_) => {}
                 Next::Due(_) => {
                     looks += 1;
                     log.note("CLM-1", seen(0, false), false, now);
                 }
             }
         }
-        assert!(log.row_of("CLM-1").unwrap().seen.unwrap().settled, "all is said after {looks} looks");
         looks
     }
 
     #[test]
     fn a_claim_is_looked_at_once_per_change() {
         let one = |id: &str| Changed::Claims([id.to_owned()].into());
-        let told = ClaimLog::default();
-        told.set_told(true);
-        assert_eq!(looks(&told, |_, _| ()), 1, "nothing changed");
-        assert_eq!(looks(&told, |log, _| log.outdate(&one("CLM-2"))), 1, "nothing of it changed");
-        let three = looks(&told, |log, age_millis| match age_millis {
-            1_000 => log.outdate(&one("CLM-1")),
-            3_000 => log.outdate(&Changed::Any),
-            5_000 | 5_100 => log.outdate(&one("CLM-1")),
+        let told = || {
+            let log = ClaimLog::default();
+            log.set_told(true);
+            log
+        };
+        assert_eq!(looks(&told(), |_, _, _| ()), 1, "nothing changed");
+        assert_eq!(looks(&told(), |log, _, now| log.outdate(&one("CLM-2"), now)), 1, "nothing of it changed");
+        let three = looks(&told(), |log, age_millis, now| match age_millis {
+            1_000 => log.outdate(&one("CLM-1"), now),
+            3_000 => log.outdate(&Changed::Any, now),
+            5_000 | 5_100 => log.outdate(&one("CLM-1"), now),
             _ => {}
         });
         assert_eq!(three, 4, "once at first, once for each change, and once for two at a time");
-        let always = looks(&told, |log, _| log.outdate(&Changed::Any));
+        let always = looks(&told(), |log, _, now| log.outdate(&Changed::Any, now));
         assert!((5..=12).contains(&always), "however often it changes, {always} times");
-        assert_eq!(looks(&ClaimLog::default(), |_, _| ()), always, "the same where changes are not told");
+        assert_eq!(looks(&ClaimLog::default(), |_, _, _| ()), always, "the same where changes are not told");
+    }
+
+    /// The ages, in seconds, at which a claim is looked at that is settled and not complete; `tell` is called every second.
+    fn looks_when_settled(is_told: bool, tell: impl Fn(&ClaimLog, u64, Instant)) -> Vec<u64> {
+        let log = ClaimLog::default();
+        log.push(SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() });
+        log.set_told(is_told);
+        let start = Instant::now();
+        let at = |age_s| start + Duration::from_secs(age_s);
+        assert!(matches!(log.next(at(10)), Next::Due(_)), "the last look before it is settled");
+        log.note("CLM-1", seen(3, false), false, at(10));
+        let mut looks = Vec::new();
+        for age_s in 11..400 {
+            tell(&log, age_s, at(age_s));
+            log.note_unchanged(at(age_s));
+            if let Next::Due(_) = log.next(at(age_s)) {
+                looks.push(age_s);
+                log.note("CLM-1", seen(3, false), false, at(age_s));
+            }
+        }
+        looks
+    }
+
+    #[test]
+    fn a_settled_claim_is_looked_at_again_when_its_spans_come_in() {
+        let one = Changed::Claims(["CLM-1".to_owned()].into());
+        let at_60 = |log: &ClaimLog, age_s, now| {
+            if age_s == 60 {
+                log.outdate(&one, now);
+            }
+        };
+        assert_eq!(looks_when_settled(true, |_, _, _| ()), Vec::<u64>::new(), "nothing came in, so there is nothing new");
+        assert_eq!(looks_when_settled(true, at_60), [60], "one look for what came in, at once");
+        let always = looks_when_settled(true, |log, _, now| log.outdate(&one, now));
+        assert!((5..=12).contains(&always.len()), "however often spans come in: at {always:?} s");
+        let untold = looks_when_settled(false, |_, _, _| ());
+        assert_eq!(untold.len(), 2, "where it is not told, now and then, and not for ever: at {untold:?} s");
+        assert!(untold[0].abs_diff(30) <= 1 && untold[1].abs_diff(75) <= 1, "after most exporters: at {untold:?} s");
+        let doubted = looks_when_settled(true, |log, _, now| log.outdate(&Changed::Any, now));
+        assert_eq!(doubted, untold, "the same while the store cannot say what changed");
+    }
+
+    #[test]
+    fn what_came_late_is_told_and_counted() {
+        let log = ClaimLog::default();
+        log.push(SentClaim { claim_id: Some("CLM-1".to_owned()), ..SentClaim::default() });
+        log.set_told(true);
+        let start = Instant::now();
+        log.note("CLM-1", seen(3, false), false, start + Duration::from_secs(10));
+        assert_eq!(log.scoreboard().whole, 0, "judged without its root");
+        assert!(log.note("CLM-1", seen(4, true), true, start + Duration::from_secs(60)), "a look that must be shown");
+        assert_eq!((log.scoreboard().claims, log.scoreboard().whole), (1, 1), "the count follows");
     }
 }

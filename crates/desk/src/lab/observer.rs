@@ -28,7 +28,8 @@ const UNTOLD_PAUSE: Duration = Duration::from_secs(30);
 const AT_ONCE: Patience = Patience { deadline: Duration::ZERO, settle: Duration::ZERO, poll: Duration::from_millis(1) };
 
 /// A handle; all clones share one log. The tasks behind it start with the first and end with the runtime; one claim is read
-/// at a time. A claim enters with [`Observer::sent`] and is observed until it is settled.
+/// at a time. A claim enters with [`Observer::sent`], is observed until it is settled, and looked at again if spans come in
+/// later.
 #[derive(Clone, Debug)]
 pub(crate) struct Observer(Arc<Inner>);
 
@@ -73,17 +74,21 @@ impl Observer {
         }
     }
 
-    /// Learns which claims changed, as long as one is waited for.
+    /// Learns which claims changed, as long as one may.
     async fn follow(self, mut source: Follower) {
         loop {
             let news = self.0.news.notified();
-            if !self.0.log.is_waiting() {
+            if !self.0.log.is_watching(Instant::now()) {
                 news.await;
                 continue;
             }
             let changed = source.next(WAIT).await;
-            changed.iter().for_each(|changed| self.0.log.outdate(changed));
             self.0.log.set_told(changed.is_ok());
+            if let Ok(changed) = &changed {
+                self.0.log.outdate(changed, Instant::now());
+                // A settled claim may be due again.
+                self.0.news.notify_waiters();
+            }
             sleep(if changed.is_ok() { GATHER } else { UNTOLD_PAUSE }).await;
         }
     }
@@ -111,7 +116,7 @@ impl Observer {
         let Some(claim_id) = claim.claim_id else { return PAUSE };
         let collected = reader.collect(&claim_id, sent_unix_ms / 1000, &AT_ONCE).await;
         if collected.source_down {
-            self.0.log.outdate(&Changed::Any);
+            self.0.log.outdate(&Changed::Any, Instant::now());
             return LONG_PAUSE;
         }
         self.note(&claim_id, &collected.with_traceresponse(claim.traceresponse));
