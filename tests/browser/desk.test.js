@@ -100,7 +100,7 @@ test("Lab 1, through the page alone", async () => {
   page.expectsRefusal = true;
   await page.locator("#set-python-api-OTEL_PROPAGATORS").fill("w3c");
   await page.locator("#apply-python-api").click();
-  const refused = page.locator("#settings-result .bad");
+  const refused = page.locator("#applied-python-api .bad");
   await refused.waitFor();
   const words = JSON.parse((await api(lab, "api/settings/set", { service: "python-api", key: "OTEL_PROPAGATORS", value: "w3c" })).text);
   assert.equal(await refused.textContent(), words.detail.replaceAll("`", ""), "refused with the API's words, which the CLI prints");

@@ -479,10 +479,10 @@ test("settings are chosen from menus, with their defaults, and checked in one", 
   assert.deepEqual(await obstacles(page), [], "for people who hear or see it otherwise");
   await policy.selectOption("");
   await page.locator("#apply-java-claims").click();
-  await page.locator("#settings-result").getByText("All services have applied it.").waitFor();
+  await page.locator("#applied-java-claims").getByText("All services have applied it.").waitFor();
   assert.deepEqual(JSON.parse((await api(lab, "api/settings")).text).settings, {}, "and left to its default again");
   await page.locator("#apply-java-claims").click();
-  await page.locator("#settings-result").getByText("Nothing was changed.").waitFor();
+  await page.locator("#applied-java-claims").getByText("Nothing was changed.").waitFor();
   await page.context().close();
 });
 

@@ -38,6 +38,8 @@ pub(crate) struct Health {
     service: Service,
     following: watch::Receiver<Following>,
     spans: Option<CountSpans>,
+    /// Which of its settings the process environment has.
+    environment: BTreeMap<String, String>,
 }
 
 /// How a service reads its seams.
@@ -60,6 +62,7 @@ impl Process {
         schema: Schema,
         read: ReadSeams<S>,
     ) -> anyhow::Result<(Self, Live<S>)> {
+        let inherited = inherited(service, &schema);
         let settings = watch_settings(schema);
         let environment = environment(service, &settings.borrow().active);
         let seams = Live::new(read(&environment)?);
@@ -73,7 +76,7 @@ impl Process {
         let (following, follower) = follow(settings, move |active| followed.apply(active));
         let counted = telemetry.clone();
         let spans = counted.map(|telemetry| -> CountSpans { Arc::new(move || telemetry.counts()) });
-        Ok((Self { health: Health { service, following, spans }, telemetry, follower }, seams))
+        Ok((Self { health: Health { service, following, spans, environment: inherited }, telemetry, follower }, seams))
     }
 
     /// Serves `app` and `/healthz` until the end.
@@ -118,6 +121,7 @@ impl Health {
             service: self.service.name(),
             following: self.following.clone(),
             spans: self.spans.clone(),
+            environment: self.environment.clone(),
             report,
         };
         // Outside the server layer: health polls create no spans.
@@ -151,6 +155,12 @@ fn environment(service: Service, active: &Active) -> impl Environment + use<> {
     let named = BTreeMap::from([("OTEL_SERVICE_NAME".to_owned(), service.name().to_owned())]);
     let base = Overlay { over: ProcessEnvironment, base: named };
     Overlay { over: active.for_service(service).clone(), base }
+}
+
+/// The settings of a service that its process environment has, except for what may be a secret.
+fn inherited(service: Service, schema: &Schema) -> BTreeMap<String, String> {
+    let keys = schema.settings(service).map(|setting| setting.key).filter(|key| !key.ends_with("_HEADERS"));
+    keys.filter_map(|key| Some((key.to_owned(), ProcessEnvironment.get(key)?))).collect()
 }
 
 /// The settings of the file that `INSUREWATCH_SETTINGS` names; without it nothing is ever set.
@@ -342,7 +352,8 @@ mod tests {
         let start = |apply: fn(&Active) -> Result<(), String>| {
             let (file, settings) = watch::channel(Seen::default());
             let (following, follower) = follow(settings, apply);
-            let health = Health { service: Service::PythonApi, following, spans: None };
+            let environment = BTreeMap::new();
+            let health = Health { service: Service::PythonApi, following, spans: None, environment };
             (file, Process { health, telemetry: None, follower })
         };
         let endless = async |_: &Health| std::future::pending().await;

@@ -149,6 +149,7 @@ pub(crate) async fn keep(
         following: Following::default(),
         spans: None,
         backlog: None,
+        environment: BTreeMap::new(),
         troubles: Vec::new(),
         seat: Some(SeatHealth { starting: true, ..SeatHealth::default() }),
     };

@@ -1,6 +1,7 @@
 //! `GET /healthz`: that the service runs, the generation of settings that it has applied, what happened to its spans, what
 //! waits to be sent, and what keeps it from its work: then the status is 503.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,10 @@ pub struct Health {
     /// What it has accepted and not passed on yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub backlog: Option<Backlog>,
+    /// Which settings its process environment has: they are in force where nothing is set. Never what is set, which a drill
+    /// hides.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub environment: BTreeMap<String, String>,
     /// What keeps it from its work, such as a full disk.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub troubles: Vec<String>,
@@ -110,6 +115,8 @@ pub struct Source {
     pub following: watch::Receiver<Following>,
     /// Counts spans; absent for a service without an SDK.
     pub spans: Option<CountSpans>,
+    /// Which settings the process environment has.
+    pub environment: BTreeMap<String, String>,
     /// Absent for a service that keeps nothing.
     pub report: Option<MakeReport>,
 }
@@ -150,6 +157,7 @@ async fn health(State(source): State<Source>) -> (StatusCode, Json<Health>) {
         following: source.following.borrow().clone(),
         spans: source.spans.as_ref().map(|count| count()),
         backlog,
+        environment: source.environment.clone(),
         troubles,
         seat: None,
     };

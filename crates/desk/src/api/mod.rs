@@ -64,6 +64,9 @@ pub struct ServiceStatus {
     /// Whether it is being started, for new settings or since it ended.
     #[serde(default)]
     pub starting: bool,
+    /// Which settings its environment has: they are in force where nothing is set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
     /// The keys of active settings that it cannot be made to follow, since it is none of the lab's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_applied: Vec<String>,

@@ -16,7 +16,7 @@ use settings::atomic;
 
 use crate::api::{CurrentDrill, DrillRecord, DrillStatus, EndedDrill, HEALTHY, Hint};
 use crate::clock;
-use crate::drill::{Ended, Hypothesis, Lesson, Spoiler, Viewer};
+use crate::drill::{Change, Ended, Hypothesis, Lesson, Spoiler, Viewer};
 
 const FULL_SCORE: u32 = 100;
 const LEAST_SCORE: u32 = 10;
@@ -161,6 +161,15 @@ impl Drills {
             })?;
         }
         Ok(is_first)
+    }
+
+    /// Notes a change of the settings in the lesson that is on; `None` if they are again as its scenario has them.
+    pub(crate) fn note_change(&self, change: Option<Change>) -> Result<(), Problem> {
+        self.change(|book| {
+            let Some(lesson) = book.lesson.as_mut().filter(|_| book.hidden.is_none()) else { return };
+            let first = lesson.changed.map(|before| before.began_unix_ms);
+            lesson.changed = change.map(|it| Change { began_unix_ms: first.unwrap_or(it.began_unix_ms), ..it });
+        })
     }
 
     /// Notes that a check has met what the proof of this lesson must show.

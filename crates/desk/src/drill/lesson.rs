@@ -27,6 +27,18 @@ pub(crate) struct Lesson {
     /// Whether a check has met what its proof must show.
     #[serde(default)]
     pub(crate) is_proved: bool,
+    /// When the settings were changed; none while they are as the scenario has them.
+    #[serde(default)]
+    pub(crate) changed: Option<Change>,
+}
+
+/// When the settings of a lesson were changed, in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Change {
+    /// Until then they were as the scenario has them.
+    pub(crate) began_unix_ms: u64,
+    /// Since then they are as they are now.
+    pub(crate) ended_unix_ms: u64,
 }
 
 /// What a learner committed to.

@@ -12,5 +12,5 @@ mod spoiler;
 
 pub use book::DrillError;
 pub(crate) use book::{Drills, Ending};
-pub(crate) use lesson::{Hypothesis, Lesson, Viewer};
+pub(crate) use lesson::{Change, Hypothesis, Lesson, Viewer};
 pub(crate) use spoiler::{Ended, Mask, Spoiler};

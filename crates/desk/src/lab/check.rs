@@ -1,7 +1,8 @@
 //! Sends probes, waits for their evidence, and judges it. It switches nothing and reads no settings.
 
 use chain::Topology;
-use evidence::{Collected, Diagnosis, Expectation, Outcome, Patience, Reading};
+use evidence::collect::LATEST_SPAN;
+use evidence::{Collected, Diagnosis, Expectation, NotABreak, Outcome, Patience, Reading};
 use futures_util::future::join_all;
 use service::Problem;
 use tokio::sync::mpsc;
@@ -64,6 +65,19 @@ pub(super) async fn report(
     for probe in probes.iter().filter(|probe| !probe.accepted()) {
         let error = probe.error.as_deref().unwrap_or("no answer");
         verdict.evidence.push(format!("a probe was not accepted: {error}"));
+    }
+    let lacks = |one| {
+        Reading::new(Topology::LAB, one)
+            .conclude()
+            .not_breaks()
+            .iter()
+            .any(|it| matches!(it, NotABreak::NotExported { .. }))
+    };
+    if verdict.outcome == Outcome::NotAPropagationBreak && collected.iter().any(lacks) {
+        let latest = LATEST_SPAN.as_secs();
+        verdict.evidence.push(format!(
+            "Check waited {deadline_s} s. Late and lost spans look alike until a claim is {latest} s old: open a probe then."
+        ));
     }
     // The verdict names what a broken claim lacks; what is no propagation break may still not be what is wanted.
     let unmet = match wanted {

@@ -193,6 +193,12 @@ impl Control {
         self.load(&path).is_ok_and(|active| active.settings == Settings::default())
     }
 
+    /// Whether settings differ from those that a scenario has.
+    pub(crate) async fn is_changed(&self, id: &str) -> Result<bool, Problem> {
+        let path = self.active.lock().await;
+        Ok(self.load(&path)?.settings != self.get(id)?.settings)
+    }
+
     /// The active scenario.
     pub(crate) async fn current(&self) -> Result<Spoiler<&Scenario>, Problem> {
         let path = self.active.lock().await;
@@ -305,6 +311,7 @@ impl Control {
             generation: answers.then_some(health.following.generation),
             refused: health.following.refused,
             spans: health.spans,
+            environment: health.environment,
             starting,
             not_applied,
             ..unknown

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::api::{ClaimRow, ScenarioCounts, Scoreboard, Seen, SentClaim};
 use crate::clock;
+use crate::drill::Change;
 
 /// How many claims are remembered.
 pub(crate) const REMEMBERED: usize = 500;
@@ -152,7 +153,8 @@ impl ClaimLog {
     pub(crate) fn next(&self, now: Instant) -> Next {
         let mut log = self.lock();
         let is_due = |entry: &Entry| entry.due.is_some_and(|due| due <= now);
-        let newest = |is_it: &dyn Fn(&Entry) -> bool| log.entries.iter().rposition(|entry| is_due(entry) && is_it(entry));
+        let newest =
+            |is_it: &dyn Fn(&Entry) -> bool| log.entries.iter().rposition(|entry| is_due(entry) && is_it(entry));
         let due = newest(&|entry| entry.last_look.is_some() && !entry.is_settled())
             .or_else(|| newest(&|entry| !entry.is_settled()))
             .or_else(|| newest(&|_| true));
@@ -202,15 +204,15 @@ impl ClaimLog {
         rows.next().cloned()
     }
 
-    /// The newest complete claim since then, and the newest before it that is settled and not complete.
-    pub(crate) fn before_and_after(&self, unix_ms: u64) -> Option<(ClaimRow, ClaimRow)> {
+    /// The first settled claim that is not complete, sent since then and before the settings were changed, and the newest
+    /// complete one that was sent under the settings as they are now.
+    pub(crate) fn before_and_after(&self, since: u64, change: Change) -> Option<(ClaimRow, ClaimRow)> {
         let log = self.lock();
-        let rows = log.rows().skip_while(|row| row.sent_unix_ms < unix_ms);
-        let mut decided = rows.filter(|row| row.seen.as_ref().is_some_and(Seen::is_decided));
         let is_whole = |row: &&ClaimRow| row.seen.as_ref().is_some_and(|seen| seen.whole);
-        // The fault as it was set: later claims may show a fix that was none.
-        let before = decided.find(|row| !is_whole(row))?;
-        let after = decided.filter(is_whole).last()?;
+        let decided = || log.rows().filter(|row| row.seen.as_ref().is_some_and(Seen::is_decided));
+        let mut faulty = decided().filter(|row| (since..change.began_unix_ms).contains(&row.sent_unix_ms));
+        let before = faulty.find(|row| !is_whole(row))?;
+        let after = decided().rev().filter(|row| row.sent_unix_ms >= change.ended_unix_ms).find(is_whole)?;
         Some((before.clone(), after.clone()))
     }
 
@@ -497,10 +499,30 @@ mod tests {
         assert!(!log.is_watching(Instant::now() + WATCHED), "which nobody waits for without end");
         let board = log.scoreboard();
         assert_eq!((board.claims, board.whole, board.is_cut, board.window_s), (2, 1, false, WINDOW_S), "and counted");
-        let (before, after) = log.before_and_after(now - 70_000).unwrap();
-        let ids = [before, after].map(|row| row.claim.claim_id.unwrap());
-        assert_eq!(ids, ["CLM-1", "CLM-2"], "the split claim, and the complete one after it");
-        assert_eq!(log.before_and_after(now - 55_000), None, "what was before the lesson does not count");
+    }
+
+    #[test]
+    fn before_and_after_are_before_and_after_the_change() {
+        let rows = [(1, 60, 2, false), (2, 55, 1, true), (3, 50, 2, false), (4, 40, 1, true), (5, 30, 1, true)];
+        let now = clock::unix_millis();
+        let ago = |seconds: u64| now - seconds * 1000;
+        let rows = rows.map(|(number, age, traces, whole)| row(number, ago(age), decided(traces, whole)));
+        let log = ClaimLog::of(rows.into());
+        let pair = |since, began, ended| {
+            let change = Change { began_unix_ms: ago(began), ended_unix_ms: ago(ended) };
+            let pair = log.before_and_after(ago(since), change);
+            pair.map(|(before, after)| [before, after].map(|row| row.claim.claim_id.unwrap()).join(" "))
+        };
+        for (since, began, ended, expected, why) in [
+            (70, 57, 56, Some("CLM-1 CLM-5"), "the fault as it was set, and the newest complete claim"),
+            (58, 57, 56, None, "what was before the lesson does not count"),
+            (58, 45, 44, Some("CLM-3 CLM-5"), "nor does a claim that was complete without the change"),
+            (70, 45, 35, Some("CLM-1 CLM-5"), "settings were changed twice"),
+            (70, 20, 19, None, "complete claims under the same settings prove no fix"),
+            (70, 65, 64, None, "nor is a claim one of before that was sent after the change"),
+        ] {
+            assert_eq!(pair(since, began, ended).as_deref(), expected, "{why}");
+        }
     }
 
     #[test]
@@ -585,7 +607,11 @@ mod tests {
                 log.outdate(&one, now);
             }
         };
-        assert_eq!(looks_when_settled(true, |_, _, _| ()), Vec::<u64>::new(), "nothing came in, so there is nothing new");
+        assert_eq!(
+            looks_when_settled(true, |_, _, _| ()),
+            Vec::<u64>::new(),
+            "nothing came in, so there is nothing new"
+        );
         assert_eq!(looks_when_settled(true, at_60), [60], "one look for what came in, at once");
         let always = looks_when_settled(true, |log, _, now| log.outdate(&one, now));
         assert!((5..=12).contains(&always.len()), "however often spans come in: at {always:?} s");

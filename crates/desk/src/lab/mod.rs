@@ -15,10 +15,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use chain::{Service, Topology};
+use chain::{Kind, Service, Topology};
 use evidence::{Answer, Collected, Diagnosis, Patience, Picture, Reading};
 use reqwest::Url;
 use scenario::Scenario;
@@ -33,7 +34,7 @@ use crate::api::{
     SetRequest, Status, Traffic,
 };
 use crate::drill::grading::{self, Grade};
-use crate::drill::{Drills, Ended, Ending, Hypothesis, Lesson, Mask, Spoiler, Viewer};
+use crate::drill::{Change, Drills, Ended, Ending, Hypothesis, Lesson, Mask, Spoiler, Viewer};
 use crate::{Config, StartError, clock};
 
 mod annotations;
@@ -84,6 +85,8 @@ pub(crate) struct Lab {
     grafana: Option<Url>,
     annotations: Option<Annotations>,
     lock_reveal: bool,
+    /// When a scenario was chosen last; 0 if none was since the desk started.
+    switched_unix_ms: AtomicU64,
     /// Held while a drill is started, answered or ended.
     drill_turn: Mutex<()>,
 }
@@ -136,6 +139,7 @@ impl Lab {
             grafana: config.grafana,
             annotations,
             lock_reveal: config.lock_reveal,
+            switched_unix_ms: AtomicU64::default(),
             drill_turn: Mutex::default(),
         })
     }
@@ -181,13 +185,28 @@ impl Lab {
 
     pub(crate) async fn set(&self, request: &SetRequest) -> Result<Status, Problem> {
         self.have_reference().await;
-        Ok(self.lock(self.drills.show(self.control.set(request).await?, Viewer::Api), Status::locked))
+        let began = clock::unix_millis();
+        let status = self.control.set(request).await?;
+        self.note_change(began).await?;
+        Ok(self.lock(self.drills.show(status, Viewer::Api), Status::locked))
     }
 
     /// Changes settings of one service, all or none.
     pub(crate) async fn set_all(&self, request: &ServiceValues) -> Result<(), Problem> {
         self.have_reference().await;
-        self.control.set_all(request).await.map(drop)
+        let began = clock::unix_millis();
+        self.control.set_all(request).await?;
+        self.note_change(began).await
+    }
+
+    /// Notes that settings were changed in a lesson, since then and until now.
+    async fn note_change(&self, began_unix_ms: u64) -> Result<(), Problem> {
+        let Some(lesson) = self.lesson() else { return Ok(()) };
+        let is_changed = self.control.is_changed(&lesson.scenario).await?;
+        let change = Change { began_unix_ms, ended_unix_ms: clock::unix_millis() };
+        self.drills.note_change(is_changed.then_some(change))?;
+        self.changes.notify(|pulse| pulse.drill += 1);
+        Ok(())
     }
 
     /// Switching gives up the drill that is on.
@@ -199,6 +218,7 @@ impl Lab {
         self.drills.begin_lesson(id)?;
         let status = self.control.use_scenario(id).await?;
         self.observer.log().set_scenario(Some(id.to_owned()));
+        self.switched_unix_ms.store(clock::unix_millis(), Relaxed);
         Ok(self.lock(status.after(&self.end_drill(Ending::Abandoned)?), Status::locked))
     }
 
@@ -211,9 +231,15 @@ impl Lab {
         self.control.brief(id)
     }
 
-    /// The newest claim since then that is complete, and the newest before it that is not.
-    pub(crate) fn before_and_after(&self, since: u64) -> Option<(ClaimRow, ClaimRow)> {
-        self.observer.log().before_and_after(since)
+    /// A claim as the fault was set, and one under the settings that fix it; none while none were changed.
+    pub(crate) fn before_and_after(&self, lesson: &Lesson) -> Option<(ClaimRow, ClaimRow)> {
+        self.observer.log().before_and_after(lesson.started_unix_ms, lesson.changed?)
+    }
+
+    /// What a claim comes to, in a sentence: the first finding if there is one.
+    pub(crate) async fn sentence(&self, claim_id: &str) -> Option<String> {
+        let found = self.find(claim_id, LookQuery::AT_ONCE).await.ok()?;
+        Some(Reading::new(Topology::LAB, &found).conclude().diagnosis().sentence)
     }
 
     /// Whether a claim was accepted since then.
@@ -221,10 +247,10 @@ impl Lab {
         self.observer.log().newest_since(since).is_some()
     }
 
-    /// Whether nothing is broken in the lesson that is on, as the page may say once it is uncovered.
-    pub(crate) async fn is_control(&self) -> bool {
-        let current = self.control.current().await.ok();
-        current.and_then(|current| self.drills.open(current)).is_some_and(Scenario::is_control)
+    /// Why nothing is broken in the lesson that is on, as the page may say once it is uncovered; `None` if something is.
+    pub(crate) async fn why_control(&self) -> Option<Kind> {
+        let current = self.drills.open(self.control.current().await.ok()?)?;
+        current.fault.as_ref().map(|fault| fault.cause.kind).filter(|_| current.is_control())
     }
 
     /// The active scenario; none while a drill is on.
@@ -377,9 +403,11 @@ impl Lab {
         self.drills.lesson()
     }
 
-    /// When the drill or lesson that is on began, in milliseconds since the Unix epoch.
-    pub(crate) fn began_unix_ms(&self) -> Option<u64> {
-        self.drills.started_unix_ms().or_else(|| self.lesson().map(|lesson| lesson.started_unix_ms))
+    /// When the drill or lesson that is on began, or else the lab became healthy if it was not always, in milliseconds since
+    /// the Unix epoch.
+    pub(crate) fn began_unix_ms(&self) -> u64 {
+        let began = self.drills.started_unix_ms().or_else(|| self.lesson().map(|lesson| lesson.started_unix_ms));
+        began.unwrap_or_else(|| self.switched_unix_ms.load(Relaxed))
     }
 
     /// Whether a claim that was sent in the drill or lesson that is on was opened.

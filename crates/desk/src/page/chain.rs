@@ -52,8 +52,12 @@ pub(super) async fn latest(lab: &Lab) -> Markup {
         Some((row, _)) if row.seen.is_some() => lab.find(&id(row), LookQuery::AT_ONCE).await.ok(),
         _ => None,
     };
-    let is_older = |row: &ClaimRow| lab.began_unix_ms().is_some_and(|began| row.sent_unix_ms < began);
-    let what = if lab.lesson().is_some() { "lesson" } else { "drill" };
+    let is_older = |row: &ClaimRow| row.sent_unix_ms < lab.began_unix_ms();
+    let began = match (lab.lesson(), lab.drill().current) {
+        (Some(_), _) => "this lesson began",
+        (None, Some(_)) => "this drill began",
+        (None, None) => "the lab was reset to healthy",
+    };
     html! {
         @match &shown {
             None => p { "Send a claim to see what each hop does with its context." },
@@ -66,7 +70,7 @@ pub(super) async fn latest(lab: &Lab) -> Markup {
                     Some(seen) if seen.is_decided() => ".",
                     Some(_) => ": its spans are still arriving.",
                 }
-                @if is_older(row) { " It was sent before this " (what) " began: send one." }
+                @if is_older(row) { " It was sent before " (began) ": send one." }
                 @if *awaited > 0 { " " (awaited) @if *awaited == 1 { " newer claim is awaited." } @else { " newer claims are awaited." } }
             },
         }

@@ -114,8 +114,8 @@ fn in_a_drill(lab: &Lab, drill: CurrentDrill) -> Markup {
 async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Markup {
     let has_claims = lab.has_claims_since(lesson.started_unix_ms);
     let is_covered = !lesson.is_uncovered;
-    let pair = lab.before_and_after(lesson.started_unix_ms).filter(|_| !is_covered);
-    let is_control = !is_covered && lab.is_control().await;
+    let pair = lab.before_and_after(lesson).filter(|_| !is_covered);
+    let control = lab.why_control().await.filter(|_| !is_covered);
     let rail = Rail::new(
         Progress::done(lesson.is_looked_at),
         match &lesson.hypothesis {
@@ -123,7 +123,7 @@ async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Ma
             Some(said) if said.is_correct => Progress::Done,
             _ => Progress::Passed,
         },
-        if is_control { Progress::Passed } else { Progress::done(pair.is_some() || lesson.is_proved) },
+        if control.is_some() { Progress::Passed } else { Progress::done(pair.is_some() || lesson.is_proved) },
         Progress::done(lesson.is_proved),
     );
     let (to_fix, to_prove) = (rail.at() == Some(Stage::Fix), rail.at() == Some(Stage::Proof));
@@ -140,10 +140,11 @@ async fn in_a_lesson(lab: &Lab, scenario: &ScenarioBrief, lesson: &Lesson) -> Ma
                     (skip("Show colours and verdict"))
                 } @else { (answer_form("/parts/hypothesis", "Commit to this")) (skip("Give up: show colours and settings")) (answers(lab)) }
             }))
-            (rail.step(Stage::Fix, to_fix, &html! { (fix(lab, is_covered, is_control)) @if !is_covered && !lesson.is_proved { (answers(lab)) } }))
+            (rail.step(Stage::Fix, to_fix, &html! { (fix(lab, is_covered, control)) @if !is_covered && !lesson.is_proved { (answers(lab)) } }))
             (rail.step(Stage::Proof, to_prove || lesson.is_proved, &html! {
-                @if let Some((before, after)) = &pair { (before_and_after(before, after)) }
+                @if let Some((before, after)) = &pair { (before_and_after(lab, before, after).await) }
                 @if lesson.is_proved { (proved(lab, lesson)) }
+                @else if let Some(why) = control { p { (proof_of_control(why)) } }
                 @else { p { "Press Check: it sends three claims and judges their spans." } }
             }))
         }
@@ -219,11 +220,22 @@ fn committed(lab: &Lab, lesson: &Lesson) -> Markup {
     }
 }
 
-fn fix(lab: &Lab, is_covered: bool, is_control: bool) -> Markup {
+/// How to see that nothing is broken.
+fn proof_of_control(why: Kind) -> &'static str {
+    match why {
+        Kind::Late => {
+            "Send a claim, wait for longer than the slowest exporter does, and look at it again: nothing is missing any more. Then \
+             press Check: it shows that no hop is broken."
+        }
+        _ => "Press Check: it sends three claims, and shows that no hop is broken.",
+    }
+}
+
+fn fix(lab: &Lab, is_covered: bool, control: Option<Kind>) -> Markup {
     html! {
         @if is_covered { p { "First commit to a hypothesis: until then the settings are covered." } }
         @else {
-            @if is_control { p { "Propagation is not broken here, so there is nothing to fix. Check says why." } }
+            @if control.is_some() { p { "Propagation is not broken here, so there is nothing to fix." } }
             @else {
                 p {
                     "Change the " a href="/#settings" { "settings" } " until Check says HEALTHY."
@@ -253,9 +265,15 @@ fn proved(lab: &Lab, lesson: &Lesson) -> Markup {
     }
 }
 
-fn before_and_after(before: &ClaimRow, after: &ClaimRow) -> Markup {
+async fn before_and_after(lab: &Lab, before: &ClaimRow, after: &ClaimRow) -> Markup {
     let id = |row: &ClaimRow| row.claim.claim_id.clone().unwrap_or_default();
-    let side = |heading: &str, row: &ClaimRow| {
+    // The counts are often the same, as where only baggage was lost.
+    let what = async |row: &ClaimRow| {
+        let sentence = lab.sentence(&id(row)).await.filter(|_| !lab.is_locked())?;
+        Some(sentence.split_inclusive(". ").next()?.trim_end().to_owned())
+    };
+    let (was, is) = (what(before).await, what(after).await);
+    let side = |heading: &str, row: &ClaimRow, what: Option<String>| {
         html! {
             div {
                 h3 { (heading) }
@@ -264,11 +282,12 @@ fn before_and_after(before: &ClaimRow, after: &ClaimRow) -> Markup {
                     p { (claims::glyph(&seen.fragments)) }
                     p { (seen.traces) @if seen.traces == 1 { " trace" } @else { " traces" } @if seen.whole { ", healthy" } @else { ", not healthy" } }
                 }
+                @if let Some(what) = &what { p.quiet { (inline(what)) } }
             }
         }
     };
     html! {
-        div.before-after { (side("Before", before)) (side("After", after)) }
+        div.before-after { (side("Before", before, was)) (side("After", after, is)) }
         p { a #compare-proof href=(format!("/claims/{}?with={}#compared", encoded(&id(before)), encoded(&id(after)))) { "Compare them span by span" } }
     }
 }
@@ -309,7 +328,7 @@ pub(super) fn bar() -> Markup {
 
 pub(super) async fn check(State(lab): Shared) -> Page {
     let (report, is_proof) = lab.check_lesson().await?;
-    let is_control = is_proof.is_some() && lab.is_control().await;
+    let is_control = is_proof.is_some() && lab.why_control().await.is_some();
     Ok(as_part(verdict(&report, is_proof, is_control)))
 }
 
@@ -449,10 +468,11 @@ fn outcome_as(outcome: Outcome, class: &str) -> Markup {
 /// The answer to a drill.
 pub(super) async fn answer(State(lab): Shared, answer: DrillAnswer) -> Result<Html<String>, Problem> {
     let judgement = lab.answer_drill(&answer).await?;
+    let control = lab.why_control().await;
     Ok(as_part(html! {
         (judged(&judgement))
         @if judgement.correct == Some(true) && let Some(last) = &judgement.drill.last {
-            p { "It was " code { (last.scenario) } ": score " (last.score) " in " (minutes(last.duration_ms / 1000)) ". It is still active: now fix it." }
+            p { "It was " code { (last.scenario) } ": score " (last.score) " in " (minutes(last.duration_ms / 1000)) ". It is still active" @if control.is_some() { ", and there is nothing to fix." } @else { ": now fix it." } }
         }
     }))
 }
@@ -460,12 +480,14 @@ pub(super) async fn answer(State(lab): Shared, answer: DrillAnswer) -> Result<Ht
 /// The hypothesis of a lesson.
 pub(super) async fn hypothesis(State(lab): Shared, answer: DrillAnswer) -> Result<Html<String>, Problem> {
     let judgement = lab.hypothesize(&answer).await?;
+    let control = lab.why_control().await;
     Ok(as_part(html! {
         (judged(&judgement))
-        @match judgement.correct {
-            Some(true) => p { "Now fix it, and prove that it is fixed." },
-            Some(false) => p { "Colours, verdict and settings are shown now. Look again; Diagnose names the place." },
-            None => {},
+        @match (judgement.correct, control) {
+            (Some(true), Some(why)) => p { "So there is nothing to fix. " (proof_of_control(why)) },
+            (Some(true), None) => p { "Now fix it, and prove that it is fixed." },
+            (Some(false), _) => p { "Colours, verdict and settings are shown now. Look again; Diagnose names the place." },
+            (None, _) => {},
         }
     }))
 }

@@ -113,7 +113,6 @@ pub(super) async fn form_page(State(lab): Shared, InPath(name): InPath<String>) 
         h1 { "Settings of " (name) }
         section aria-label="Settings" {
             div #(format!("form-{name}")) data-part=(format!("/parts/settings/{name}")) data-on="settings drill" { (form(&lab, &name).await?) }
-            p #settings-result.result aria-live="polite" {}
             noscript { p { "Without JavaScript, change them by " code { "insurewatch scenario set " (name) " KEY=VALUE" } "." } }
         }
         p { a href="/#settings" { "All settings" } }
@@ -126,7 +125,7 @@ async fn form(lab: &Lab, name: &str) -> Result<Markup, Problem> {
     let status = lab.status(Viewer::Page).await?;
     let (export, other): (Vec<_>, Vec<_>) = lab.schema().settings(own).partition(is_export);
     Ok(html! {
-        form data-post="/parts/settings" data-settings=(name) data-into="settings-result" data-wait="Waiting until all services have applied it" {
+        form data-post="/parts/settings" data-settings=(name) data-into=(format!("applied-{name}")) data-wait="Waiting until all services have applied it" {
             @for setting in other { (field(own, setting, &status)) }
             @if !export.is_empty() {
                 details #(format!("export-{name}")) {
@@ -134,9 +133,10 @@ async fn form(lab: &Lab, name: &str) -> Result<Markup, Problem> {
                     @for setting in export { (field(own, setting, &status)) }
                 }
             }
-            div.row {
+            div.row.applying {
                 button #(format!("apply-check-{name}")) data-check { "Apply and check" }
                 button.quiet #(format!("apply-{name}")) { "Apply" }
+                p #(format!("applied-{name}")).result data-kept aria-live="polite" {}
             }
         }
     })
@@ -150,29 +150,43 @@ fn is_export(setting: &&'static Setting) -> bool {
 fn field(service: Service, setting: &Setting, status: &Status) -> Markup {
     let Setting { key, about, allowed, values, default, .. } = *setting;
     let set = status.settings.get(service, key);
+    let service_status = status.services.iter().find(|it| it.service == service.name());
+    let inherited = service_status.and_then(|it| it.environment.get(key)).map(String::as_str);
+    // What is in force where nothing is set.
+    let (unset, from) = match inherited {
+        Some(value) => (value, "from the environment"),
+        None => (default, "default"),
+    };
     let [id, words, list] = ["set", "about", "values"].map(|what| format!("{what}-{service}-{key}"));
     let covered = status.masked.then_some("covered: leave it as it is");
     html! {
         div.setting.is-set[set.is_some()] {
-            label for=(id) { code { (key) } }
+            label for=(id) { code { (key) } " " span.unsure.not-applied hidden { "not applied yet" } }
             @match values {
                 Values::Only(values) => {
                     select #(id) name=(key) aria-describedby=(words) {
-                        option value="" selected[set.is_none()] { @match covered { Some(covered) => (covered), None => { (default) " (default)" } } }
-                        // The default is what is not set, except that somebody may have set it all the same.
-                        @for value in values.iter().filter(|value| **value != default || status.masked || set == Some(default)) {
+                        option value="" selected[set.is_none()] { @match covered { Some(covered) => (covered), None => { (unset) " (" (from) ")" } } }
+                        // It is what is not set, except that somebody may have set it all the same.
+                        @for value in values.iter().filter(|value| **value != unset || status.masked || set == Some(unset)) {
                             option value=(value) selected[set == Some(*value)] { (value) @if *value == default && status.masked { " (default)" } }
                         }
                     }
                     p.quiet #(words) { (about) }
                 },
                 Values::SuchAs(values) => {
-                    @let unset = covered.map_or_else(|| format!("default: {default}"), str::to_owned);
-                    input #(id) name=(key) value=(set.unwrap_or_default()) placeholder=(unset) list=[(!values.is_empty()).then_some(&list)] aria-describedby=(words) autocomplete="off" spellcheck="false";
+                    @let shown = match (covered, inherited) {
+                        (Some(covered), _) => covered.to_owned(),
+                        (None, Some(value)) => format!("in force: {value} (from the environment)"),
+                        (None, None) => format!("default: {default}"),
+                    };
+                    input #(id) name=(key) value=(set.unwrap_or_default()) placeholder=(shown) list=[(!values.is_empty()).then_some(&list)] aria-describedby=(words) autocomplete="off" spellcheck="false";
                     @if !values.is_empty() { datalist #(list) { @for value in values { option value=(value) {} } } }
                     p.quiet #(words) {
                         (about) " Allowed: " (inline(allowed)) "."
-                        @if set.is_some() || status.masked { " Default: " (default) "." }
+                        @if set.is_some() || status.masked { @match inherited {
+                            Some(value) => { " If nothing is set: " (value) " (from the environment)." },
+                            None => { " Default: " (default) "." },
+                        } }
                     }
                 }
             }

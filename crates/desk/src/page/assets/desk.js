@@ -98,7 +98,10 @@ async function send(form, check) {
     else say(into, type.includes("ndjson") ? counted(text) : form.dataset.say);
     if (form.dataset.then) then = form.dataset.then;
     // What was typed is what the desk says from now on.
-    if (form.dataset.settings) form.reset();
+    if (form.dataset.settings) {
+      form.reset();
+      markEdited(form.querySelectorAll(".setting"));
+    }
     if (check) document.getElementById("check").form.requestSubmit();
   } catch (error) {
     say(into, error.message, true);
@@ -120,6 +123,26 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   if (!form.querySelector("button[aria-disabled]")) send(form, "check" in (event.submitter?.dataset ?? {}));
 });
+
+/** What was changed in a form of settings and not sent yet says so. */
+function markEdited(settings) {
+  for (const setting of settings) {
+    const mark = setting.querySelector(".not-applied");
+    if (mark) mark.hidden = !isEdited(setting.querySelector("input, select"));
+  }
+}
+
+for (const kind of ["input", "change"]) {
+  document.addEventListener(kind, ({ target }) => {
+    const form = target.closest("form[data-settings]");
+    if (!form) return;
+    markEdited([target.closest(".setting")]);
+    // It said what was applied before.
+    document.getElementById(form.dataset.into)?.replaceChildren();
+  });
+}
+
+document.addEventListener("replaced", ({ target }) => markEdited(target.querySelectorAll(".setting")));
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-load]");
@@ -174,3 +197,5 @@ keepDetailsLoaded();
 keepWaterfall();
 keepLinksDrawn();
 keepAboveBar();
+// What the browser filled in again.
+markEdited(document.querySelectorAll(".setting"));

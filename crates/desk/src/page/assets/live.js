@@ -25,7 +25,8 @@ export function replace(target, html) {
   const focused = target.contains(document.activeElement) ? document.activeElement.id : "";
   const typed = [...target.querySelectorAll("input[id]:not([type=hidden]), select[id]")].filter(isEdited).map((field) => [field.id, field.value]);
   // Parts that came later, when they were opened, stay as they are: they are refreshed by themselves.
-  const kept = [...target.querySelectorAll(LOADED)];
+  // So does what came of a button.
+  const kept = [...target.querySelectorAll(`${LOADED}, [data-kept]`)];
   target.replaceChildren(fragment(html));
   sent.set(target, html);
   for (const part of kept) document.getElementById(part.id)?.replaceWith(part);
