@@ -319,7 +319,7 @@ test("10,000 spans in one trace, and 500 claims in the list", async () => {
   const list = await desk();
   const rows = list.locator("table.claims tbody tr");
   assert.equal(await rows.count(), 20, "the newest claims are shown");
-  await button(list, "Show all 500 (480 are hidden)").click();
+  await button(list, "Show all 500 (480 hidden)").click();
   await until("all claims are shown", async () => await rows.count() === 500);
   await rows.last().locator("th a").click();
   await list.getByRole("heading", { name: /^Claim / }).first().waitFor();

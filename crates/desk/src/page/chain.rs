@@ -97,6 +97,7 @@ fn draw(lab: &Lab, reading: &Reading<'_>, silent: &[Service], whose: &str) -> Ma
     let hops: Vec<_> = (1..).zip(hops).map(view).collect();
     let view = |drawn: DrawnService| ServiceView { answers: !silent.contains(&drawn.service), drawn };
     let services: Vec<_> = services.into_iter().map(view).collect();
+    let has_lines = hops.iter().any(|hop| !matches!(hop.drawn.baggage, BaggageOn::None | BaggageOn::NotKnown));
     let tinted = services.iter().any(|it| !it.drawn.traces.is_empty());
     html! {
         svg.chain viewBox="-4 0 1048 396" role="img" aria-labelledby=(format!("chain-name{whose} chain-text{whose}")) {
@@ -115,9 +116,9 @@ fn draw(lab: &Lab, reading: &Reading<'_>, silent: &[Service], whose: &str) -> Ma
         }
         @if tinted {
             p.legend.quiet {
-                "Tint and letter of a box: the traces that have spans of it. Thin line: "
-                @if lab.judges() { "baggage. ✕ at its start: not sent; at its end: it did not arrive, or was not read." }
-                @else { "baggage was recorded at one end of the hop, or at both." }
+                "Tint and letter of a box: the traces that have spans of it."
+                @if has_lines && lab.judges() { " Thin line: baggage. ✕ at its start: not sent; at its end: it did not arrive, or was not read." }
+                @else if has_lines { " Thin line: baggage was recorded at one end of the hop, or at both." }
             }
         }
         @for sentence in elsewhere { p.bad { (sentence) } }

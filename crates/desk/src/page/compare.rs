@@ -230,22 +230,39 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_comparison_is_bounded_whatever_was_sent() {
+    /// A claim with these spans of one trace, which are not below each other.
+    fn claim(spans: std::ops::Range<usize>, length: usize) -> Collected {
         let span = |id: usize| -> Span {
             serde_json::from_value(json!({
                 "trace_id": "a".repeat(32), "span_id": format!("{id:016x}"), "parent_span_id": null,
-                "service": "x".repeat(10_000), "resource": {}, "scope": "", "name": format!("{id}{}", "n".repeat(10_000)),
+                "service": "x".repeat(length), "resource": {}, "scope": "", "name": format!("{id}{}", "n".repeat(length)),
                 "kind": "server", "start_unix_nano": 1, "end_unix_nano": 2, "status": "unset", "attributes": {},
                 "events": [], "links": [],
             }))
             .unwrap()
         };
-        let claim = |spans: std::ops::Range<usize>| Collected {
-            evidence: ClaimEvidence::from_spans("CLM-1", spans.map(span)),
-            ..Collected::default()
+        Collected { evidence: ClaimEvidence::from_spans("CLM-1", spans.map(span)), ..Collected::default() }
+    }
+
+    #[test]
+    fn one_row_differs_and_several_differ() {
+        let summary = |one: &Collected, other: &Collected| {
+            super::summary(&Comparison::of(&one.evidence, &other.evidence).pairs).into_string()
         };
-        let (one, other) = (claim(1..501), claim(401..601));
+        let [one, two, three] = [2, 3, 4].map(|end| claim(1..end, 1));
+        let table = [
+            (&two, &two, "No span differs from the healthy claim's."),
+            (&two, &one, "1 of 2 rows differs: 1 only in this claim."),
+            (&one, &three, "2 of 3 rows differ: 2 only in the healthy claim."),
+        ];
+        for (one, other, words) in table {
+            assert_eq!(summary(one, other), format!("<strong>{words}</strong>"));
+        }
+    }
+
+    #[test]
+    fn a_comparison_is_bounded_whatever_was_sent() {
+        let (one, other) = (claim(1..501, 10_000), claim(401..601, 10_000));
         let (left, right) = (Reading::new(Topology::LAB, &one), Reading::new(Topology::LAB, &other));
         let page = draw("CLM-1", &left, "healthy", &right).into_string();
         assert!(page.len() < 1_000_000, "400 rows: {} bytes", page.len());

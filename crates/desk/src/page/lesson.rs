@@ -211,7 +211,7 @@ fn committed(lab: &Lab, lesson: &Lesson) -> Markup {
             Some(said) => {
                 p { "Yours: " strong { (said.answer) } ". " @if said.is_correct { span.good { "Correct." } } @else { span.bad { "Incorrect." } } }
                 @if !said.evidence.is_empty() {
-                    details #details-reply { summary { "What the claim showed" } @for sentence in &said.evidence { p { (inline(sentence)) } } }
+                    details #details-reply { summary { "Why" } @for sentence in &said.evidence { p { (inline(sentence)) } } }
                 }
             },
             None if lab.is_locked() => p.quiet { "None was judged: the answers are locked." },
