@@ -115,6 +115,8 @@ test("before and after say what differed where only baggage was lost", async () 
   const card = page.locator(".before-after");
   await card.waitFor();
   assert.match(await card.textContent(), /Before.*1 trace, not healthy.*baggage.*After.*1 trace, healthy/i, "which trace counts do not tell");
+  const wide = await card.locator("div").evaluateAll((sides) => sides.filter((side) => side.scrollWidth > side.clientWidth).length);
+  assert.equal(wide, 0, "no long word leaves its side");
   await picture(page, "before-after-baggage");
   await page.context().close();
 });

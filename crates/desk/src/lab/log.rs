@@ -24,7 +24,7 @@ const LEAST_WAIT_SETTLED: Duration = Duration::from_secs(5);
 /// The ages at which a settled claim that is not complete is looked at again where nobody tells that spans came in: an exporter
 /// may keep them for long, often 5 s, and as long as 60 s.
 const AGAIN: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(75)];
-/// How long we ask to be told of a claim's spans: as long as the scoreboard counts it.
+/// How long we ask whether spans of a claim came in: as long as the scoreboard counts it.
 const WATCHED: Duration = Duration::from_secs(WINDOW_S);
 /// So many traces of a claim are listed: anyone who sends spans can make it more.
 const MOST_FRAGMENTS: usize = 20;

@@ -268,10 +268,7 @@ fn proved(lab: &Lab, lesson: &Lesson) -> Markup {
 async fn before_and_after(lab: &Lab, before: &ClaimRow, after: &ClaimRow) -> Markup {
     let id = |row: &ClaimRow| row.claim.claim_id.clone().unwrap_or_default();
     // The counts are often the same, as where only baggage was lost.
-    let what = async |row: &ClaimRow| {
-        let sentence = lab.sentence(&id(row)).await.filter(|_| !lab.is_locked())?;
-        Some(sentence.split_inclusive(". ").next()?.trim_end().to_owned())
-    };
+    let what = async |row: &ClaimRow| lab.sentence(&id(row)).await.filter(|_| !lab.is_locked());
     let (was, is) = (what(before).await, what(after).await);
     let side = |heading: &str, row: &ClaimRow, what: Option<String>| {
         html! {
