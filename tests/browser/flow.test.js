@@ -454,7 +454,7 @@ test("settings are chosen from menus, with their defaults, and checked in one", 
   const page = await desk(LARGE);
   const keys = async (service) => {
     await page.locator(`#settings-${service} > summary`).click();
-    const labels = page.locator(`#settings-${service} .setting label`);
+    const labels = page.locator(`#settings-${service} .setting label code`);
     await until("the form is there", async () => service === "fraud-partner" || (await labels.count()) > 0);
     return labels.allTextContents();
   };
