@@ -130,6 +130,7 @@ for (const viewport of [LARGE, NARROW]) {
     assert.ok(y >= 0 && y < viewport.height / 2, `it is at the top of the screen: ${y}`);
     await page.screenshot(process.env.SCREENSHOTS ? { path: `${process.env.SCREENSHOTS}/gone-to-${viewport.width}.png` } : {});
     await api(lab, "parts/uncover", {});
+    await page.locator("#uncover").waitFor({ state: "detached" });
     await page.getByRole("button", { name: "Diagnose this claim" }).click();
     const said = page.locator("#diagnosis-result .outcome");
     await said.waitFor();
