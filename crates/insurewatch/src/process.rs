@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use chain::Service;
+use reqwest::Url;
 use service::health::{self, App, CountSpans, Following};
 use service::serve::{Limits, Serve};
 use settings::active::{self, Seen, Watch};
@@ -160,7 +161,18 @@ fn environment(service: Service, active: &Active) -> impl Environment + use<> {
 /// The settings of a service that its process environment has, except for what may be a secret.
 fn inherited(service: Service, schema: &Schema) -> BTreeMap<String, String> {
     let keys = schema.settings(service).map(|setting| setting.key).filter(|key| !key.ends_with("_HEADERS"));
-    keys.filter_map(|key| Some((key.to_owned(), ProcessEnvironment.get(key)?))).collect()
+    keys.filter_map(|key| Some((key.to_owned(), without_user(ProcessEnvironment.get(key)?)))).collect()
+}
+
+/// A URL without user name and password; anything else as it is.
+fn without_user(value: String) -> String {
+    match Url::parse(&value) {
+        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
+            let removed = url.set_username("").and_then(|()| url.set_password(None));
+            removed.map_or_else(|()| String::new(), |()| url.to_string())
+        }
+        _ => value,
+    }
 }
 
 /// The settings of the file that `INSUREWATCH_SETTINGS` names; without it nothing is ever set.
@@ -367,5 +379,17 @@ mod tests {
         drop(file);
         let code = tokio::time::timeout(DEADLINE, process.run(endless)).await.expect("the end of the watch ends it");
         assert_eq!(code.unwrap(), ExitCode::FAILURE, "the same for a watch that ended");
+    }
+
+    #[test]
+    fn what_is_told_of_the_environment_holds_no_password() {
+        for (value, told) in [
+            ("http://user:secret@127.0.0.1:4318/base", "http://127.0.0.1:4318/base"),
+            ("http://user@127.0.0.1:4318", "http://127.0.0.1:4318/"),
+            ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+            ("tracecontext,baggage", "tracecontext,baggage"),
+        ] {
+            assert_eq!(without_user(value.to_owned()), told, "{value}");
+        }
     }
 }
