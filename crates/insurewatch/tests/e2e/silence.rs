@@ -18,6 +18,13 @@ const SOURCE: [&str; 7] = ["::", ".rs", "src/", "python_api", "java_claims", "cl
 const PLACES: [&str; 9] =
     ["code.", "thread", "busy_ns", "idle_ns", "target", "filename", "line_number", "module_path", "file"];
 
+/// Settings that `up` gives its services in their environment, whatever the scenario; an endpoint is another one in each lab.
+const STARTED_WITH: [(&str, Option<&str>); 3] = [
+    ("OTEL_BSP_SCHEDULE_DELAY", Some("200")),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", Some("http/protobuf")),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", None),
+];
+
 /// The words that would reveal the active scenario.
 #[derive(Debug)]
 pub(crate) struct Telling(BTreeSet<String>);
@@ -85,8 +92,15 @@ impl Telling {
         }
         for service in Service::ALL {
             let url = format!("{}healthz", lab.file.process(service.name()).url);
-            let health = lab.client.get(url).send().unwrap().text().unwrap();
-            self.assert_untold_in(&health, &format!("{what}: the health of {service}"));
+            let mut health: Value = lab.client.get(url).send().unwrap().json().unwrap();
+            // What `up` started it with, and nothing that is set since.
+            let environment = health.as_object_mut().unwrap().remove("environment").unwrap_or_else(|| json!({}));
+            for (key, value) in environment.as_object().unwrap() {
+                let started_with = STARTED_WITH.iter().find(|(known, _)| known == key);
+                let Some((_, known)) = started_with else { panic!("{what}: `up` gives {service} no {key}") };
+                assert!(known.is_none_or(|known| value == known), "{what}: {service} was started with {key}={value}");
+            }
+            self.assert_untold_in(&health.to_string(), &format!("{what}: the health of {service}"));
         }
     }
 
