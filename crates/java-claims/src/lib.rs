@@ -241,6 +241,8 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::time::Instant;
 
     use async_trait::async_trait;
     use axum::body::Body;
@@ -346,5 +348,76 @@ mod tests {
                 "it waits, and is counted"
             );
         }
+    }
+
+    /// A queue that takes every message.
+    #[derive(Debug, Default)]
+    struct Counting {
+        published: AtomicUsize,
+        synced: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Queue for Counting {
+        async fn publish(&self, _: &Message) -> Result<(), PublishError> {
+            self.published.fetch_add(1, Relaxed);
+            Ok(())
+        }
+
+        async fn sync(&self) -> Result<(), BackendError> {
+            self.synced.fetch_add(1, Relaxed);
+            Ok(())
+        }
+
+        async fn receive(&self, _: usize, _: Duration) -> Result<Vec<Delivery>, BackendError> {
+            pending().await
+        }
+
+        async fn ack(&self, _: &Delivery) -> Result<(), SettleError> {
+            pending().await
+        }
+
+        async fn release(&self, _: &Delivery, _: Duration) -> Result<(), SettleError> {
+            pending().await
+        }
+
+        async fn counts(&self) -> Result<Counts, BackendError> {
+            Ok(Counts::default())
+        }
+
+        async fn dead_letters(&self, _: usize) -> Result<Vec<Message>, BackendError> {
+            Ok(Vec::new())
+        }
+
+        async fn trouble(&self) -> Option<String> {
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_forgotten_is_not_published_again() {
+        const REFUSE: &str =
+            "CREATE TRIGGER full BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'as a full disk'); END";
+        let queue = Arc::new(Counting::default());
+        let (folder, App { routes, report }) = start(queue.clone()).await;
+        let other = database::rusqlite::Connection::open(folder.path().join("claims.db")).unwrap();
+        other.execute_batch(REFUSE).unwrap();
+        for number in 1..=2 {
+            assert_eq!(post(&routes, number, 20_000).await, StatusCode::CREATED, "it can be accepted");
+        }
+        let eventually = async |what: &str, is_so: &dyn Fn() -> bool| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while !is_so() {
+                assert!(Instant::now() < deadline, "{what}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        eventually("it tries again to forget them", &|| queue.synced.load(Relaxed) >= 3).await;
+        assert_eq!(queue.published.load(Relaxed), 2, "each message is published once");
+        other.execute_batch("DROP TRIGGER full").unwrap();
+        let left = || other.query_row("SELECT count(*) FROM outbox", (), |row| row.get::<_, i64>(0)).unwrap();
+        eventually("they are forgotten once that can be", &|| left() == 0).await;
+        let backlog = report.expect("it keeps messages")().await.backlog;
+        assert_eq!(json!(backlog)["outbox"], json!(0), "nothing waits");
     }
 }

@@ -26,6 +26,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BATCH: usize = 50;
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Reports the messages that have not been processed yet, those of the outbox and those of the queue behind it, and what
 /// keeps either from being written.
 #[derive(Clone, Debug)]
@@ -75,22 +77,10 @@ impl Relay {
         // Published, and not forgotten yet.
         let mut done = Vec::new();
         loop {
-            match self.publish_waiting(&mut done).await {
-                Ok(count) => {
-                    backoff = FIRST_BACKOFF;
-                    if count < BATCH && done.len() < FORGET_AT {
-                        let pause = if done.is_empty() { PAUSE } else { FORGET_AFTER };
-                        if timeout(pause, self.stored.notified()).await.is_ok() {
-                            continue;
-                        }
-                    }
-                    self.forget(&mut done).await;
-                }
+            match self.step(&mut done).await {
+                Ok(()) => backoff = FIRST_BACKOFF,
                 Err(error) => {
                     tracing::warn!(error = %error_reporter::Report::new(error.as_ref()), "messages wait in the outbox");
-                    self.forget(&mut done).await;
-                    // Those that could not be published are among others that could.
-                    self.published.0.store(0, Relaxed);
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(MAX_BACKOFF);
                 }
@@ -98,33 +88,49 @@ impl Relay {
         }
     }
 
+    /// Publishes what there is, and forgets what was published once that is much, or nothing came for a while.
+    async fn step(&self, done: &mut Vec<i64>) -> Result<(), BoxError> {
+        let count = self.publish_waiting(done).await?;
+        if count < BATCH && done.len() < FORGET_AT {
+            let pause = if done.is_empty() { PAUSE } else { FORGET_AFTER };
+            if timeout(pause, self.stored.notified()).await.is_ok() {
+                return Ok(());
+            }
+        }
+        self.forget(done).await
+    }
+
     /// Publishes what was stored after the last one that was published; says how many those were.
-    async fn publish_waiting(&self, done: &mut Vec<i64>) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
+    async fn publish_waiting(&self, done: &mut Vec<i64>) -> Result<usize, BoxError> {
         let last = self.published.0.load(Relaxed);
         let waiting = self.store.waiting(last, BATCH).await?;
         // At the same time, so that they are one transaction of the queue; in their order, where there is one.
         let publish = |row| async move { self.queue.publish(&message(row)).await };
         let published = join_all(waiting.iter().map(publish)).await;
         done.extend(waiting.iter().zip(&published).filter(|(_, result)| result.is_ok()).map(|(row, _)| row.number));
-        published.into_iter().collect::<Result<Vec<()>, _>>()?;
+        if let Err(error) = published.into_iter().collect::<Result<Vec<()>, _>>() {
+            // Those that could not be published are among others that could.
+            self.published.0.store(0, Relaxed);
+            self.forget(done).await?;
+            return Err(error.into());
+        }
         self.published.0.store(waiting.last().map_or(last, |row| row.number), Relaxed);
         Ok(waiting.len())
     }
 
-    /// Forgets what is published, once that is on disk. What cannot be forgotten is published once more; the queue knows its id.
-    async fn forget(&self, done: &mut Vec<i64>) {
-        let numbers = std::mem::take(done);
-        if numbers.is_empty() {
-            return;
+    /// Forgets what is published, once that is on disk; if it may not be, all is published again, and the queue knows the ids.
+    async fn forget(&self, done: &mut Vec<i64>) -> Result<(), BoxError> {
+        if done.is_empty() {
+            return Ok(());
         }
-        let forgotten = async {
-            self.queue.sync().await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(self.store.forget_messages(numbers).await?)
-        };
-        if let Err(error) = forgotten.await {
-            tracing::warn!(error = %error_reporter::Report::new(error.as_ref()), "the outbox keeps messages that were published");
+        if let Err(error) = self.queue.sync().await {
+            done.clear();
             self.published.0.store(0, Relaxed);
+            return Err(error.into());
         }
+        self.store.forget_messages(done.clone()).await?;
+        done.clear();
+        Ok(())
     }
 }
 
