@@ -253,18 +253,38 @@ mod tests {
 
     use super::*;
 
-    /// A queue that never answers.
-    #[derive(Debug)]
-    struct Silent;
+    /// A queue that takes every message, or never answers.
+    #[derive(Debug, Default)]
+    struct Fake {
+        is_silent: bool,
+        published: AtomicUsize,
+        synced: AtomicUsize,
+    }
+
+    impl Fake {
+        fn silent() -> Arc<Self> {
+            Arc::new(Self { is_silent: true, ..Self::default() })
+        }
+
+        async fn answer(&self) {
+            if self.is_silent {
+                pending().await
+            }
+        }
+    }
 
     #[async_trait]
-    impl Queue for Silent {
+    impl Queue for Fake {
         async fn publish(&self, _: &Message) -> Result<(), PublishError> {
-            pending().await
+            self.answer().await;
+            self.published.fetch_add(1, Relaxed);
+            Ok(())
         }
 
         async fn sync(&self) -> Result<(), BackendError> {
-            pending().await
+            self.answer().await;
+            self.synced.fetch_add(1, Relaxed);
+            Ok(())
         }
 
         async fn receive(&self, _: usize, _: Duration) -> Result<Vec<Delivery>, BackendError> {
@@ -280,7 +300,8 @@ mod tests {
         }
 
         async fn counts(&self) -> Result<Counts, BackendError> {
-            pending().await
+            self.answer().await;
+            Ok(Counts::default())
         }
 
         async fn dead_letters(&self, _: usize) -> Result<Vec<Message>, BackendError> {
@@ -288,7 +309,8 @@ mod tests {
         }
 
         async fn trouble(&self) -> Option<String> {
-            pending().await
+            self.answer().await;
+            None
         }
     }
 
@@ -325,7 +347,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_door_refuses_is_refused_here_too() {
-        let (_folder, App { routes, .. }) = start(Arc::new(Silent)).await;
+        let (_folder, App { routes, .. }) = start(Fake::silent()).await;
         for amount_cents in [-1, 0, i64::MIN] {
             let status = post(&routes, 1, amount_cents).await;
             assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{amount_cents} cents: it can be reached directly");
@@ -335,7 +357,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_outbox_grows_while_the_queue_is_silent_and_is_counted_all_the_same() {
-        let (_folder, App { routes, report }) = start(Arc::new(Silent)).await;
+        let (_folder, App { routes, report }) = start(Fake::silent()).await;
         let report = report.expect("it keeps messages");
         let backlog = async || report().await.backlog;
         assert_eq!(json!(backlog().await), json!({ "outbox": 0, "queue": Value::Null }), "nothing was sent");
@@ -350,55 +372,11 @@ mod tests {
         }
     }
 
-    /// A queue that takes every message.
-    #[derive(Debug, Default)]
-    struct Counting {
-        published: AtomicUsize,
-        synced: AtomicUsize,
-    }
-
-    #[async_trait]
-    impl Queue for Counting {
-        async fn publish(&self, _: &Message) -> Result<(), PublishError> {
-            self.published.fetch_add(1, Relaxed);
-            Ok(())
-        }
-
-        async fn sync(&self) -> Result<(), BackendError> {
-            self.synced.fetch_add(1, Relaxed);
-            Ok(())
-        }
-
-        async fn receive(&self, _: usize, _: Duration) -> Result<Vec<Delivery>, BackendError> {
-            pending().await
-        }
-
-        async fn ack(&self, _: &Delivery) -> Result<(), SettleError> {
-            pending().await
-        }
-
-        async fn release(&self, _: &Delivery, _: Duration) -> Result<(), SettleError> {
-            pending().await
-        }
-
-        async fn counts(&self) -> Result<Counts, BackendError> {
-            Ok(Counts::default())
-        }
-
-        async fn dead_letters(&self, _: usize) -> Result<Vec<Message>, BackendError> {
-            Ok(Vec::new())
-        }
-
-        async fn trouble(&self) -> Option<String> {
-            None
-        }
-    }
-
     #[tokio::test]
     async fn what_cannot_be_forgotten_is_not_published_again() {
         const REFUSE: &str =
             "CREATE TRIGGER full BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'as a full disk'); END";
-        let queue = Arc::new(Counting::default());
+        let queue = Arc::new(Fake::default());
         let (folder, App { routes, report }) = start(queue.clone()).await;
         let other = database::rusqlite::Connection::open(folder.path().join("claims.db")).unwrap();
         other.execute_batch(REFUSE).unwrap();
