@@ -33,10 +33,9 @@ use service::url::{Call, database_url};
 use service::{ClaimId, Problem};
 use settings::{ConfigError, Environment, Live};
 use telemetry::server::Server;
-use tokio::sync::Notify;
 
 use crate::completion::Dispatcher;
-use crate::outbox::{Published, Relay, Reporter};
+use crate::outbox::{Published, Relay, Reporter, Stored};
 use crate::policies::Policies;
 use crate::seams::{PolicyClient, Seams, ServerSpan};
 use crate::store::{Inserted, Store};
@@ -88,7 +87,7 @@ pub enum StartError {
 struct Claims {
     policies: Policies,
     store: Store,
-    stored: Arc<Notify>,
+    stored: Stored,
     completions: Dispatcher,
     seams: Live<Seams>,
 }
@@ -101,7 +100,7 @@ pub async fn app(config: &Config, seams: Live<Seams>) -> Result<App, StartError>
     let claims = Claims {
         policies: Policies::new(config.policy_store.clone(), CALL_TIMEOUT)?,
         store: Store::open(&config.database_url).await?,
-        stored: Arc::default(),
+        stored: Stored::default(),
         completions: Dispatcher::start()?,
         seams: seams.clone(),
     };
@@ -217,8 +216,8 @@ impl Claims {
         let claim = Claim { claim_id, submission, decision, fraud_check: None };
         let inserted = self.store.insert(&claim, seams.outbox).await;
         match inserted.map_err(|error| not_stored(&error))? {
-            Inserted::Now => {
-                self.stored.notify_one();
+            Inserted::Now(message) => {
+                self.stored.tell(message);
                 let decided = claim.clone();
                 self.completions.complete(seams.completion, move || notify_claimant(&decided));
                 Ok(claim)

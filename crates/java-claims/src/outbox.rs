@@ -2,8 +2,8 @@
 //!
 //! So a claim is never accepted without its message, nor a message sent for a claim that was rolled back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use claims_queue::{Attribute, Counts, Message, Queue};
@@ -41,12 +41,19 @@ pub(crate) struct Reporter {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Published(Arc<AtomicI64>);
 
+/// The messages that were stored since the relay asked last, so that it need not read them; those beyond a batch it reads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stored {
+    messages: Arc<Mutex<Vec<Waiting>>>,
+    told: Arc<Notify>,
+}
+
 /// Publishes what the outbox holds.
 #[derive(Debug)]
 pub(crate) struct Relay {
     pub(crate) store: Store,
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) stored: Arc<Notify>,
+    pub(crate) stored: Stored,
     pub(crate) published: Published,
 }
 
@@ -65,6 +72,31 @@ impl Reporter {
             queue: queue.map(|Counts { waiting, in_flight, dead }| Queued { waiting, in_flight, dead }),
         };
         Report { backlog: Some(backlog), troubles: own_trouble.into_iter().chain(its_trouble).collect() }
+    }
+}
+
+// === impl Stored ===
+
+impl Stored {
+    /// Hands the relay a message that is committed.
+    pub(crate) fn tell(&self, message: Waiting) {
+        let mut messages = self.messages();
+        if messages.len() < BATCH {
+            messages.push(message);
+        }
+        self.told.notify_one();
+    }
+
+    /// All that follow this number without a gap, if they are all: tasks may come in another order than their commits.
+    fn after(&self, number: i64) -> Option<Vec<Waiting>> {
+        let mut messages = std::mem::take(&mut *self.messages());
+        messages.sort_unstable_by_key(|message| message.number);
+        let follow = messages.iter().zip(number + 1..).all(|(message, expected)| message.number == expected);
+        (follow && !messages.is_empty()).then_some(messages)
+    }
+
+    fn messages(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,7 +125,7 @@ impl Relay {
         let count = self.publish_waiting(done).await?;
         if count < BATCH && done.len() < FORGET_AT {
             let pause = if done.is_empty() { PAUSE } else { FORGET_AFTER };
-            if timeout(pause, self.stored.notified()).await.is_ok() {
+            if timeout(pause, self.stored.told.notified()).await.is_ok() {
                 return Ok(());
             }
         }
@@ -103,7 +135,10 @@ impl Relay {
     /// Publishes what was stored after the last one that was published; says how many those were.
     async fn publish_waiting(&self, done: &mut Vec<i64>) -> Result<usize, BoxError> {
         let last = self.published.0.load(Relaxed);
-        let waiting = self.store.waiting(last, BATCH).await?;
+        let waiting = match self.stored.after(last) {
+            Some(stored) => stored,
+            None => self.store.waiting(last, BATCH).await?,
+        };
         // At the same time, so that they are one transaction of the queue; in their order, where there is one.
         let publish = |row| async move { self.queue.publish(&message(row)).await };
         let published = join_all(waiting.iter().map(publish)).await;

@@ -26,8 +26,8 @@ pub(crate) struct Store {
 /// What became of an insertion.
 #[derive(Debug)]
 pub(crate) enum Inserted {
-    /// The claim is kept now.
-    Now,
+    /// The claim is kept now, and this message about it.
+    Now(Waiting),
     /// A claim with this id was there.
     Before(Claim),
 }
@@ -62,9 +62,9 @@ impl Store {
         let (claim, kept_claims) = (claim.clone(), self.kept_claims);
         let insert = move |db: &Connection| insert(db, &claim, mode, kept_claims);
         match self.database.write(in_context(insert)).await? {
-            Ok(creation) => {
+            Ok((creation, message)) => {
                 creation.committed();
-                Ok(Inserted::Now)
+                Ok(Inserted::Now(message))
             }
             Err(kept) => Ok(Inserted::Before(kept)),
         }
@@ -126,7 +126,7 @@ fn insert(
     claim: &Claim,
     mode: OutboxAttributes,
     kept_claims: i64,
-) -> rusqlite::Result<Result<Creation, Claim>> {
+) -> rusqlite::Result<Result<(Creation, Waiting), Claim>> {
     const CLAIM: &str = "INSERT INTO claims (claim_id, submission, decision, accepted_at) VALUES (?, ?, ?, ?) \
                          ON CONFLICT (claim_id) DO NOTHING";
     const MESSAGE: &str = "INSERT INTO outbox (claim_id, body, attributes) VALUES (?, ?, ?)";
@@ -139,12 +139,13 @@ fn insert(
     }
     forget(db, db.last_insert_rowid(), kept_claims)?;
     let Outbound { body, attributes, creation } = Outbound::new(mode, claim).map_err(encode)?;
-    let attributes = attributes.as_ref().map(json).transpose()?;
+    let stored = attributes.as_ref().map(json).transpose()?;
     let attached = creation.cx().clone().attach();
-    let run = || db.prepare_cached(MESSAGE)?.execute(params![claim_id, body, attributes]);
+    let run = || db.prepare_cached(MESSAGE)?.execute(params![claim_id, body, stored]);
     sqlite(statement("INSERT", "outbox", MESSAGE), run)?;
     drop(attached);
-    Ok(Ok(creation))
+    let number = db.last_insert_rowid();
+    Ok(Ok((creation, Waiting { number, claim_id: claim_id.to_owned(), body, attributes })))
 }
 
 /// Forgets the oldest claims beyond those that are kept, now and then.
