@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use database::rusqlite::types::Type;
 use database::rusqlite::{self, Connection, Row, named_params, params};
 use database::{Database, OpenError};
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::bell::Bell;
 use crate::clock::Clock;
@@ -48,6 +48,7 @@ pub(crate) struct Sqlite {
     table: Table,
     /// Those that no transaction has taken along yet.
     acks: Mutex<Vec<Ack>>,
+    quiet: Mutex<Option<Quiet>>,
 }
 
 #[derive(Debug)]
@@ -70,8 +71,15 @@ struct Table {
 /// What a receiver sees.
 enum Look {
     Due,
-    /// Milliseconds until a held or released message becomes due.
-    Next(Option<u64>),
+    /// When a held or released message becomes due.
+    Next(Option<Instant>),
+}
+
+/// All that was due was taken: nothing is until the next ring, or until this time.
+#[derive(Debug)]
+struct Quiet {
+    rung: watch::Receiver<()>,
+    next: Option<Instant>,
 }
 
 // === impl Sqlite ===
@@ -90,7 +98,7 @@ impl Sqlite {
         let file = database::file(url).map_err(|_| ConnectError::SqliteFile)?;
         let bell = Bell::of(&file).map_err(|error| BackendError::when("open")(error.into()))?;
         let table = Table { name: name.into(), options, kept_dead, clock: Arc::new(Clock::new()) };
-        Ok(Self { database, bell, table, acks: Mutex::default() })
+        Ok(Self { database, bell, table, acks: Mutex::default(), quiet: Mutex::default() })
     }
 
     async fn read<T: Send + 'static>(
@@ -110,17 +118,18 @@ impl Sqlite {
         self.database.write_unsynced(move |db| ask(&table, db)).await
     }
 
-    /// Acks what waits for it, in the transaction that does what is asked for.
+    /// Acks what waits for it, in the transaction that does what is asked for, at that time in milliseconds.
     async fn write_with_acks<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&Table, &Connection) -> rusqlite::Result<T> + Send + 'static,
+        ask: impl FnOnce(&Table, &Connection, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Arc<database::Error>> {
         let acks = std::mem::take(&mut *self.acks());
         let (receipts, settled): (Vec<_>, Vec<_>) = acks.into_iter().map(|ack| (ack.receipt, ack.settled)).unzip();
         let write = move |table: &Table, db: &Connection| {
-            let removed =
-                receipts.iter().map(|receipt| table.ack(db, receipt)).collect::<rusqlite::Result<Vec<_>>>()?;
-            Ok((removed, ask(table, db)?))
+            let now = table.clock.tick(db)?;
+            let ack = |receipt: &String| table.ack(db, receipt, now);
+            let removed = receipts.iter().map(ack).collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok((removed, ask(table, db, now)?))
         };
         let written = self.write(write).await.map_err(Arc::new);
         for (at, settled) in settled.into_iter().enumerate() {
@@ -133,6 +142,10 @@ impl Sqlite {
 
     fn acks(&self) -> MutexGuard<'_, Vec<Ack>> {
         self.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn quiet(&self) -> MutexGuard<'_, Option<Quiet>> {
+        self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,35 +171,46 @@ impl Queue for Sqlite {
         }
         let deadline = Instant::now() + wait.min(LONGEST);
         let mut rung = self.bell.listen();
+        // A ring takes a moment until it is heard: who does not wait for it looks.
+        let mut quiet =
+            self.quiet().take().filter(|quiet| !wait.is_zero() && quiet.rung.has_changed().is_ok_and(|rang| !rang));
         let mut heard = false;
         loop {
-            // Before the look, so that no ring falls between the two.
-            rung.borrow_and_update();
-            // Reads first, so that waiting takes no lock; after a ring there most likely is a message.
-            let look = match std::mem::take(&mut heard) {
-                true => Look::Due,
-                false => self.read(Table::look).await.map_err(failed("receive"))?,
-            };
-            let next_ms = match look {
-                Look::Next(next_ms) => next_ms,
-                Look::Due => {
-                    let deliveries =
-                        self.write_with_acks(move |table, db| table.take(db, max)).await.map_err(failed("receive"))?;
-                    if !deliveries.is_empty() {
-                        return Ok(deliveries);
+            let next = match quiet.take() {
+                Some(quiet) => {
+                    rung = quiet.rung;
+                    quiet.next
+                }
+                None => {
+                    // Before the look, so that no ring falls between the two.
+                    rung.borrow_and_update();
+                    // Reads first, so that waiting takes no lock; after a ring there most likely is a message.
+                    let look = match std::mem::take(&mut heard) {
+                        true => Look::Due,
+                        false => self.read(Table::look).await.map_err(failed("receive"))?,
+                    };
+                    match look {
+                        Look::Next(next) => next,
+                        Look::Due => {
+                            let take = move |table: &Table, db: &Connection, now| table.take(db, max, now);
+                            let (deliveries, next) = self.write_with_acks(take).await.map_err(failed("receive"))?;
+                            if !deliveries.is_empty() {
+                                *self.quiet() = (deliveries.len() < max).then_some(Quiet { rung, next });
+                                return Ok(deliveries);
+                            }
+                            next
+                        }
                     }
-                    // Somebody else was quicker.
-                    Some(1)
                 }
             };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let now = Instant::now();
+            if now >= deadline {
                 return Ok(Vec::new());
             }
-            let pause = next_ms.map_or(SLOW_POLL, Duration::from_millis).min(SLOW_POLL).min(left);
-            match timeout(pause, rung.changed()).await {
+            let until = next.into_iter().chain([now + SLOW_POLL, deadline]).min().unwrap_or(deadline);
+            match timeout_at(until, rung.changed()).await {
                 Ok(Ok(())) => heard = true,
-                Ok(Err(_)) => sleep(pause.min(POLL)).await,
+                Ok(Err(_)) => sleep_until(until.min(now + POLL)).await,
                 Err(_) => {}
             }
         }
@@ -201,7 +225,7 @@ impl Queue for Sqlite {
             Err(_) => {
                 if !self.acks().is_empty() {
                     // Each of them is told.
-                    let _ = self.write_with_acks(|_, _| Ok(())).await;
+                    let _ = self.write_with_acks(|_, _, _| Ok(())).await;
                 }
                 removed.await
             }
@@ -258,23 +282,30 @@ impl Table {
     fn look(&self, db: &Connection) -> rusqlite::Result<Look> {
         const DUE: &str = "SELECT EXISTS (SELECT 1 FROM queue_messages \
                            WHERE queue = ?1 AND acked_at_ms IS NULL AND attempt < ?2 AND visible_at_ms <= ?3)";
-        const NEXT: &str = "SELECT min(visible_at_ms) FROM queue_messages \
-                            WHERE queue = ?1 AND acked_at_ms IS NULL AND attempt < ?2";
         let now = self.clock.now(db)?;
         let most = self.options.max_attempts.get();
         if db.prepare_cached(DUE)?.query_row(params![self.name, most, now], |row| row.get(0))? {
             return Ok(Look::Due);
         }
-        let next: Option<i64> = db.prepare_cached(NEXT)?.query_row(params![self.name, most], |row| row.get(0))?;
-        Ok(Look::Next(next.map(|at| u64::try_from(at.saturating_sub(now)).unwrap_or(0).max(1))))
+        self.next(db, now).map(Look::Next)
     }
 
-    fn take(&self, db: &Connection, max: usize) -> rusqlite::Result<Vec<Delivery>> {
+    /// When a held or released message becomes due.
+    fn next(&self, db: &Connection, now: i64) -> rusqlite::Result<Option<Instant>> {
+        const TEXT: &str = "SELECT min(visible_at_ms) FROM queue_messages \
+                            WHERE queue = ?1 AND acked_at_ms IS NULL AND attempt < ?2";
+        let values = params![self.name, self.options.max_attempts.get()];
+        let next: Option<i64> = db.prepare_cached(TEXT)?.query_row(values, |row| row.get(0))?;
+        let after = |at: i64| Duration::from_millis(u64::try_from(at.saturating_sub(now)).unwrap_or(0).max(1));
+        Ok(next.map(|at| Instant::now() + after(at)))
+    }
+
+    /// What is due, the oldest first; and when more will be, if that is all.
+    fn take(&self, db: &Connection, max: usize, now: i64) -> rusqlite::Result<(Vec<Delivery>, Option<Instant>)> {
         const TEXT: &str = "UPDATE queue_messages SET attempt = attempt + 1, receipt = lower(hex(randomblob(16))), \
                             visible_at_ms = :until WHERE seq IN (SELECT seq FROM queue_messages \
                             WHERE queue = :queue AND acked_at_ms IS NULL AND attempt < :most AND visible_at_ms <= :now \
                             ORDER BY seq LIMIT :max) RETURNING seq, id, body, attributes, attempt, receipt";
-        let now = self.clock.tick(db)?;
         let mut update = db.prepare_cached(TEXT)?;
         let values = named_params! {
             ":queue": self.name,
@@ -291,14 +322,14 @@ impl Table {
         let mut taken = update.query_map(values, delivery)?.collect::<rusqlite::Result<Vec<_>>>()?;
         // RETURNING promises no order.
         taken.sort_by_key(|(seq, _)| *seq);
-        Ok(taken.into_iter().map(|(_, delivery)| delivery).collect())
+        let next = if taken.len() < max { self.next(db, now)? } else { None };
+        Ok((taken.into_iter().map(|(_, delivery)| delivery).collect(), next))
     }
 
     /// How many it has removed.
-    fn ack(&self, db: &Connection, receipt: &str) -> rusqlite::Result<usize> {
+    fn ack(&self, db: &Connection, receipt: &str, now: i64) -> rusqlite::Result<usize> {
         const TEXT: &str = "UPDATE queue_messages SET receipt = NULL, acked_at_ms = ?3, body = '', attributes = '{}' \
                             WHERE queue = ?1 AND receipt = ?2 AND visible_at_ms > ?3";
-        let now = self.clock.tick(db)?;
         db.prepare_cached(TEXT)?.execute(params![self.name, receipt, now])
     }
 

@@ -27,6 +27,18 @@ async fn a_new_sqlite_file_can_be_opened_by_many_at_once() {
     }
 }
 
+/// A ring is heard a moment late.
+#[tokio::test]
+async fn who_does_not_wait_sees_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = Factory::new(&format!("sqlite://{}", folder.path().join("queue.db").display()), "claims").open().await;
+    for id in ["1", "2", "3"] {
+        queue.publish(&message(id)).await.unwrap();
+        let deliveries = queue.receive(10, NO_WAIT).await.unwrap();
+        assert_eq!(deliveries.len(), 1, "{id} was published, and is all that nobody holds");
+    }
+}
+
 /// A foreign writer can damage a row; that is an error for the reader and nothing worse.
 #[tokio::test]
 async fn a_damaged_sqlite_row_is_an_error() {

@@ -46,6 +46,7 @@ const CASES: &[(&str, Case)] = cases![
     survives_reopening,
     each_is_processed_once_when_nobody_crashes,
     a_message_ends_the_wait,
+    who_has_taken_all_gets_what_comes_next,
     what_cannot_travel_is_refused,
     queues_do_not_mix,
 ];
@@ -341,6 +342,25 @@ async fn a_message_ends_the_wait(factory: Factory) {
     publisher.publish(&message("1")).await.unwrap();
     let deliveries = within("the message to end the wait", waiting).await.unwrap();
     assert_eq!(ids(&deliveries), ["1"], "fewer than asked for end the wait too");
+}
+
+async fn who_has_taken_all_gets_what_comes_next(factory: Factory) {
+    let (consumer, publisher) = (factory.open_with(BRIEF, 1000).await, factory.open().await);
+    let next = async |why: &str| {
+        let mut deliveries = within(why, consumer.receive(10, DEADLINE * 60)).await.unwrap();
+        assert_eq!(deliveries.len(), 1, "{why}");
+        deliveries.remove(0)
+    };
+    publisher.publish(&message("1")).await.unwrap();
+    assert_eq!(next("the first message").await.attempt, 1, "and no other is there");
+    let again = next("its delivery to expire").await;
+    assert_eq!((&*again.message.id, again.attempt), ("1", 2), "nobody has settled it");
+    if consumer.release(&again, BRIEF).await.is_ok() {
+        assert_eq!(next("the released one to become due").await.message.id, "1", "it was put back");
+    }
+    ack_in_time(&*consumer, "1").await;
+    publisher.publish(&message("2")).await.unwrap();
+    assert_eq!(next("what another process publishes").await.message.id, "2", "only this one is left");
 }
 
 async fn what_cannot_travel_is_refused(factory: Factory) {
