@@ -1,6 +1,7 @@
 //! A SQLite file, used by one thread of this process.
 //!
 //! - [`Database`]: reads, writes, and whether it can be written at all
+//! - [`connect`]: a connection for the caller's own thread, to a small file that nobody writes
 //!
 //! Writes that several tasks request at the same time become one transaction and one sync of the disk. After a failed
 //! transaction the connection is in none, as SQLite itself reports: the next transaction starts afresh. Other processes may use
@@ -103,6 +104,15 @@ pub fn file(url: &str) -> Result<PathBuf, OpenError> {
     names_a_file.then(|| file.into()).ok_or(OpenError::Url)
 }
 
+/// Opens a file as [`Database::open`] does, for the caller's own thread: a read of a small file that nobody writes waits for
+/// nothing.
+///
+/// # Errors
+/// [`OpenError`] says whether the URL or the file is at fault.
+pub fn connect(url: &str, schema: &str) -> Result<Connection, OpenError> {
+    Ok(open(&file(url)?, schema)?)
+}
+
 // === impl Database ===
 
 impl Database {
@@ -118,7 +128,7 @@ impl Database {
         let (opened, answer) = oneshot::channel();
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let worker = Worker { trouble: trouble.clone(), synced: true };
-        std::thread::Builder::new().name(name).spawn(move || match connect(&file, schema) {
+        std::thread::Builder::new().name(name).spawn(move || match self::open(&file, schema) {
             Ok(connection) => {
                 let _ = opened.send(Ok(()));
                 worker.run(&connection, waiting);
@@ -191,10 +201,10 @@ impl Database {
     }
 }
 
-fn connect(file: &Path, schema: &str) -> rusqlite::Result<Connection> {
+fn open(file: &Path, schema: &str) -> rusqlite::Result<Connection> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
-        match try_connect(file, schema) {
+        match try_open(file, schema) {
             // SQLite does not wait for others who turn the same new file to WAL.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < deadline => {
                 std::thread::sleep(BUSY_PAUSE);
@@ -204,7 +214,7 @@ fn connect(file: &Path, schema: &str) -> rusqlite::Result<Connection> {
     }
 }
 
-fn try_connect(file: &Path, schema: &str) -> rusqlite::Result<Connection> {
+fn try_open(file: &Path, schema: &str) -> rusqlite::Result<Connection> {
     let connection = Connection::open(file)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -280,7 +290,7 @@ impl Worker {
         }
     }
 
-    /// Each in its own savepoint: one that fails does not affect the others.
+    /// Each in its own savepoint where there are several: one that fails does not affect the others.
     fn transact(
         &mut self,
         connection: &Connection,
@@ -295,16 +305,25 @@ impl Worker {
         }
         // The writer's lock is taken at the start, so that nothing fails half way for want of it.
         execute("BEGIN IMMEDIATE")?;
+        let is_alone = writes.len() == 1;
         for work in writes {
-            execute("SAVEPOINT work")?;
-            if let Some(error) = work.run(connection) {
-                if is_trouble(error) {
-                    *trouble = Some(error.to_string());
-                }
-                // Fails if SQLite has undone the whole transaction, as it may when the disk is full.
-                execute("ROLLBACK TO work")?;
+            if !is_alone {
+                execute("SAVEPOINT work")?;
             }
-            execute("RELEASE work")?;
+            let failed = work.run(connection);
+            if let Some(error) = failed.filter(|error| is_trouble(error)) {
+                *trouble = Some(error.to_string());
+            }
+            // Fails if SQLite has undone the whole transaction, as it may when the disk is full.
+            match (failed, is_alone) {
+                (None, true) => {}
+                (Some(_), true) => return execute("ROLLBACK"),
+                (None, false) => execute("RELEASE work")?,
+                (Some(_), false) => {
+                    execute("ROLLBACK TO work")?;
+                    execute("RELEASE work")?;
+                }
+            }
         }
         execute("COMMIT")
     }

@@ -85,7 +85,7 @@ pub(crate) async fn run(
         }
         Service::NodePolicyStore => {
             let (process, _) = Process::start(service, schema(), |_| Ok(()))?;
-            let app = async || Ok(node_policy_store::app(&node_policy_store::Config::read(&Env)).await?);
+            let app = async || Ok(node_policy_store::app(&node_policy_store::Config::read(&Env))?);
             process.serve(listen, shutdown, app).await
         }
         Service::ClaimsWorker => {

@@ -2,12 +2,13 @@
 //!
 //! `GET /policies/{id}` reads the seeded catalogue. The service calls no other service.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use chain::RouteSyntax;
-use database::Database;
 use database::rusqlite::types::Type;
 use database::rusqlite::{self, Connection, OptionalExtension, Row};
 use jiff::civil::Date;
@@ -15,7 +16,7 @@ use service::Problem;
 use service::contract::Policy;
 use service::url::database_url;
 use settings::Environment;
-use telemetry::db::{Statement, in_context, sqlite};
+use telemetry::db::{Statement, sqlite};
 use telemetry::server::Server;
 
 /// The name of its database.
@@ -35,22 +36,26 @@ pub struct StartError {
     source: database::OpenError,
 }
 
+/// Read on the request's own thread, as by the SQLite module of Node.
+type Catalogue = Arc<Mutex<Connection>>;
+
 /// The service, its catalogue seeded.
 ///
 /// # Errors
 /// The database cannot be opened or seeded.
-pub async fn app(config: &Config) -> Result<Router, StartError> {
-    let opened = Database::open(&config.database_url, include_str!("catalogue.sql")).await;
-    let database = opened.map_err(|source| StartError { url: config.database_url.clone(), source })?;
-    let routes = Router::new().route("/policies/{id}", get(policy)).with_state(database);
+pub fn app(config: &Config) -> Result<Router, StartError> {
+    let opened = database::connect(&config.database_url, include_str!("catalogue.sql"));
+    let opened = opened.map_err(|source| StartError { url: config.database_url.clone(), source })?;
+    let catalogue: Catalogue = Arc::new(Mutex::new(opened));
+    let routes = Router::new().route("/policies/{id}", get(policy)).with_state(catalogue);
     Ok(service::serve::instrumented(routes, Server::new(RouteSyntax::Express)))
 }
 
-async fn policy(State(database): State<Database>, Path(policy_id): Path<String>) -> Result<Json<Policy>, Problem> {
+async fn policy(State(catalogue): State<Catalogue>, Path(policy_id): Path<String>) -> Result<Json<Policy>, Problem> {
     let tenant = service::baggage::tenant();
     tracing::debug!(tenant, policy_id, "policy requested");
-    let find = in_context(move |db: &Connection| find_policy(db, &policy_id));
-    match database.read(find).await {
+    let catalogue = catalogue.lock().unwrap_or_else(PoisonError::into_inner);
+    match find_policy(&catalogue, &policy_id) {
         Ok(Some(policy)) => Ok(Json(policy)),
         Ok(None) => Err(Problem::new(StatusCode::NOT_FOUND, "there is no such policy")),
         Err(error) => Err(Problem::internal(&error)),
@@ -103,8 +108,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = Config { database_url: format!("sqlite://{}", folder.path().join("policies.db").display()) };
         // Twice, as after a restart: seeding again must change nothing.
-        drop(app(&config).await.unwrap());
-        let app = app(&config).await.unwrap();
+        drop(app(&config).unwrap());
+        let app = app(&config).unwrap();
         let response = app.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
