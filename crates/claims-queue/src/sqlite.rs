@@ -302,8 +302,8 @@ impl Table {
 
     /// What is due, the oldest first; and when more will be, if that is all.
     fn take(&self, db: &Connection, max: usize, now: i64) -> rusqlite::Result<(Vec<Delivery>, Option<Instant>)> {
-        const TEXT: &str = "UPDATE queue_messages SET attempt = attempt + 1, receipt = lower(hex(randomblob(16))), \
-                            visible_at_ms = :until WHERE seq IN (SELECT seq FROM queue_messages \
+        const TEXT: &str = "UPDATE queue_messages SET attempt = attempt + 1, visible_at_ms = :until, \
+                            receipt = seq || '-' || lower(hex(randomblob(16))) WHERE seq IN (SELECT seq FROM queue_messages \
                             WHERE queue = :queue AND acked_at_ms IS NULL AND attempt < :most AND visible_at_ms <= :now \
                             ORDER BY seq LIMIT :max) RETURNING seq, id, body, attributes, attempt, receipt";
         let mut update = db.prepare_cached(TEXT)?;
@@ -329,7 +329,7 @@ impl Table {
     /// How many it has removed.
     fn ack(&self, db: &Connection, receipt: &str, now: i64) -> rusqlite::Result<usize> {
         const TEXT: &str = "UPDATE queue_messages SET receipt = NULL, acked_at_ms = ?3, body = '', attributes = '{}' \
-                            WHERE queue = ?1 AND receipt = ?2 AND visible_at_ms > ?3";
+                            WHERE seq = CAST(?2 AS INTEGER) AND queue = ?1 AND receipt = ?2 AND visible_at_ms > ?3";
         db.prepare_cached(TEXT)?.execute(params![self.name, receipt, now])
     }
 
@@ -337,7 +337,7 @@ impl Table {
     fn release(&self, db: &Connection, receipt: &str, after: Duration) -> rusqlite::Result<usize> {
         const TEXT: &str = "UPDATE queue_messages SET receipt = NULL, \
                             visible_at_ms = CASE WHEN attempt < ?4 THEN ?5 ELSE ?3 END \
-                            WHERE queue = ?1 AND receipt = ?2 AND visible_at_ms > ?3";
+                            WHERE seq = CAST(?2 AS INTEGER) AND queue = ?1 AND receipt = ?2 AND visible_at_ms > ?3";
         let now = self.clock.tick(db)?;
         let due = now.saturating_add(millis(after.min(LONGEST)));
         let most = self.options.max_attempts.get();

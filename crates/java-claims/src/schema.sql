@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS claims (
 
 -- Messages that were accepted with their claims and wait to be published.
 CREATE TABLE IF NOT EXISTS outbox (
-    number     INTEGER PRIMARY KEY AUTOINCREMENT,
+    number     INTEGER PRIMARY KEY, -- the claim's own: the newest claim is always kept, so none is given twice
     claim_id   TEXT NOT NULL,
     body       TEXT NOT NULL,
     attributes TEXT

@@ -129,7 +129,7 @@ fn insert(
 ) -> rusqlite::Result<Result<(Creation, Waiting), Claim>> {
     const CLAIM: &str = "INSERT INTO claims (claim_id, submission, decision, accepted_at) VALUES (?, ?, ?, ?) \
                          ON CONFLICT (claim_id) DO NOTHING";
-    const MESSAGE: &str = "INSERT INTO outbox (claim_id, body, attributes) VALUES (?, ?, ?)";
+    const MESSAGE: &str = "INSERT INTO outbox (number, claim_id, body, attributes) VALUES (?, ?, ?, ?)";
     let claim_id = claim.claim_id.as_str();
     let (submission, decision) = (json(&claim.submission)?, json(&claim.decision)?);
     let accepted_at = jiff::Timestamp::now().to_string();
@@ -137,14 +137,14 @@ fn insert(
     if sqlite(statement("INSERT", "claims", CLAIM), run)? == 0 {
         return find(db, &claim.claim_id)?.map(Err).ok_or(rusqlite::Error::QueryReturnedNoRows);
     }
-    forget(db, db.last_insert_rowid(), kept_claims)?;
+    let number = db.last_insert_rowid();
+    forget(db, number, kept_claims)?;
     let Outbound { body, attributes, creation } = Outbound::new(mode, claim).map_err(encode)?;
     let stored = attributes.as_ref().map(json).transpose()?;
     let attached = creation.cx().clone().attach();
-    let run = || db.prepare_cached(MESSAGE)?.execute(params![claim_id, body, stored]);
+    let run = || db.prepare_cached(MESSAGE)?.execute(params![number, claim_id, body, stored]);
     sqlite(statement("INSERT", "outbox", MESSAGE), run)?;
     drop(attached);
-    let number = db.last_insert_rowid();
     Ok(Ok((creation, Waiting { number, claim_id: claim_id.to_owned(), body, attributes })))
 }
 

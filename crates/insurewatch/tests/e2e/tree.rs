@@ -107,7 +107,7 @@ fn assert_conventions(lab: &Lab, trace: &Fragment, claim_id: &str) {
     };
     let put = format!("/api/claims/{claim_id}/fraud-check");
     let update = "UPDATE claims SET fraud_check = ? WHERE claim_id = ? AND coalesce(fraud_check, ?) = ?";
-    let insert_message = "INSERT INTO outbox (claim_id, body, attributes) VALUES (?, ?, ?)";
+    let insert_message = "INSERT INTO outbox (number, claim_id, body, attributes) VALUES (?, ?, ?, ?)";
     let policy = span(trace, "node-policy-store", "GET /policies/:id").attributes["url.path"].clone();
     let insert = "INSERT INTO claims (claim_id, submission, decision, accepted_at) VALUES (?, ?, ?, ?) \
                   ON CONFLICT (claim_id) DO NOTHING";
