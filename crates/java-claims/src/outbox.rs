@@ -181,3 +181,30 @@ fn message(row: &Waiting) -> Message {
         attributes: attributes.into_iter().map(|(name, value)| (name, Attribute::string(value))).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_is_handed_over_and_a_gap_is_read() {
+        let stored = Stored::default();
+        let tell = |number| {
+            stored.tell(Waiting { number, claim_id: String::new(), body: String::new(), attributes: None });
+        };
+        let after = |number| -> Option<Vec<i64>> {
+            stored.after(number).map(|messages| messages.iter().map(|message| message.number).collect())
+        };
+        assert_eq!(after(0), None, "nothing was told: what a predecessor left is read");
+        tell(2);
+        tell(1);
+        assert_eq!(after(0), Some(vec![1, 2]), "whoever comes first");
+        tell(4);
+        assert_eq!(after(2), None, "3 is committed, and who stored it has not told it, or never will");
+        tell(3);
+        assert_eq!(after(4), None, "it was read meanwhile");
+        (5..100).for_each(tell);
+        let many = after(4).expect("they follow");
+        assert_eq!((many.first(), many.len()), (Some(&5), BATCH), "the others are read");
+    }
+}
