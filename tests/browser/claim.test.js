@@ -572,7 +572,7 @@ test("a claim that was not sampled has its picture and the decision, and what is
   const [sent] = (await api(lab, "api/claims", { count: 1 })).text.trim().split("\n").map((line) => JSON.parse(line));
   const page = await browser.open();
   await page.goto(new URL(`claims/${sent.claim.claim_id}`, lab.desk).href);
-  await page.getByText("Spans of this claim: not received.", { exact: true }).waitFor();
+  await page.getByText("Spans of this claim: not received (sampled bit clear).", { exact: true }).waitFor();
   await page.getByText(`The front door answered traceresponse: ${sent.claim.traceresponse}: the sampled bit is clear`, { exact: false }).waitFor();
   assert.match(sent.claim.traceresponse, /-0[02]$/, "what the lab answered");
   const boxes = await page.locator("svg.chain .service .small").allTextContents();

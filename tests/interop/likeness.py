@@ -48,7 +48,7 @@ DIFFERENCES = [
     ("attribute tenant.id", "application code reads it in the stand-ins; the Java agent copies it, Flask and Express do neither"),
     ("attribute feature.flags", "application code reads it in the stand-ins"),
     ("attribute thread.", "the agent's; in the stand-ins a thread could be the answer"),
-    ("PRODUCER, name", "the stand-in puts the message into an outbox, which is `create`, and a relay sends it; the original sends it at once"),
+    ("PRODUCER, name", "the stand-in puts the message into an [outbox](glossary.md#outbox), which is `create`, and a relay sends it; the original sends it at once"),
     ("INTERNAL", "spans inside a service are the application's own: functions in the stand-ins, middleware in Express"),
     ("http.request.header.", "which headers an SDK can put on record is told in what-sdks-record.md"),
     ("messaging.header.", "the hand-written PRODUCER span of the original does not record them"),

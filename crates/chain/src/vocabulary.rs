@@ -157,7 +157,7 @@ impl ParentUsed {
             Self::Sender => "the sender's span",
             Self::Nobody => "none (it is a root)",
             Self::NotReceived => "the span that the header names, which was not received",
-            Self::Other => "another span than the sender's",
+            Self::Other => "a span other than the sender's",
         }
     }
 }
@@ -245,9 +245,9 @@ impl Kind {
                 "step 3: the receiver does not read a valid context in a format that it knows"
             }
             Self::Fails(Step::Use) => {
-                "step 4: the work is not done in that context: the entry span is not its child (or, for a batch, does not \
-                 link to it), its sampling decision is not followed, or the context does not stay current inside the \
-                 service"
+                "step 4: the work is not done in that context: the receiver's first span is not a child of the span that the \
+                 context names (or, for a batch, does not link to it), the sampling decision is not followed, or the \
+                 context does not stay current inside the service"
             }
             Self::Leak => "all four steps succeed, and baggage goes where it must not",
             Self::Links => "no break: the consumer's span links to the producer's, by design",

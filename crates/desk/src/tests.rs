@@ -5,12 +5,16 @@ use std::collections::BTreeSet;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{Request, StatusCode};
+use evidence::verdict::ClaimVerdict;
+use evidence::{Outcome, Verdict};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use settings::Active;
 use tower::ServiceExt;
 
 use super::*;
+use crate::api::CheckReport;
+use crate::drill::Mask;
 
 /// A desk whose services follow any settings, and answer nothing else.
 struct Stand {
@@ -524,4 +528,37 @@ async fn every_route_is_documented_with_its_refusals() {
     }
     let large = json!({ "id": "x".repeat(limits::MAX_BODY_BYTES) });
     assert_eq!(stand.post("/api/settings/use", &large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[test]
+fn a_masked_report_tells_no_verdict_not_even_by_its_exit_code_and_says_each_observation_once() {
+    let claim = |id: &str, services: &str| ClaimVerdict {
+        claim_id: format!("CLM-{id}"),
+        outcome: Outcome::Broken,
+        sentence: String::new(),
+        traces: Vec::new(),
+        observed: vec![format!("Claim CLM-{id} is in one trace."), format!("Trace {id} (services: {services}).")],
+        evidence: Vec::new(),
+    };
+    let [one, same, other] = ["0af7651916cd43dd8448eb211c80319c", "4bf92f3577b34da6a3ce929d0e0e4736", "c"];
+    let outcomes =
+        [Outcome::Healthy, Outcome::NotAPropagationBreak, Outcome::CannotTell, Outcome::Leaking, Outcome::Broken];
+    for outcome in outcomes {
+        let verdict = Verdict {
+            outcome,
+            sentence: String::new(),
+            claims: vec![claim(one, "python-api"), claim(same, "python-api"), claim(other, "java-claims")],
+            evidence: vec!["The cause.".to_owned()],
+        };
+        let unmet = vec!["A difference.".to_owned()];
+        let report = CheckReport { verdict, masked: false, unmet, probes: Vec::new(), deadline_ms: 0, waited_ms: 0 };
+        let masked = report.masked();
+        assert_eq!(masked.exit_code(), 2, "{outcome:?} ends like every other");
+        let observed = [
+            &claim(one, "python-api").observed[..],
+            &claim(other, "java-claims").observed,
+            &[format!("The same was observed of claim CLM-{same}, with other ids.")],
+        ];
+        assert_eq!(masked.verdict.evidence, observed.concat(), "what differs is said, what is the same is named");
+    }
 }

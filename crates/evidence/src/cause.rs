@@ -80,7 +80,7 @@ pub enum Cause {
     /// The caller's baggage arrived at the front door and was not read.
     CallersBaggageUnread { service: Service },
 
-    /// The context was extracted (its baggage was read), and the entry span is not its child.
+    /// The context was extracted (its baggage was read), and the receiver's span is not a child of the span that it names.
     ParentNotUsed { hop: &'static Hop, arrived: Vec<Format> },
     /// The context may have been extracted without being used.
     ExtractedNotUsed { hop: &'static Hop },

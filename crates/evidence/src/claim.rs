@@ -234,8 +234,8 @@ impl Fragment {
     #[must_use]
     pub fn describe(&self) -> String {
         let roots: Vec<_> = self.roots().map(Span::describe).collect();
-        let root = if roots.is_empty() { "no root".to_owned() } else { listed(&roots) };
-        format!("{} [{root}; {}]", self.trace_id, listed(&self.services))
+        let root = if roots.is_empty() { "none".to_owned() } else { listed(&roots) };
+        format!("{} (root: {root}; services: {})", self.trace_id, listed(&self.services))
     }
 
     /// Its spans that hang in the tree in this way.

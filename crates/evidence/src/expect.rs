@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::claim::{ClaimEvidence, Fragment};
 use crate::expectation::{BaggageShape, Expectation, FragmentShape, HopCells, LinkShape, SpanShape};
-use crate::headers::{format_names, recorded};
+use crate::headers::format_names;
 use crate::ledger::{Side, SideState};
 use crate::reading::Reading;
 use crate::span::Span;
-use wire::{Format, TraceHeaders};
+use wire::Format;
 
 const NOT_TOLD: &str = "nothing to tell it by";
 const BAGGAGE: &str = "baggage";
@@ -52,9 +52,8 @@ pub enum Part {
 
 /// Compares evidence with an expectation; an empty answer means that it holds.
 ///
-/// What was not seen never holds as absent by itself: a cell of a hop needs the span that it is about, baggage a span
-/// that received something, or the third party's record. One thing is read into absence: a call that was received, whose sender has no span, is on
-/// record as sending nothing.
+/// What was not seen never holds as absent by itself: a cell of a hop needs the span that it is about, baggage the receiver's
+/// span, or the third party's record.
 #[must_use]
 pub fn holds(expectation: &Expectation, reading: &Reading<'_>) -> Vec<Mismatch> {
     let evidence = reading.evidence();
@@ -69,7 +68,7 @@ pub fn holds(expectation: &Expectation, reading: &Reading<'_>) -> Vec<Mismatch> 
         mismatches.extend(check_missing_parents(shapes, evidence));
     }
     mismatches.extend(links.iter().filter_map(|shape| check_link(shape, evidence)));
-    mismatches.extend(baggage.iter().flat_map(|shape| check_baggage(shape, evidence)));
+    mismatches.extend(baggage.iter().flat_map(|shape| check_baggage(shape, reading)));
     if let Some(sampled) = sampled {
         mismatches.extend(check_sampled(*sampled, evidence));
     }
@@ -122,7 +121,7 @@ fn fits_span(shape: &SpanShape, span: &Span) -> bool {
 }
 
 fn check_hop(cells: &HopCells, reading: &Reading<'_>) -> Vec<Mismatch> {
-    let HopCells { hop, sent, received, transit, parent, sampled, invalid, contains } = cells;
+    let HopCells { hop, sender, sent, received, transit, parent, sampled, invalid, contains } = cells;
     let Some(row) = reading.row(hop) else {
         return vec![Mismatch::new(Part::Hop, format!("the hop `{hop}`"), "the chain has no such hop")];
     };
@@ -133,9 +132,11 @@ fn check_hop(cells: &HopCells, reading: &Reading<'_>) -> Vec<Mismatch> {
             mismatches.push(Mismatch::new(Part::Hop, format!("{hop}: {expected}"), seen));
         }
     };
+    if let Some(state) = sender {
+        check(row.sent.state != *state, format!("sent: {}", state.words()), row.sent.state.words().to_owned());
+    }
     if let Some(formats) = sent {
-        let without_span = row.sent.state == SideState::NoSpan && row.received.is_seen();
-        let seen = on_record(&row.sent).or_else(|| without_span.then(Vec::new));
+        let seen = on_record(&row.sent);
         let expected = format!("{} sent", format_names(formats));
         check(seen.as_deref().map(as_set) != Some(as_set(formats)), expected, formats_seen(seen.as_deref()));
     }
@@ -201,50 +202,43 @@ fn check_link(shape: &LinkShape, evidence: &ClaimEvidence) -> Option<Mismatch> {
     })
 }
 
-fn check_baggage(shape: &BaggageShape, evidence: &ClaimEvidence) -> Vec<Mismatch> {
-    let BaggageShape { at, key, present, read, min_bytes } = shape;
+fn check_baggage(shape: &BaggageShape, reading: &Reading<'_>) -> Vec<Mismatch> {
+    let BaggageShape { hop, key, present, read, more_than_bytes } = shape;
     let what = key.as_ref().map_or_else(|| "baggage".to_owned(), |key| format!("baggage `{key}`"));
-    let headers: Vec<_> = match (at.has_sdk(), &evidence.third_party) {
-        (true, _) => evidence.receivers(at.name()).map(|span| recorded(&span.attributes)).collect(),
-        (false, record) => record.iter().cloned().collect(),
+    let Some(row) = reading.row(hop).filter(|row| row.received.is_seen()) else {
+        let expected = format!("{hop}: {what} to be judged");
+        return vec![Mismatch::new(Part::Baggage, expected, "no span or record of the receiver")];
     };
-    if headers.is_empty() {
-        let expected = format!("{what} to be judged at {at}");
-        return vec![Mismatch::new(Part::Baggage, expected, "no span or record of it that received anything")];
-    }
-    let arrived: BTreeSet<_> = headers.iter().flat_map(|headers| headers.baggage().into_keys()).collect();
+    let Side { headers, baggage, .. } = &row.received;
+    let arrived: BTreeSet<_> = baggage.keys().cloned().collect();
     // Bytes of the value, or of the whole header; `None` if it is not there.
     let bytes = match key {
-        Some(key) => headers.iter().filter_map(|headers| headers.baggage().get(key).map(|member| member.bytes)).max(),
-        None => headers.iter().map(TraceHeaders::baggage_bytes).max().filter(|bytes| *bytes > 0),
+        Some(key) => baggage.get(key).map(|member| member.bytes),
+        None => Some(headers.baggage_bytes()).filter(|bytes| *bytes > 0),
     };
     let keys = key.as_ref().map_or_else(|| arrived.iter().collect(), |key| vec![key]);
-    let claim = Some(evidence.claim_id.as_str());
-    let was_read = evidence
-        .spans()
-        .filter(|span| span.service == at.name() && span.claim_id().is_none_or(|id| Some(id) == claim))
-        .any(|span| keys.iter().any(|key| span.attributes.contains_key(*key)));
+    let was_read = reading.receiver(row).is_some_and(|span| keys.iter().any(|key| span.attributes.contains_key(*key)));
 
     let mut mismatches = Vec::new();
     if let Some(present) = present
         && *present != bytes.is_some()
     {
         let part = if *present { Part::Baggage } else { Part::BaggageLeak };
-        let expected = format!("{what} {} at {at}", if *present { "arrives" } else { "does not arrive" });
+        let expected = format!("{hop}: {what} {}", if *present { "arrives" } else { "does not arrive" });
         mismatches.push(Mismatch::new(part, expected, format!("the keys {}", list_of(&arrived))));
     }
     if let Some(read) = read
         && *read != was_read
     {
-        let expected = format!("the application at {at} {} {what}", if *read { "reads" } else { "does not read" });
+        let expected = format!("{hop}: the application {} {what}", if *read { "reads" } else { "does not read" });
         let seen = if was_read { "it is recorded on a span" } else { "no span there records it" };
         mismatches.push(Mismatch::new(Part::Baggage, expected, seen));
     }
-    if let Some(min_bytes) = min_bytes
-        && bytes.is_none_or(|bytes| bytes < *min_bytes)
+    if let Some(limit) = more_than_bytes
+        && bytes.is_none_or(|bytes| bytes <= *limit)
     {
         let seen = bytes.map_or_else(|| "it did not arrive".to_owned(), |bytes| format!("{bytes} bytes"));
-        mismatches.push(Mismatch::new(Part::Baggage, format!("{what} of at least {min_bytes} bytes at {at}"), seen));
+        mismatches.push(Mismatch::new(Part::Baggage, format!("{hop}: {what} of more than {limit} bytes"), seen));
     }
     mismatches
 }
@@ -318,8 +312,8 @@ fn list_of(items: &BTreeSet<String>) -> String {
 
 fn describe_shape(shape: &FragmentShape) -> String {
     let services = list(&shape.services, ToString::to_string);
-    let root = shape.root.as_ref().map_or_else(|| "no root".to_owned(), describe_span_shape);
-    format!("[{root}; {services}]")
+    let root = shape.root.as_ref().map_or_else(|| "none".to_owned(), describe_span_shape);
+    format!("(root: {root}; services: {services})")
 }
 
 fn describe_span_shape(shape: &SpanShape) -> String {
@@ -362,7 +356,7 @@ impl Expectation {
             sampled.map(|bit| format!("The sampled bit of the `traceresponse` header is {}.", set_or_clear(bit))),
         );
         sentences.extend(mixed_with_other_claims.map(|mixed| match mixed {
-            true => "A trace of the claim also has spans of another claim.".to_owned(),
+            true => "When claims are sent one after the other, a trace of each also has spans of another.".to_owned(),
             false => "The traces of the claim have no spans of another claim.".to_owned(),
         }));
         sentences
@@ -378,26 +372,33 @@ fn describe_fragment(shape: &FragmentShape) -> String {
 }
 
 fn describe_cells(cells: &HopCells) -> String {
-    let HopCells { hop, sent, received, transit, parent, sampled, invalid, contains } = cells;
-    let mut parts = Vec::new();
+    let HopCells { hop, sender, sent, received, transit, parent, sampled, invalid, contains } = cells;
+    let mut parts: Vec<_> = sender.iter().map(|state| format!("sent: {}", state.words())).collect();
+    let nothing = SideState::Recorded.words();
     match (sent, received) {
         (Some(sent), Some(received)) if sent == received && !sent.is_empty() => {
             parts.push(format!("{} sent and arrived", were(sent)));
         }
+        (Some(sent), Some(received)) if sent == received => parts.push(format!("sent and received: {nothing}")),
         (sent, received) => {
             parts.extend(sent.as_deref().map(|sent| match sent {
-                [] => "no trace header is on record as sent".to_owned(),
+                [] => format!("sent: {nothing}"),
                 sent => format!("{} sent", were(sent)),
             }));
             parts.extend(received.as_deref().map(|received| match received {
-                [] => "no trace header arrived".to_owned(),
+                [] => format!("received: {nothing}"),
                 received => format!("{} arrived", and(received)),
             }));
         }
     }
     // That none arrived says that what was sent was lost.
     let said = *transit == Some(Transit::Lost) && received.as_ref().is_some_and(Vec::is_empty);
-    parts.extend(transit.filter(|_| !said).map(|transit| format!("the trace headers {}", transit.words())));
+    let identities = |formats: &Vec<Format>| formats.iter().filter(|format| **format != Format::Baggage).count();
+    let only_one = sent == received && sent.as_ref().map(identities) == Some(1);
+    parts.extend(transit.filter(|_| !said).map(|transit| match transit {
+        Transit::Altered if only_one => "the trace header arrived changed".to_owned(),
+        transit => format!("the trace headers {}", transit.words()),
+    }));
     parts.extend(invalid.map(|format| format!("the {} that arrived is invalid", format_names(&[format]))));
     parts.extend(contains.iter().map(|(name, part)| format!("the `{name}` that arrived contains `{part}`")));
     parts.extend(sampled.map(|bit| format!("the sampled bit that arrived is {}", set_or_clear(bit))));
@@ -421,14 +422,14 @@ fn were(formats: &[Format]) -> String {
 }
 
 fn describe_baggage(shape: &BaggageShape) -> String {
-    let BaggageShape { at, key, present, read, min_bytes } = shape;
+    let BaggageShape { hop, key, present, read, more_than_bytes } = shape;
     let what = key.as_ref().map_or_else(|| "baggage".to_owned(), |key| format!("baggage `{key}`"));
     let arrived = present.map(|present| if present { "arrived" } else { "did not arrive" }.to_owned());
     let read = read
         .map(|read| if read { "was read by the application" } else { "was not read by the application" }.to_owned());
-    let size = min_bytes.map(|bytes| format!("has at least {bytes} bytes"));
+    let size = more_than_bytes.map(|bytes| format!("has more than {bytes} bytes"));
     let parts: Vec<_> = arrived.into_iter().chain(size).chain(read).collect();
-    format!("At {at}, {what} {}.", parts.join(" and "))
+    format!("{hop}: {what} {}.", parts.join(" and "))
 }
 
 #[cfg(test)]

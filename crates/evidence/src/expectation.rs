@@ -10,6 +10,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use wire::Format;
 
+use crate::ledger::SideState;
+
 /// What must be seen of one claim.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -27,7 +29,7 @@ pub struct Expectation {
     /// Links that must exist between spans.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<LinkShape>,
-    /// Baggage as it arrived at services.
+    /// Baggage as it arrived.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub baggage: Vec<BaggageShape>,
     /// The sampled bit of the `traceresponse` header that the front door answered with.
@@ -71,6 +73,9 @@ pub struct HopCells {
     /// The hop, written `from -> to`; the chain has it.
     #[serde(with = "chain::hop")]
     pub hop: &'static Hop,
+    /// What is known of the sender's headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<SideState>,
     /// Formats that left the sender: exactly these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<Vec<Format>>,
@@ -104,12 +109,13 @@ pub struct LinkShape {
     pub to: SpanShape,
 }
 
-/// Baggage as it arrived at one service.
+/// Baggage as it arrived over one hop: a service may receive more than one request of a claim.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaggageShape {
-    /// The receiving service.
-    pub at: Service,
+    /// The hop, written `from -> to`; the chain has it.
+    #[serde(with = "chain::hop")]
+    pub hop: &'static Hop,
     /// The key; absent: the whole header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -119,9 +125,9 @@ pub struct BaggageShape {
     /// Whether the application there read the key (it records what it reads as a span attribute of the key's name).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read: Option<bool>,
-    /// The least size on the wire, in bytes, of the value (or, without a key, of the header).
+    /// What its size on the wire exceeds, in bytes: that of the value (or, without a key, of the header).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_bytes: Option<usize>,
+    pub more_than_bytes: Option<usize>,
 }
 
 // === impl Expectation ===
@@ -172,10 +178,21 @@ impl HopCells {
     #[must_use]
     pub const fn of(hop: &'static Hop) -> Self {
         let contains = BTreeMap::new();
-        Self { hop, sent: None, received: None, transit: None, parent: None, sampled: None, invalid: None, contains }
+        Self {
+            hop,
+            sender: None,
+            sent: None,
+            received: None,
+            transit: None,
+            parent: None,
+            sampled: None,
+            invalid: None,
+            contains,
+        }
     }
 
     fn take_over(&mut self, more: &Self) {
+        self.sender = more.sender.or(self.sender);
         self.sent = more.sent.clone().or(self.sent.take());
         self.received = more.received.clone().or(self.received.take());
         self.transit = more.transit.or(self.transit);

@@ -90,6 +90,20 @@ pub struct SideSpan {
     pub parent_span_id: Option<SpanId>,
 }
 
+// === impl SideState ===
+
+impl SideState {
+    /// What is said in place of headers; of a side that is recorded, where there are none.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded, no trace header and no baggage",
+            Self::NotOnRecord => "not on record",
+            Self::NoSpan => "no span received",
+        }
+    }
+}
+
 // === impl HopRow ===
 
 impl HopRow {
@@ -205,6 +219,12 @@ impl Side {
     #[must_use]
     pub fn recorded(&self) -> Option<&TraceHeaders> {
         (self.state == SideState::Recorded).then_some(&self.headers)
+    }
+
+    /// What is said in place of headers; none where there are some to show.
+    #[must_use]
+    pub fn without_headers(&self) -> Option<&'static str> {
+        self.recorded().is_none_or(TraceHeaders::is_empty).then(|| self.state.words())
     }
 
     /// Whether a span or a record of this side was received.

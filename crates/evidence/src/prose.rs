@@ -55,7 +55,7 @@ pub fn cause(cause: &Cause) -> String {
             format!("What was sent{} names trace {}, what arrived names {}.", via(hop), sent.trace_id, arrived.trace_id)
         }
         Cause::SpanReplaced { hop, sent, arrived } => format!(
-            "What was sent{} names span {}, what arrived names {}: something in between created a span.",
+            "What was sent{} names span {}, what arrived names {}: something in between wrote another span id.",
             via(hop),
             sent.span_id,
             arrived.span_id
@@ -360,6 +360,17 @@ pub(crate) fn observed(reading: &Reading<'_>) -> Vec<String> {
     [count].into_iter().chain(traces).chain(missing).chain(baggage_read(reading)).chain(answer).collect()
 }
 
+/// Whether two claims were observed alike, apart from the ids.
+#[must_use]
+pub fn observed_alike(one: &[String], other: &[String]) -> bool {
+    let is_id = |word: &&str| word.len() >= 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = |observed: &'_ String| {
+        let words = observed.split(|character: char| !character.is_ascii_alphanumeric());
+        words.filter(|word| !is_id(word)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    one.iter().map(words).eq(other.iter().map(words))
+}
+
 /// Where the application read the tenant, of the spans that say so.
 fn baggage_read(reading: &Reading<'_>) -> Option<String> {
     let (read, not_read) = reading.reads_of_tenant();
@@ -393,7 +404,7 @@ pub fn absent(collected: &Collected) -> String {
     let latest = crate::collect::LATEST_SPAN.as_secs();
     match collected.age_millis / 1000 {
         _ if collected.evidence.response_context().is_some_and(|it| it.sampled == Some(false)) => {
-            "not received".to_owned()
+            "not received (sampled bit clear)".to_owned()
         }
         age if age < latest => format!("not received yet ({age} s)"),
         _ => format!("not received within {latest} s"),
@@ -437,7 +448,11 @@ fn some(sentences: impl Iterator<Item = String>) -> impl Iterator<Item = String>
     let mut all: Vec<_> = sentences.collect();
     let left_out = all.len().saturating_sub(MAX_LISTED);
     all.truncate(MAX_LISTED);
-    let more = (left_out > 0).then(|| format!("{left_out} more like this were left out."));
+    let more = match left_out {
+        0 => None,
+        1 => Some("1 more like this was left out.".to_owned()),
+        more => Some(format!("{more} more like this were left out.")),
+    };
     all.into_iter().chain(more)
 }
 
@@ -468,8 +483,7 @@ fn torn(row: &HopRow) -> Option<String> {
 pub fn side(side: &Side) -> String {
     match side.state {
         SideState::Recorded => format_names(&side.formats),
-        SideState::NotOnRecord => "not on record".to_owned(),
-        SideState::NoSpan => "no span received".to_owned(),
+        state => state.words().to_owned(),
     }
 }
 

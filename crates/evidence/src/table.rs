@@ -6,13 +6,16 @@ use std::ops::Range;
 use anstyle::{AnsiColor, Effects};
 use chain::ParentUsed;
 
-use crate::ledger::{HopRow, Side, SideState};
+use crate::ledger::{HopRow, Side};
 use crate::reading::Reading;
 use crate::waterfall::{Style, clean, columns, cut};
+use wire::format::baggage::BAGGAGE;
 
 const SIDE_COLUMNS: usize = "received".len();
 const NAME_COLUMNS: usize = 14;
 const BYTES_COLUMNS: usize = 8;
+/// Of a member of long baggage.
+const MEMBER_COLUMNS: usize = 20;
 
 /// Draws the ledger: for each hop its headers as they were sent and as they arrived, and what the receiver did with them. A
 /// header that arrived unchanged has one line; of another, the characters that differ are marked. No line is wider than the
@@ -41,7 +44,7 @@ impl Style {
         let value = |side: &Side, name: &str| side.headers.get(name).join(", ");
         let mut lines = Vec::new();
         let without = |side: &str, words: &str| format!("  {side:<SIDE_COLUMNS$}  ({words})");
-        lines.extend(state(&row.sent).map(|words| without("sent", words)));
+        lines.extend(row.sent.without_headers().map(|words| without("sent", words)));
         for name in names {
             let (left, arrived) = (value(&row.sent, name), value(&row.received, name));
             match (sent.is_some() && !left.is_empty(), received.is_some() && !arrived.is_empty()) {
@@ -49,6 +52,7 @@ impl Style {
                 (true, true) => {
                     lines.push(self.header("sent", name, &left));
                     lines.push(self.header("received", name, &arrived));
+                    let (left, arrived) = (self.shortened(name, &left), self.shortened(name, &arrived));
                     lines.push(self.paint(&self.difference(&left, &arrived), AnsiColor::Yellow.on_default()));
                 }
                 (true, false) => {
@@ -60,14 +64,27 @@ impl Style {
                 (false, _) => lines.push(self.header("received", name, &arrived)),
             }
         }
-        lines.extend(state(&row.received).map(|words| without("received", words)));
+        lines.extend(row.received.without_headers().map(|words| without("received", words)));
         lines
     }
 
     fn header(self, side: &str, name: &str, value: &str) -> String {
         let start = label(side, name, &format!("{} B", value.len()));
-        let room = self.width.saturating_sub(columns(&start));
-        format!("{start}{}", cut(value, room, self.unicode))
+        format!("{start}{}", cut(&self.shortened(name, value), self.room(), self.unicode))
+    }
+
+    /// The columns for a value.
+    fn room(self) -> usize {
+        self.width.saturating_sub(columns(&label("", "", "0 B")))
+    }
+
+    /// Of baggage that is too long for its line each member is cut, so that the keys are seen.
+    fn shortened(self, name: &str, value: &str) -> String {
+        if name != BAGGAGE || columns(&clean(value, self.unicode)) <= self.room() {
+            return value.to_owned();
+        }
+        let members = value.split(',').map(|member| cut(member.trim(), MEMBER_COLUMNS, self.unicode));
+        members.collect::<Vec<_>>().join(",")
     }
 
     /// Marks below two values from the first character that differs to the last.
@@ -76,10 +93,9 @@ impl Style {
         let (left, right) = (differing(&one, &other), differing(&other, &one));
         let before = left.start;
         let start = columns(&label("", "", "0 B"));
-        let room = self.width.saturating_sub(start);
-        let until = left.end.max(right.end).max(before + 1).min(room);
+        let until = left.end.max(right.end).max(before + 1).min(self.room());
         let marks = until.saturating_sub(before);
-        if marks == 0 {
+        if marks == 0 || one == other {
             return format!("{}(they differ beyond this line)", " ".repeat(start));
         }
         format!("{}{}", " ".repeat(start + before), "^".repeat(marks))
@@ -102,23 +118,13 @@ fn label(side: &str, name: &str, bytes: &str) -> String {
     format!("  {side:<SIDE_COLUMNS$}  {name:<NAME_COLUMNS$} {bytes:>BYTES_COLUMNS$}  ")
 }
 
-/// The words for a side without a header.
-fn state(side: &Side) -> Option<&'static str> {
-    match side.state {
-        SideState::Recorded if side.headers.is_empty() => Some("recorded, no trace header"),
-        SideState::Recorded => None,
-        SideState::NotOnRecord => Some("not on record"),
-        SideState::NoSpan => Some("no span received"),
-    }
-}
-
 /// The parent that the receiver's span has, in words; none where no span of the receiver was received.
 fn parent(row: &HopRow) -> Option<String> {
     if !row.hop.to.has_sdk() {
         return Some(format!("{} is a third party: it creates no spans of this trace", row.hop.to));
     }
     if row.linked {
-        return Some("the receiver's span links to the sender's span".to_owned());
+        return Some(format!("a span of {} links to the sender's span", row.hop.to));
     }
     let words = row.parent?.words();
     let parent = match row.parent? {

@@ -49,6 +49,8 @@ pub(crate) enum Command {
     /// Send probe claims and judge by their traces whether the chain is healthy
     ///
     /// Exit code 0: healthy, or not a propagation break. 1: broken, or leaking. 2: cannot tell.
+    ///
+    /// While a drill is on, it prints what it observed and no verdict, and the exit code is always 2.
     Check(Check),
     /// Check the four steps at every hop: injected, survived transit, extracted, used
     ///

@@ -274,7 +274,7 @@ fn print_report(report: &CheckReport) {
         anstream::println!("{DIM}{}  {traces}{DIM:#}", claim.claim_id);
     }
     anstream::println!(
-        "{DIM}waited {:.1} s for spans, {:.0} s at most{DIM:#}",
+        "{DIM}check waited {:.1} s for spans; it waits {:.0} s at most{DIM:#}",
         seconds(report.waited_ms),
         seconds(report.deadline_ms)
     );

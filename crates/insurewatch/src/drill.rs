@@ -88,7 +88,7 @@ fn print_status(status: &DrillStatus, json: cli::Json) -> anyhow::Result<ExitCod
         Some(drill) => {
             let time = minutes(drill.age_ms());
             anstream::println!(
-                "{BOLD}a drill is on{BOLD:#} since {time} (minutes:seconds): find the place, and what happened there"
+                "{BOLD}a drill has been on{BOLD:#} for {time} (minutes:seconds): find the place, and what happened there"
             );
             anstream::println!("wrong answers {}, hints {}", drill.wrong_answers, drill.hints);
         }

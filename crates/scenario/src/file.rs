@@ -321,8 +321,8 @@ impl Fault {
     #[must_use]
     pub fn observed(&self) -> &'static str {
         match self.cause.kind {
-            Kind::Late => "What can be observed until the late spans are received",
-            _ => "What can be observed",
+            Kind::Late => "What can be observed until the late spans are received (only what matters)",
+            _ => "What can be observed (only what matters)",
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chain::{Kind, Topology};
-use evidence::{Answer, Collected, HopRow, Outcome, Reading, Verdict};
+use evidence::{Answer, Collected, HopRow, Outcome, Reading, Verdict, prose};
 use scenario::{Group, Scenario};
 use serde::{Deserialize, Serialize};
 use service::Problem;
@@ -567,7 +567,17 @@ impl Mask for Scoreboard {
 impl Mask for CheckReport {
     /// What was observed, without what it comes to.
     fn masked(self) -> Self {
-        let observed = self.verdict.claims.into_iter().flat_map(|claim| claim.observed).collect();
+        let (mut observed, mut same) = (Vec::new(), Vec::new());
+        for claim in &self.verdict.claims {
+            let first = self.verdict.claims.first().filter(|first| first.claim_id != claim.claim_id);
+            match first.is_some_and(|first| prose::observed_alike(&first.observed, &claim.observed)) {
+                true => same.push(claim.claim_id.as_str()),
+                false => observed.extend_from_slice(&claim.observed),
+            }
+        }
+        if !same.is_empty() {
+            observed.push(format!("The same was observed of claim {}, with other ids.", same.join(" and ")));
+        }
         let verdict = Verdict {
             outcome: Outcome::CannotTell,
             sentence: "The verdict is hidden until you have answered. This was observed:".to_owned(),

@@ -558,7 +558,12 @@ impl Lab {
     pub(crate) async fn find(&self, id: &str, query: LookQuery) -> Result<Collected, Problem> {
         let collected = self.look(id, query).await?;
         if collected.evidence.fragments.is_empty() {
-            return Err(Problem::new(StatusCode::NOT_FOUND, "no span of this claim or trace has arrived"));
+            let answered = collected.evidence.traceresponse.as_ref().map(|_| {
+                let answered = evidence::prose::sampling(&collected.evidence);
+                format!(". {answered} The gateway's log has the headers of its request")
+            });
+            let detail = format!("no span of this claim or trace has arrived{}", answered.unwrap_or_default());
+            return Err(Problem::new(StatusCode::NOT_FOUND, detail));
         }
         Ok(collected)
     }

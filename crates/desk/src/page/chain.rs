@@ -326,8 +326,7 @@ impl HopView<'_> {
 
 fn names(side: Option<&Side>) -> String {
     let Some(headers) = side.and_then(Side::recorded) else {
-        let state = side.map_or(SideState::NoSpan, |side| side.state);
-        return if state == SideState::NotOnRecord { "– not on record" } else { "– no span received" }.to_owned();
+        return format!("– {}", side.map_or(SideState::NoSpan, |side| side.state).words());
     };
     let mut names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
     names.sort_by_key(|name| *name == "baggage");

@@ -37,7 +37,7 @@ pub(super) fn draw(asked: &str, one: &Reading<'_>, with: &str, other: &Reading<'
         p.quiet {
             "Each row is one span: of both claims, or of only one. The upper bar is this claim's, the lower and paler bar the healthy claim's. Each claim begins at 0, on one clock of "
             (duration(clocks.nanos)) ". The letters are traces: A is the trace of its claim that began first, B the next."
-            @if pairs.len() > PAIRS { " The first " (PAIRS) " are drawn; " (pairs.len() - PAIRS) " more are left out." }
+            @if pairs.len() > PAIRS { " The first " (PAIRS) " are drawn; left out: " (pairs.len() - PAIRS) "." }
         }
         p.quiet { "Choose a row to see both spans beside each other; " kbd { "Esc" } " closes them. Headers are compared without their ids. Not compared: " (not_compared().collect::<Vec<_>>().join("; ")) "." }
         div.waterfall data-claim=(asked) data-with=(with) {
@@ -266,7 +266,7 @@ mod tests {
         let (left, right) = (Reading::new(Topology::LAB, &one), Reading::new(Topology::LAB, &other));
         let page = draw("CLM-1", &left, "healthy", &right).into_string();
         assert!(page.len() < 1_000_000, "400 rows: {} bytes", page.len());
-        assert!(page.contains("200 more are left out"), "what is left out is counted");
+        assert!(page.contains("left out: 200."), "what is left out is counted");
         assert!(
             page.contains("500 of 600 rows differ: 100 only in the healthy claim, 400 only in this claim."),
             "and what differs is not"

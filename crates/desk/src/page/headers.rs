@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use evidence::cause::MAX_BAGGAGE_BYTES;
 use evidence::table::differing;
-use evidence::{ClaimEvidence, HopRow, Side, SideState, Span};
+use evidence::{ClaimEvidence, HopRow, Span};
 use maud::{Markup, html};
 use wire::format::baggage::BAGGAGE;
 use wire::{BaggageMember, Format, Piece, Rejection, Role, Says, SpanId, TraceHeaders, TraceRef};
@@ -89,7 +89,7 @@ impl Known<'_> {
     /// Every header of a hop in a table of its parts, as it was sent beside as it arrived.
     pub(super) fn of_hop(&self, row: &HopRow) -> Markup {
         let sides = [("Sent", &row.sent), ("Received", &row.received)];
-        self.tables(&sides.map(|(title, side)| (title, side.recorded().ok_or_else(|| why(side)))))
+        self.tables(&sides.map(|(title, side)| (title, side.recorded().ok_or_else(|| side.state.words()))))
     }
 
     /// Every header of one span in a table of its parts.
@@ -134,7 +134,7 @@ impl Known<'_> {
             @for (at, title) in titles.iter().enumerate().take(SHOWN_PARTS) {
                 tr { th scope="row" { (title) } @for column in &columns { td { (self.cell(column, at)) } } }
             }
-            @if titles.len() > SHOWN_PARTS { tr { th scope="row" { "more" } td colspan=(sides.len()) { (titles.len() - SHOWN_PARTS) " more parts are left out." } } }
+            @if titles.len() > SHOWN_PARTS { tr { th scope="row" { "more" } td colspan=(sides.len()) { "parts left out: " (titles.len() - SHOWN_PARTS) } } }
             @if is_list {
                 tr { th scope="row" { "all of it" } @for column in &columns { td { @if let Some(value) = column.text { (on_the_wire(name, value.len())) } } } }
             }
@@ -271,13 +271,6 @@ fn rejections(headers: &TraceHeaders) -> Vec<(Format, Rejection)> {
     headers.formats().into_iter().filter_map(|format| Some((format, headers.context(format)?.err()?))).collect()
 }
 
-fn why(side: &Side) -> &'static str {
-    match side.state {
-        SideState::NoSpan => "no span received",
-        SideState::NotOnRecord | SideState::Recorded => "not on record",
-    }
-}
-
 /// A button that copies the header's value, which stands before it unless only its beginning does; a script does it.
 fn copy(name: &str, value: &str) -> Markup {
     let is_cut = value.chars().nth(SHOWN_CHARACTERS).is_some();
@@ -300,7 +293,7 @@ mod tests {
             let known = Known { evidence: &evidence, judges };
             let parts = known.of_span(&headers).into_string();
             assert!(parts.len() < 50_000, "{} bytes", parts.len());
-            assert!(parts.contains("99940 more parts are left out"), "what is left out is counted");
+            assert!(parts.contains("parts left out: 99940"), "what is left out is counted");
             assert_eq!(parts.contains("is not valid"), judges, "a rule that is broken can be the cause");
             let line = known.line("traceparent", headers.get("traceparent").first().unwrap(), None).into_string();
             assert!(line.len() < 50_000, "{} bytes", line.len());

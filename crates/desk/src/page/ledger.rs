@@ -1,7 +1,7 @@
 //! What each hop sent and received, as a table, and below each hop its headers taken apart.
 
 use chain::{ParentUsed, Transit};
-use evidence::{HopRow, Reading, Side, SideState};
+use evidence::{HopRow, Reading, Side};
 use maud::{Markup, html};
 
 use super::headers::Known;
@@ -76,11 +76,9 @@ pub(super) fn of_hop(reading: &Reading<'_>, judges: bool, at: usize) -> Option<M
 fn side(known: Known<'_>, side: &Side, other: &Side) -> Markup {
     let beside = |name: &str| other.recorded().map(|headers| headers.get(name).join(",")).filter(|it| !it.is_empty());
     html! {
-        @match side.state {
-            SideState::NoSpan => span.quiet { "no span received" },
-            SideState::NotOnRecord => span.quiet { "not on record" },
-            SideState::Recorded if side.headers.is_empty() => "recorded, no trace header",
-            SideState::Recorded => @for (name, values) in side.headers.iter() {
+        @match side.without_headers() {
+            Some(words) => span.quiet[side.recorded().is_none()] { (words) },
+            None => @for (name, values) in side.headers.iter() {
                 (known.line(name, &values.join(","), beside(name).as_deref()))
             },
         }

@@ -347,7 +347,7 @@ fn verdict(report: &CheckReport, is_proof: Option<bool>, is_control: bool) -> Ma
             @for id in report.probes.iter().filter_map(|probe| probe.claim_id.as_deref()) {
                 a href=(format!("/claims/{}", encoded(id))) { code { (beginning(id, 12)) } } " "
             }
-            "Waited " (report.waited_ms) " ms for spans, " (report.deadline_ms / 1000) " s at most."
+            "Check waited " (report.waited_ms) " ms for spans; it waits " (report.deadline_ms / 1000) " s at most."
         }
     }
 }

@@ -150,5 +150,5 @@ fn attributes(title: &str, attributes: &Attributes) -> Markup {
 }
 
 fn left_out(count: usize, shown: usize) -> Markup {
-    html! { @if count > shown { p.quiet { "The first " (shown) " are shown; " (count - shown) " more are left out." } } }
+    html! { @if count > shown { p.quiet { "The first " (shown) " are shown; left out: " (count - shown) "." } } }
 }

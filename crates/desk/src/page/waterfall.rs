@@ -60,10 +60,10 @@ pub(super) fn draw(lab: &Lab, reading: &Reading<'_>, asked: &str) -> Markup {
     html! {
         p {
             (count) @if count == 1 { " trace" } @else { " traces" } ", drawn on one clock of " (duration(clock.nanos)) "."
-            @if evidence.malformed > 0 { " " (evidence.malformed) " spans or links had malformed ids and were left out." }
+            @if evidence.malformed > 0 { " Left out, since an id is malformed: " (evidence.malformed) " of its spans and links." }
             @if evidence.partial { " The trace store left out spans." }
             @if let Some(most) = evidence.searched_up_to { " " (most) " traces carry the claim's id, the most that a search finds: its own may not be among them." }
-            @if count > TRACES { " The first " (TRACES) " are drawn; " (count - TRACES) " more are left out." }
+            @if count > TRACES { " The first " (TRACES) " are drawn; left out: " (count - TRACES) "." }
         }
         div.waterfall data-nanos=(clock.nanos) data-units=(BAR_WIDTH) data-claim=(asked) {
             (tools())

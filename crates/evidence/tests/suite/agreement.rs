@@ -275,8 +275,8 @@ fn any_collected() -> impl Strategy<Value = Collected> {
 /// What some claims meet and others do not.
 fn extras() -> Vec<Option<Expectation>> {
     let at_claims = |cells| serde_json::from_value(json!({ "baggage": [cells] })).unwrap();
-    let leak = json!({ "at": "java-claims", "key": "tenant.id", "present": false });
-    let unmet = json!({ "at": "java-claims", "key": "tenant.id", "read": true });
+    let leak = json!({ "hop": "python-api -> java-claims", "key": "tenant.id", "present": false });
+    let unmet = json!({ "hop": "python-api -> java-claims", "key": "tenant.id", "read": true });
     vec![None, None, Some(at_claims(leak)), Some(at_claims(unmet))]
 }
 

@@ -2,7 +2,7 @@
 
 use evidence::expect::Part;
 use evidence::span::CLAIM_ID;
-use evidence::{ClaimEvidence, Expectation, Mismatch, Span, holds};
+use evidence::{ClaimEvidence, Expectation, Mismatch, SideState, Span, holds};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -36,7 +36,7 @@ fn hop(cells: Value) -> Value {
 }
 
 fn at_claims(cells: Value) -> Value {
-    let mut baggage = json!({"at": "java-claims"});
+    let mut baggage = json!({"hop": "python-api -> java-claims"});
     baggage.as_object_mut().unwrap().extend(cells.as_object().unwrap().clone());
     json!({"baggage": [baggage]})
 }
@@ -90,8 +90,10 @@ fn every_cell_of_the_grammar_can_hold_and_fail() {
         (sent(b3.clone()), evidence(lab_1()), true, "b3 alone was sent"),
         (sent(b3.clone()), whole(), false, "b3 was not sent"),
         (sent(json!(["tracecontext"])), whole(), false, "baggage was sent too"),
-        (sent(nothing.clone()), no_call(), true, "a call without a span sent nothing on record"),
-        (sent(nothing.clone()), evidence(Vec::new()), false, "what was not seen at all did not send nothing"),
+        (sent(nothing.clone()), no_call(), false, "a call without a span has no record of what it sent"),
+        (hop(json!({"sender": "no-span"})), no_call(), true, "the call has no span"),
+        (hop(json!({"sender": "no-span"})), whole(), false, "the call has a span"),
+        (hop(json!({"sender": "recorded"})), whole(), true, "what was sent is on record"),
         (received(both), whole(), true, "both arrived"),
         (received(b3), whole(), false, "b3 did not arrive"),
         (received(nothing), evidence(chain_without(&[CLAIMS])), false, "no receiver was seen"),
@@ -119,10 +121,20 @@ fn every_cell_of_the_grammar_can_hold_and_fail() {
         (at_claims(json!({"key": "tenant.id", "read": true})), whole(), true, "the application read it"),
         (at_claims(json!({"key": "tenant.id", "read": false})), whole(), false, "the application read it"),
         (at_claims(json!({"key": "user.token", "read": true})), whole(), false, "nobody read it"),
-        (at_claims(json!({"key": "tenant.id", "min_bytes": 11})), whole(), true, "the value has 11 bytes on the wire"),
-        (at_claims(json!({"key": "tenant.id", "min_bytes": 12})), whole(), false, "the value has 11 bytes on the wire"),
-        (at_claims(json!({"min_bytes": 21})), whole(), true, "the header has 21 bytes"),
-        (at_claims(json!({"min_bytes": 22})), whole(), false, "the header has 21 bytes"),
+        (
+            at_claims(json!({"key": "tenant.id", "more_than_bytes": 10})),
+            whole(),
+            true,
+            "the value has 11 bytes on the wire",
+        ),
+        (
+            at_claims(json!({"key": "tenant.id", "more_than_bytes": 11})),
+            whole(),
+            false,
+            "the value has 11 bytes on the wire",
+        ),
+        (at_claims(json!({"more_than_bytes": 20})), whole(), true, "the header has 21 bytes"),
+        (at_claims(json!({"more_than_bytes": 21})), whole(), false, "the header has 21 bytes"),
         (
             at_claims(json!({"present": false})),
             evidence(chain_without(&[CLAIMS])),
@@ -148,7 +160,8 @@ fn every_cell_of_the_grammar_can_hold_and_fail() {
 #[test]
 fn baggage_at_the_third_party_comes_from_its_record() {
     let shape = |cells: Value| -> Expectation { serde_json::from_value(json!({"baggage": [cells]})).unwrap() };
-    let token = |present: bool| shape(json!({"at": "fraud-partner", "key": "token", "present": present}));
+    let token =
+        |present: bool| shape(json!({"hop": "claims-worker -> fraud-partner", "key": "token", "present": present}));
     let record = [("baggage".to_owned(), vec!["token=x".to_owned()])].into_iter().collect();
     let leaking = ClaimEvidence { third_party: Some(record), ..whole() };
     let tight = ClaimEvidence { third_party: Some(partner_record()), ..whole() };
@@ -172,4 +185,43 @@ fn a_mismatch_says_what_was_expected_and_seen() {
     let expected =
         "Expected: python-api -> java-claims: the receiver's parent is the sender's span. Seen: none (it is a root).";
     assert_eq!(sentence, expected, "a sentence for people");
+}
+
+#[test]
+fn an_observation_says_what_the_ledger_says() {
+    let said = |expectation: Value| serde_json::from_value::<Expectation>(expectation).unwrap().sentences();
+    let hop_1 = "python-api -> java-claims";
+    for (expectation, sentence) in [
+        (
+            hop(json!({"sent": [], "received": [], "parent": "nobody"})),
+            format!(
+                "{hop_1}: sent and received: {nothing}; the receiver's span is a root.",
+                nothing = SideState::Recorded.words()
+            ),
+        ),
+        (hop(json!({"sender": "no-span"})), format!("{hop_1}: sent: no span received.")),
+        (
+            hop(
+                json!({"sent": ["tracecontext", "baggage"], "received": ["tracecontext", "baggage"], "transit": "altered"}),
+            ),
+            format!("{hop_1}: tracecontext and baggage were sent and arrived; the trace header arrived changed."),
+        ),
+        (
+            hop(json!({"sent": ["tracecontext", "tracestate"], "received": ["tracecontext"], "transit": "altered"})),
+            format!(
+                "{hop_1}: tracecontext and tracestate were sent; tracecontext arrived; the trace headers did not all \
+                 arrive as they were sent."
+            ),
+        ),
+        (
+            at_claims(json!({"key": "tenant.id", "present": true, "read": true})),
+            format!("{hop_1}: baggage `tenant.id` arrived and was read by the application."),
+        ),
+        (
+            at_claims(json!({"present": true, "more_than_bytes": 8192})),
+            format!("{hop_1}: baggage arrived and has more than 8192 bytes."),
+        ),
+    ] {
+        assert_eq!(said(expectation.clone()), [sentence], "{expectation}");
+    }
 }

@@ -133,9 +133,9 @@ fn secrets_must_not_leave_the_company() {
 
 #[test]
 fn the_extra_expectation_counts() {
-    let absent = json!({"baggage": [{"at": "java-claims", "key": "tenant.id", "present": false}]});
-    let big = json!({"baggage": [{"at": "java-claims", "min_bytes": 5000}]});
-    let fine = json!({"baggage": [{"at": "java-claims", "key": "tenant.id", "read": true}]});
+    let absent = json!({"baggage": [{"hop": "python-api -> java-claims", "key": "tenant.id", "present": false}]});
+    let big = json!({"baggage": [{"hop": "python-api -> java-claims", "more_than_bytes": 5000}]});
+    let fine = json!({"baggage": [{"hop": "python-api -> java-claims", "key": "tenant.id", "read": true}]});
     for (extra, outcome) in [(absent, Outcome::Leaking), (big, Outcome::Broken), (fine, Outcome::Healthy)] {
         let parsed = serde_json::from_value(extra.clone()).unwrap();
         assert_eq!(judged(&[seen(whole_chain())], Some(&parsed)).outcome, outcome, "{extra}");
@@ -149,8 +149,8 @@ fn the_worst_claim_decides_and_says_why() {
                     sender is python-api -> java-claims. (1 of 2 claims had this result.)";
     assert_eq!(verdict.sentence, sentence, "the sentence names the claim and the hop");
     let evidence = [
-        "Trace 000000000000000000000000000000a1 [python-api `POST /claims` (server); python-api].",
-        "Trace 000000000000000000000000000000b2 [java-claims `POST /api/claims` (server); java-claims, node-policy-store, claims-worker].",
+        "Trace 000000000000000000000000000000a1 (root: python-api `POST /claims` (server); services: python-api).",
+        "Trace 000000000000000000000000000000b2 (root: java-claims `POST /api/claims` (server); services: java-claims, node-policy-store, claims-worker).",
         "python-api -> java-claims: the receiver's span is a root. Sent: b3; received: b3.",
         "java-claims `POST /api/claims` (server) is a root; only the front door's span may be one.",
     ];

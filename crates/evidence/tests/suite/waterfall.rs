@@ -2,7 +2,7 @@
 
 use chain::SpanKind;
 use evidence::span::{CLAIM_ID, Status};
-use evidence::{ClaimEvidence, Span, Style, render};
+use evidence::{ClaimEvidence, Span, Style, render, render_ledger};
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::support::*;
@@ -140,6 +140,30 @@ fn ghosts_links_and_errors_are_shown() {
         foreign.len() == 2 && foreign[1].contains("GET /policies/:id"),
         "and the span below it that carries no id:\n{mixed}"
     );
+}
+
+#[test]
+fn the_ledger_shows_the_keys_of_long_baggage() {
+    let long = format!("feature.flags=new-pricing-model,customer.notes={},tenant.id=acme", "%C3%A9".repeat(1500));
+    let ledger = |arrived: &str| {
+        let mut spans = chain_with(CALL_CLAIMS, |span| span.header("baggage", long.clone()));
+        change(&mut spans, CLAIMS, |span| span.header("baggage", arrived));
+        read(evidence(spans), |reading| render_ledger(reading, &PLAIN))
+    };
+    let same = ledger(&long);
+    assert!(
+        same.contains("B  feature.flags=new...,customer.notes=%C...,tenant.id=acme\n"),
+        "each key is there:\n{same}"
+    );
+    for (arrived, mark) in [
+        (long.replace("acme", "emca"), "^^^^\n"),
+        (long.replacen("%A9", "%A8", 900), "(they differ beyond this line)\n"),
+    ] {
+        let differs = ledger(&arrived);
+        assert!(differs.contains(mark), "where the two differ:\n{differs}");
+        assert_safe(&differs, &PLAIN);
+    }
+    assert_safe(&same, &PLAIN);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn settings_of_the_labs_own_are_named_where_nobody_can_apply_them() {
     let refused = lab.cli(&["drill", "start", "--scenario", "thread-pool"]).ended(2, "no evidence would show it");
     assert!(refused.stderr.contains("`thread-pool` needs a service of the lab's own"), "{}", refused.stderr);
     let started = lab.cli(&["drill", "start"]).ended(0, "there are others");
-    let left_out = started.stdout.split("a drill is on").next().unwrap_or_default().to_owned();
+    let left_out = started.stdout.split("a drill has been on").next().unwrap_or_default().to_owned();
     assert!(left_out.contains("left out") && left_out.contains("thread-pool"), "it says so: {}", started.stdout);
 }
 

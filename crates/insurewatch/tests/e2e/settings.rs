@@ -116,6 +116,14 @@ fn a_mistake_is_told_with_what_would_be_right() {
     assert!(status.settings.is_empty(), "a refused change changes nothing: {status:?}");
     let evidence = lab.whole(&lab.claim().claim_id.unwrap());
     assert_eq!(shapes(&evidence), [one_trace()], "and the chain is complete");
+
+    let off = "OTEL_TRACES_SAMPLER=always_off";
+    lab.cli(&["scenario", "set", "python-api", off]).ended(0, "the head samples nothing");
+    lab.claim();
+    let answer = lab.cli(&["trace", "--last"]).ended(1, "there is no span to draw");
+    for word in ["the sampled bit is clear", "The gateway's log"] {
+        assert!(answer.stderr.contains(word), "it says where else to look, `{word}`: {}", answer.stderr);
+    }
 }
 
 #[test]

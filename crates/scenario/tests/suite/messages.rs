@@ -214,7 +214,7 @@ const MISTAKES: &[(&str, &str, &[&str])] = &[
         r#"sent = ["b3"]"#,
         r#"send = ["b3"]"#,
         &[
-            "29:1: `hops`: unknown key `send`; allowed: hop, sent, received, transit, parent, sampled, invalid, contains; did you mean `sent`?",
+            "29:1: `hops`: unknown key `send`; allowed: hop, sender, sent, received, transit, parent, sampled, invalid, contains; did you mean `sent`?",
         ],
     ),
     ("[broken]\nmissing_parents = []", "[healed]\n", &["20:1: `healed` requires nothing, so it would always be met"]),
