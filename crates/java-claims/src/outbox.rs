@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(after(0), None, "nothing was told: what a predecessor left is read");
         tell(2);
         tell(1);
-        assert_eq!(after(0), Some(vec![1, 2]), "whoever comes first");
+        assert_eq!(after(0), Some(vec![1, 2]), "which of them comes first does not matter");
         tell(4);
         assert_eq!(after(2), None, "3 is committed, and who stored it has not told it, or never will");
         tell(3);
