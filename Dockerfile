@@ -9,11 +9,12 @@ FROM rust:${RUST_VERSION}-alpine AS build
 RUN apk add --no-cache musl-dev
 WORKDIR /src
 COPY . .
-# What was downloaded and compiled before is kept between builds, outside of the image. No optimizing across crates: it
-# costs time here, and a lab has no use for it.
+# What was downloaded and compiled before is kept between builds, outside of the image. No optimizing across crates, nor of a
+# crate as a whole: it costs time here, and a lab has no use for it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    CARGO_PROFILE_RELEASE_LTO=off cargo install --locked --path crates/insurewatch --features nats --no-track --root /out
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo install --locked --path crates/insurewatch --features nats --no-track --root /out
 # Volumes take over the owner of the folder that they are mounted on.
 RUN mkdir -p /out/data /out/settings
 
