@@ -2,11 +2,11 @@
 """Plays a learner's day with `docker compose` on the engine that `docker` reaches: a fresh clone of HEAD is built, started,
 broken, fixed, crashed, stopped, started again and removed.
 
-    tests/stack/compose_up.py
+    tests/stack/compose_up.py [STEP …]
 
-It is a separate project, on free ports, and is removed at the end. Images must be present or available from a registry. One
-exception: if Grafana's is not available, one of the lab's services takes its place, and the steps that query Grafana are
-reported as not run. Without an engine nothing is run, and the exit code is 0.
+With names of steps (`originals`) only these are run. It is a separate project, on free ports, and is removed at the end. Images
+must be present or available from a registry. One exception: if Grafana's is not available, one of the lab's services takes its
+place, and the steps that query Grafana are reported as not run. Without an engine nothing is run, and the exit code is 0.
 
 Crashes are real ones (SIGKILL from outside the container) where this user may send them to the container's process: root
 beside a local engine. Elsewhere `docker kill` and `up` replace them, and the report says so.
@@ -233,6 +233,7 @@ class Story:
 
     def metrics_and_logs(self):
         """With metrics and logs everything is healthy, and `docker compose logs` still shows the services' lines"""
+        self.needs_images("prom/prometheus:v{PROMETHEUS_VERSION}", "grafana/loki:{LOKI_VERSION}")
         self.files.append("compose.logs.yaml")
         self.start("metrics", TEMPO_PROCESSORS="[service-graphs,span-metrics]")
         self.insurewatch("claim")
@@ -337,7 +338,8 @@ def main():
 
 def tell(story):
     not_run = 0
-    for step in STEPS:
+    steps = [step for step in STEPS if len(sys.argv) == 1 or step.__name__ in sys.argv]
+    for step in steps:
         began = time.monotonic()
         try:
             remark = step(story)
@@ -350,7 +352,7 @@ def tell(story):
                   f"{story.compose('logs', '--tail', '5', expect=None).stdout[-6000:]}", flush=True)
             return 1
         print(f"ok    {time.monotonic() - began:6.1f} s  {step.__doc__}{f' ({remark})' if remark else ''}", flush=True)
-    print(f"{len(STEPS) - not_run} steps passed, {not_run} were not run")
+    print(f"{len(steps) - not_run} steps passed, {not_run} were not run")
     return 0
 
 
