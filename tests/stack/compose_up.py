@@ -253,6 +253,9 @@ class Story:
             return self.compose("exec", "-T", "desk", "insurewatch", "check", expect=None).returncode == 0
         eventually(checked, "a JVM that has just started is fast enough for its callers")
         self.start(PYTHON_API_PROPAGATORS="b3")
+        self.insurewatch("claim")
+        first = json.loads(self.insurewatch("diagnose", "--json", expect=1))["first"]
+        assert (first["place"], first["step"]) == ("python-api -> java-claims", "extract"), first
         self.insurewatch("check", expect=1)
         self.start(PYTHON_API_PROPAGATORS="b3", JAVA_CLAIMS_PROPAGATORS="tracecontext,baggage,b3")
         eventually(checked, "the trace is complete again")
