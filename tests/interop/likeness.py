@@ -68,10 +68,16 @@ DIFFERENCES = [
 Express does"),
 ]
 
+PLUS = "both read a plus; Rust's SDK sends it as it is, and Node, which receives it, reads a plus in either form"
+
 # What services do, beside the spans of a request: what it is, and why the stand-in does otherwise, if it does.
 BEHAVIOURS = {
     (PYTHON_API, "space"): ("a space in [baggage](glossary.md#baggage) is sent as", None),
     (JAVA_CLAIMS, "space"): ("a space in [baggage](glossary.md#baggage) is sent as", None),
+    (PYTHON_API, "plus"): ("`+` in incoming baggage is sent on as", None),
+    (JAVA_CLAIMS, "plus"): ("`+` in incoming baggage is sent on as", PLUS),
+    (PYTHON_API, "encoded"): ("`%2B` in incoming baggage is sent on as", None),
+    (JAVA_CLAIMS, "encoded"): ("`%2B` in incoming baggage is sent on as", PLUS),
     (PYTHON_API, "failed"): ("events on the span of a call that fails", None),
     (JAVA_CLAIMS, "failed"): ("events on the span of a call that fails", None),
     (PYTHON_API, "none"): (
@@ -123,12 +129,13 @@ def observe(data_dir):
 
 def behave(data_dir, front_door, traces, urls):
     """What BEHAVIOURS lists, as it was seen."""
-    baggage = {"baggage": "note=a%20b"}
+    members = {"space": "%20", "plus": "+", "encoded": "%2B"}
+    baggage = {"baggage": ",".join(f"{key}=a{sign}b" for key, sign in members.items())}
     _, answer = cli(data_dir, "claim", "--baggage", baggage["baggage"])
     claims = {PYTHON_API: answer["claims"][0]["claim_id"], JAVA_CLAIMS: f"CLM-{uuid.uuid4().hex}"}
     post(f"{urls[JAVA_CLAIMS]}api/claims", CLAIM, **baggage, **{"x-claim-id": claims[JAVA_CLAIMS]})
-    done = {(service, "space"): space(data_dir, claims[service], receiver)
-            for service, receiver in ((PYTHON_API, JAVA_CLAIMS), (JAVA_CLAIMS, POLICIES))}
+    done = {(service, key): sign_in_baggage(data_dir, claims[service], receiver, key)
+            for service, receiver in ((PYTHON_API, JAVA_CLAIMS), (JAVA_CLAIMS, POLICIES)) for key in members}
     for service, called in ((PYTHON_API, "gateway"), (JAVA_CLAIMS, POLICIES)):
         done[service, "failed"] = eventually(lambda: failed(data_dir, front_door, traces, service, called),
                                              f"a call of {service} fails")
@@ -137,14 +144,14 @@ def behave(data_dir, front_door, traces, urls):
     return done
 
 
-def space(data_dir, claim, receiver):
-    """How the space in `note=a b` was written in what this service received of a claim."""
+def sign_in_baggage(data_dir, claim, receiver, member):
+    """What stood between `a` and `b` of this member, in what this service received of a claim."""
     def look():
         _, report = cli(data_dir, "trace", claim)
         spans = [span for fragment in report["evidence"]["fragments"] for span in fragment["nodes"]]
         received = [value for span in spans if span["service"] == receiver and span["kind"] == "server"
                     for key, value in span["attributes"].items() if key.endswith("request.header.baggage")]
-        return re.findall(r"note=a(.+?)b", str(received))
+        return re.findall(rf"{member}=a(.+?)b", str(received))
     return eventually(look, f"{receiver} has received baggage")[0]
 
 

@@ -50,7 +50,11 @@ CONFIGURATIONS = {
 WITH_JAVA = {
     "spring-jdk": {JAVA_CLAIMS: run("spring", CLIENT="jdk")},
     "spring-url-connection": {JAVA_CLAIMS: run("spring", CLIENT="url-connection")},
+    "spring-zipkin": {JAVA_CLAIMS: run("spring", CLIENT="jdk-zipkin")},
     "flask-zipkin-and-spring": {PYTHON_API: run("flask", CLIENT="requests-zipkin"), JAVA_CLAIMS: run("spring")},
+    "spring-zipkin-and-express": {JAVA_CLAIMS: run("spring", CLIENT="jdk-zipkin"), POLICIES: run("express")},
+    "spring-zipkin-and-express-env-only": {
+        JAVA_CLAIMS: run("spring", CLIENT="jdk-zipkin"), POLICIES: run("express", TELEMETRY="env")},
     "all-three": {PYTHON_API: run("flask"), JAVA_CLAIMS: run("spring"), POLICIES: run("express")},
 }
 
@@ -67,10 +71,11 @@ def cases(seats):
     """Name, settings of those that are not at their defaults (a text is of OTEL_PROPAGATORS), and what the lab must say: outcome,
     and place and step of the first finding."""
     if any("zipkin" in command for command in seats.values()):
+        asked, hop = (POLICIES, STORE) if "zipkin" in seats.get(JAVA_CLAIMS, "") else (JAVA_CLAIMS, DOOR)
         # Of two headers that disagree, the last propagator that finds one wins.
         yield "conflict: W3C read alone", {}, HEALTHY
-        yield "conflict: B3 read last", {JAVA_CLAIMS: W3C_THEN_B3}, broken(DOOR, "extract")
-        yield "conflict: fix, W3C read last", {JAVA_CLAIMS: B3_THEN_W3C}, HEALTHY
+        yield "conflict: B3 read last", {asked: W3C_THEN_B3}, broken(hop, step_at(seats, asked))
+        yield "conflict: fix, W3C read last", {asked: B3_THEN_W3C}, HEALTHY
         return
     yield "healthy", {}, HEALTHY
     if PYTHON_API in seats or JAVA_CLAIMS in seats:
@@ -96,11 +101,14 @@ def cases(seats):
 
 
 def receiver(seats, service, hop):
-    # Without headers on record the hop is known, by time and target, and the step is not.
-    step = None if "TELEMETRY=env" in seats[service] else "extract"
     for other in ("b3", "b3multi", "jaeger", "none"):
-        yield f"{service} {other}", {service: other}, broken(hop, step)
+        yield f"{service} {other}", {service: other}, broken(hop, step_at(seats, service))
     yield f"{service} {W3C_THEN_B3}", {service: W3C_THEN_B3}, HEALTHY
+
+
+def step_at(seats, receiver):
+    """Without headers on record the hop is known, by time and target, and the step is not."""
+    return None if "TELEMETRY=env" in seats.get(receiver, "") else "extract"
 
 
 def main():

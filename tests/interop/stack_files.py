@@ -137,6 +137,18 @@ class Compose(unittest.TestCase):
         for name in OURS.keys() - {"desk"}:
             self.assertIn("desk", self.waited_for(name), f"{name} must wait for who builds its image")
 
+    def test_the_image_is_built_from_all_that_the_binary_is(self):
+        """The context of the build leaves out what .dockerignore does not name, and a file that is included is then missing."""
+        kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+        included = set()
+        for source in ROOT.glob("crates/*/src/**/*.rs"):
+            # Tests come last in a file, and are not in the image.
+            for path in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', source.read_text().split("#[cfg(test)]")[0]):
+                included.add(os.path.relpath(source.parent / path, ROOT))
+        self.assertIn("docs/glossary.md", included, "the desk's glossary is in the binary")
+        missing = [path for path in included if not any(path == name or path.startswith(f"{name}/") for name in kept)]
+        self.assertEqual(missing, [], "the build of the image does not get them")
+
     def waited_for(self, name):
         needed = SERVICES[name].get("depends_on", {})
         return set(needed).union(*map(self.waited_for, needed))

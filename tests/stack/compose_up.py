@@ -2,11 +2,11 @@
 """Plays a learner's day with `docker compose` on the engine that `docker` reaches: a fresh clone of HEAD is built, started,
 broken, fixed, crashed, stopped, started again and removed.
 
-    tests/stack/compose_up.py
+    tests/stack/compose_up.py [STEP …]
 
-It is a separate project, on free ports, and is removed at the end. Images must be present or available from a registry. One
-exception: if Grafana's is not available, one of the lab's services takes its place, and the steps that query Grafana are
-reported as not run. Without an engine nothing is run, and the exit code is 0.
+With names of steps (`originals`) only these are run. It is a separate project, on free ports, and is removed at the end. Images
+must be present or available from a registry. One exception: if Grafana's is not available, one of the lab's services takes its
+place, and the steps that query Grafana are reported as not run. Without an engine nothing is run, and the exit code is 0.
 
 Crashes are real ones (SIGKILL from outside the container) where this user may send them to the container's process: root
 beside a local engine. Elsewhere `docker kill` and `up` replace them, and the report says so.
@@ -233,6 +233,7 @@ class Story:
 
     def metrics_and_logs(self):
         """With metrics and logs everything is healthy, and `docker compose logs` still shows the services' lines"""
+        self.needs_images("prom/prometheus:v{PROMETHEUS_VERSION}", "grafana/loki:{LOKI_VERSION}")
         self.files.append("compose.logs.yaml")
         self.start("metrics", TEMPO_PROCESSORS="[service-graphs,span-metrics]")
         self.insurewatch("claim")
@@ -252,6 +253,9 @@ class Story:
             return self.compose("exec", "-T", "desk", "insurewatch", "check", expect=None).returncode == 0
         eventually(checked, "a JVM that has just started is fast enough for its callers")
         self.start(PYTHON_API_PROPAGATORS="b3")
+        self.insurewatch("claim")
+        first = json.loads(self.insurewatch("diagnose", "--json", expect=1))["first"]
+        assert (first["place"], first["step"]) == ("python-api -> java-claims", "extract"), first
         self.insurewatch("check", expect=1)
         self.start(PYTHON_API_PROPAGATORS="b3", JAVA_CLAIMS_PROPAGATORS="tracecontext,baggage,b3")
         eventually(checked, "the trace is complete again")
@@ -337,7 +341,8 @@ def main():
 
 def tell(story):
     not_run = 0
-    for step in STEPS:
+    steps = [step for step in STEPS if len(sys.argv) == 1 or step.__name__ in sys.argv]
+    for step in steps:
         began = time.monotonic()
         try:
             remark = step(story)
@@ -350,7 +355,7 @@ def tell(story):
                   f"{story.compose('logs', '--tail', '5', expect=None).stdout[-6000:]}", flush=True)
             return 1
         print(f"ok    {time.monotonic() - began:6.1f} s  {step.__doc__}{f' ({remark})' if remark else ''}", flush=True)
-    print(f"{len(STEPS) - not_run} steps passed, {not_run} were not run")
+    print(f"{len(steps) - not_run} steps passed, {not_run} were not run")
     return 0
 
 

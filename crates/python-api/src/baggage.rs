@@ -1,4 +1,5 @@
-//! Baggage as the Python SDK writes it: a space is `+`, and not `%20` as everywhere else. Who reads it elsewhere reads a plus.
+//! Baggage as the Python SDK has it: a space is `+`, as in forms, and not `%20` as everywhere else. What it sends, others read
+//! as a plus; and a plus that others send, it reads as a space.
 
 use axum::http::{HeaderMap, HeaderValue};
 use opentelemetry::Context;
@@ -8,8 +9,19 @@ const HEADER: &str = "baggage";
 /// Injects by the propagator of this process.
 pub(crate) fn inject(cx: &Context, headers: &mut HeaderMap) {
     telemetry::client::inject(cx, headers);
-    let written = headers.get(HEADER).and_then(|value| value.to_str().ok()).map(|value| value.replace("%20", "+"));
-    if let Some(Ok(value)) = written.map(HeaderValue::try_from) {
+    rewrite(headers, |value| value.replace('+', "%2B").replace("%20", "+"));
+}
+
+/// Extracts by the propagator of this process.
+pub(crate) fn extract(headers: &HeaderMap) -> Context {
+    let mut headers = headers.clone();
+    rewrite(&mut headers, |value| value.replace('+', "%20"));
+    telemetry::server::extract(&headers)
+}
+
+fn rewrite(headers: &mut HeaderMap, by: impl Fn(&str) -> String) {
+    let value = headers.get(HEADER).and_then(|value| value.to_str().ok()).map(by);
+    if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
         headers.insert(HEADER, value);
     }
 }

@@ -3,7 +3,7 @@
 //! - [`Config`], [`app`]: the service
 //! - [`seams`]: what can be set while it runs
 //! - `audit`: the task that writes the audit
-//! - `baggage`: baggage as the Python SDK writes it
+//! - `baggage`: baggage as the Python SDK reads and writes it
 //! - `legacy`: an old tracing library that is still in the call path
 //!
 //! `POST /claims` validates a claim, gives it an id and sends it on; `GET /claims/{id}` reads it back through the
@@ -81,7 +81,8 @@ pub fn app(config: &Config, seams: Live<Seams>) -> Result<Router, reqwest::Error
     let server = Server::starting(RouteSyntax::Flask, move |entry| match door.get().caller_context {
         CallerContext::Join => entry.join(),
         CallerContext::Restart => entry.restart(),
-    });
+    })
+    .extracting(baggage::extract);
     let api = Api { client, claims: config.claims.clone(), mint: config.mint.clone(), seams };
     let routes = Router::new().route("/claims", post(submit)).route("/claims/{id}", get(read)).with_state(api);
     Ok(service::serve::instrumented(routes, server))

@@ -28,8 +28,12 @@ pub const TRACERESPONSE: &str = "traceresponse";
 #[derive(Clone)]
 pub struct Server {
     syntax: RouteSyntax,
+    extract: Arc<Extract>,
     start: Arc<dyn Fn(Entry) -> Started + Send + Sync>,
 }
+
+/// Reads the caller's context from the headers of a request.
+type Extract = dyn Fn(&HeaderMap) -> Context + Send + Sync;
 
 /// A SERVER span that is about to start.
 #[derive(Debug)]
@@ -56,9 +60,7 @@ pub struct Started {
 /// Extracts the caller's context, runs the request inside a SERVER span, and answers with `traceresponse`. The span
 /// carries every trace header that arrived.
 pub async fn trace(State(server): State<Server>, request: Request, next: Next) -> Response {
-    let caller = global::get_text_map_propagator(|propagator| {
-        propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()))
-    });
+    let caller = (server.extract)(request.headers());
     let syntax = server.syntax;
     let method = request_method(request.method());
     let route = request.extensions().get::<MatchedPath>().map(|path| syntax.write(path.as_str()));
@@ -89,6 +91,14 @@ pub async fn trace(State(server): State<Server>, request: Request, next: Next) -
     response
 }
 
+/// Reads a context from headers, as the propagator of this process does.
+#[must_use]
+pub fn extract(headers: &HeaderMap) -> Context {
+    global::get_text_map_propagator(|propagator| {
+        propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers))
+    })
+}
+
 // === impl Server ===
 
 impl Server {
@@ -100,7 +110,13 @@ impl Server {
 
     /// A server whose SERVER spans start as `start` wants it, which is asked for each request.
     pub fn starting(syntax: RouteSyntax, start: impl Fn(Entry) -> Started + Send + Sync + 'static) -> Self {
-        Self { syntax, start: Arc::new(start) }
+        Self { syntax, extract: Arc::new(extract), start: Arc::new(start) }
+    }
+
+    /// Extracts by `extract` instead of the propagator. What arrived is on record in the SERVER span, as always.
+    #[must_use]
+    pub fn extracting(self, extract: impl Fn(&HeaderMap) -> Context + Send + Sync + 'static) -> Self {
+        Self { extract: Arc::new(extract), ..self }
     }
 }
 

@@ -24,13 +24,18 @@ fn a_callers_trace_and_baggage_are_joined() {
     assert_eq!(missing, ["POST /claims"], "all but the caller's own span is there");
     for name in READERS {
         let read = |key: &str| span(&evidence, name).attributes.get(key).cloned();
-        assert_eq!(read("tenant.id"), Some(json!("x")), "{name}: the caller's own member wins over the door's");
+        let tenant = if name == "POST /claims" { "acme corp" } else { "acme+corp" };
+        assert_eq!(
+            read("tenant.id"),
+            Some(json!(tenant)),
+            "{name}: the caller's own member wins over the door's, and only Python reads its plus as a space"
+        );
         assert_eq!(read("feature.flags"), Some(json!("new-pricing-model")), "{name}: the door adds what is missing");
     }
     let baggage = baggage_seen(&evidence);
     assert!(
-        baggage.contains("user=alice+a"),
-        "what nobody asked for travels along too, its space as Python writes it: {baggage}"
+        baggage.contains("user=alice+a%2Bb"),
+        "what nobody asked for travels along too, its space and its plus as Python writes them: {baggage}"
     );
 }
 
@@ -51,14 +56,14 @@ fn a_restarted_trace_is_linked_to_the_callers_and_its_baggage_stays_outside() {
     }
     let inside: Vec<_> = evidence.spans().filter(|span| span.name != "POST /claims").cloned().collect();
     let inside = baggage_seen(&ClaimEvidence::from_spans(evidence.claim_id.clone(), inside));
-    assert!(!inside.contains("alice") && !inside.contains("tenant.id=x"), "nothing of the caller's came in: {inside}");
+    assert!(!inside.contains("alice") && !inside.contains("acme+corp"), "nothing of the caller's came in: {inside}");
     assert!(inside.contains("tenant.id=acme-corp"), "baggage itself works: {inside}");
 }
 
 fn claim_as_caller(lab: &Lab) -> ClaimEvidence {
     let traceparent = format!("00-{TRACE}-{PARENT}-01");
-    let arguments =
-        ["claim", "--json", "--traceparent", &traceparent, "--baggage", "tenant.id=x", "--baggage", "user=alice%20a"];
+    let (tenant, user) = ("tenant.id=acme+corp", "user=alice%20a%2Bb");
+    let arguments = ["claim", "--json", "--traceparent", &traceparent, "--baggage", tenant, "--baggage", user];
     let sent: Value = lab.cli(&arguments).ended(0, "it is accepted").json();
     let evidence = lab.whole(sent["claims"][0]["claim_id"].as_str().unwrap());
     let traces: Vec<_> = evidence.fragments.iter().map(|fragment| json!(fragment.trace_id.to_string())).collect();

@@ -1,5 +1,8 @@
 package insurewatch;
 
+import brave.Tracing;
+import brave.http.HttpTracing;
+import brave.spring.web.TracingClientHttpRequestInterceptor;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import insurewatch.Claim.Decision;
@@ -17,6 +20,7 @@ import org.springframework.http.HttpStatusCode;
 import org.springframework.http.ProblemDetail;
 import org.springframework.http.ResponseEntity;
 import org.springframework.http.client.ClientHttpRequestFactory;
+import org.springframework.http.client.ClientHttpRequestInterceptor;
 import org.springframework.http.client.JdkClientHttpRequestFactory;
 import org.springframework.http.client.SimpleClientHttpRequestFactory;
 import org.springframework.jdbc.core.JdbcTemplate;
@@ -35,6 +39,7 @@ import org.springframework.web.client.RestClientException;
 @RestController
 class Claims {
     private static final Pattern CLAIM_ID = Pattern.compile("CLM-[0-9a-f]{32}");
+    private static final Duration CALL_TIMEOUT = Duration.ofSeconds(3);
 
     private final JdbcTemplate database;
     private final ObjectMapper json;
@@ -46,19 +51,39 @@ class Claims {
         this.json = json;
         this.queue = queue;
         var store = System.getenv().getOrDefault("POLICY_STORE_URL", "http://127.0.0.1:7704");
-        this.policies = client.baseUrl(store.replaceFirst("/$", "")).requestFactory(transport()).build();
+        this.policies = withClient(client.baseUrl(store.replaceFirst("/$", ""))).build();
     }
 
-    /** $CLIENT chooses: `jdk` (default) is java.net.http.HttpClient, `url-connection` is HttpURLConnection. */
-    private static ClientHttpRequestFactory transport() {
-        if (System.getenv().getOrDefault("CLIENT", "jdk").equals("url-connection")) {
-            var client = new SimpleClientHttpRequestFactory();
-            client.setReadTimeout(Duration.ofSeconds(3));
-            return client;
-        }
+    /**
+     * $CLIENT chooses: `jdk` (default) is java.net.http.HttpClient, `url-connection` is HttpURLConnection, and `jdk-zipkin` is
+     * the first with Zipkin's own library, as left over from before OpenTelemetry: it sends B3 headers with ids that it makes up.
+     */
+    private static RestClient.Builder withClient(RestClient.Builder client) {
+        var choice = System.getenv().getOrDefault("CLIENT", "jdk");
+        return switch (choice) {
+            case "jdk" -> client.requestFactory(jdk());
+            case "jdk-zipkin" -> client.requestFactory(jdk()).requestInterceptor(zipkin());
+            case "url-connection" -> client.requestFactory(urlConnection());
+            default -> throw new IllegalArgumentException("CLIENT must be jdk, jdk-zipkin or url-connection, not " + choice);
+        };
+    }
+
+    private static ClientHttpRequestFactory jdk() {
         var client = new JdkClientHttpRequestFactory();
-        client.setReadTimeout(Duration.ofSeconds(3));
+        client.setReadTimeout(CALL_TIMEOUT);
         return client;
+    }
+
+    private static ClientHttpRequestFactory urlConnection() {
+        var client = new SimpleClientHttpRequestFactory();
+        client.setReadTimeout(CALL_TIMEOUT);
+        return client;
+    }
+
+    /** Its spans go nowhere: nobody runs its server any more. */
+    private static ClientHttpRequestInterceptor zipkin() {
+        var tracing = Tracing.newBuilder().localServiceName("java-claims").build();
+        return TracingClientHttpRequestInterceptor.create(HttpTracing.create(tracing));
     }
 
     @GetMapping("/healthz")
