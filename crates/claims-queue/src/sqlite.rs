@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::bell::Bell;
-use crate::clock::Clock;
+use crate::clock::{Clock, Ticked};
 use crate::message::Message;
 use crate::{
     BackendError, ConnectError, Counts, DEDUPLICATION_WINDOW, Delivery, LONGEST, Options, PublishError, Queue, Receipt,
@@ -126,7 +126,7 @@ impl Sqlite {
         let acks = std::mem::take(&mut *self.acks());
         let (receipts, settled): (Vec<_>, Vec<_>) = acks.into_iter().map(|ack| (ack.receipt, ack.settled)).unzip();
         let write = move |table: &Table, db: &Connection| {
-            let now = table.clock.tick(db)?;
+            let now = table.clock.tick(db)?.now;
             let ack = |receipt: &String| table.ack(db, receipt, now);
             let removed = receipts.iter().map(ack).collect::<rusqlite::Result<Vec<_>>>()?;
             Ok((removed, ask(table, db, now)?))
@@ -162,7 +162,7 @@ impl Queue for Sqlite {
     async fn sync(&self) -> Result<(), BackendError> {
         let table = self.table.clone();
         // Without a write there would be no sync.
-        self.database.write(move |db| table.clock.tick(db)).await.map(drop).map_err(failed("sync"))
+        self.database.write(move |db| table.clock.write(db)).await.map_err(failed("sync"))
     }
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, BackendError> {
@@ -267,11 +267,11 @@ impl Table {
                             ORDER BY seq DESC LIMIT -1 OFFSET ?4)";
         let attributes = serde_json::to_string(&message.attributes)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        let now = self.clock.tick(db)?;
+        let Ticked { now, passed } = self.clock.tick(db)?;
         let forgotten = now.saturating_sub(millis(DEDUPLICATION_WINDOW));
         db.prepare_cached(FORGET)?.execute(params![self.name, forgotten])?;
         let mut insert = db.prepare_cached(INSERT)?;
-        let inserted = insert.execute(params![self.name, message.id, message.body, attributes, now])?;
+        let inserted = insert.execute(params![self.name, message.id, message.body, attributes, passed])?;
         if inserted == 1 && db.last_insert_rowid() % BURY_EVERY == 0 {
             let most = self.options.max_attempts.get();
             db.prepare_cached(BURY)?.execute(params![self.name, most, forgotten, self.kept_dead])?;
@@ -338,7 +338,7 @@ impl Table {
         const TEXT: &str = "UPDATE queue_messages SET receipt = NULL, \
                             visible_at_ms = CASE WHEN attempt < ?4 THEN ?5 ELSE ?3 END \
                             WHERE seq = CAST(?2 AS INTEGER) AND queue = ?1 AND receipt = ?2 AND visible_at_ms > ?3";
-        let now = self.clock.tick(db)?;
+        let now = self.clock.tick(db)?.now;
         let due = now.saturating_add(millis(after.min(LONGEST)));
         let most = self.options.max_attempts.get();
         db.prepare_cached(TEXT)?.execute(params![self.name, receipt, now, most, due])
@@ -389,6 +389,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::clock::STEP_MS;
 
     fn message(number: usize) -> Message {
         Message { id: number.to_string(), body: "{}".to_owned(), attributes: BTreeMap::new() }
@@ -414,7 +415,7 @@ mod tests {
         let dead = taken.len() as u64;
         assert_eq!(queue.counts().await.unwrap().dead, dead, "more than are kept, since it was not looked yet");
         // Their ids are remembered until they could not come again.
-        let later = millis(DEDUPLICATION_WINDOW) + 1;
+        let later = millis(DEDUPLICATION_WINDOW) + STEP_MS + 1;
         queue.write(move |_, db| db.execute("UPDATE queue_clock SET now_ms = now_ms + ?", [later])).await.unwrap();
         for number in every - 1..2 * every {
             queue.publish(&message(number)).await.unwrap();
@@ -424,6 +425,21 @@ mod tests {
         assert_eq!(counts.waiting, (waiting + every + 1) as u64, "what waits is never dropped");
         let letters = queue.dead_letters(1).await.unwrap();
         assert_eq!(letters[0].id, (taken.len() - KEPT).to_string(), "it is the oldest that have gone");
+    }
+
+    #[tokio::test]
+    async fn a_sync_writes_although_nothing_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        let queue = Sqlite::open(&format!("sqlite://{}", path.display()), "claims", Options::default()).await.unwrap();
+        let other = Connection::open(&path).unwrap();
+        let version = || other.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0)).unwrap();
+        queue.publish(&message(0)).await.unwrap();
+        for _ in 0..3 {
+            let before = version();
+            queue.sync().await.unwrap();
+            assert_ne!(version(), before, "SQLite syncs what it commits, and nothing else");
+        }
     }
 
     #[tokio::test]
