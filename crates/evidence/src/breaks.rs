@@ -29,6 +29,8 @@ pub enum Tie {
     Sent,
     /// The first is what its service had received and was working on; no span of a call is between them.
     During,
+    /// The same, and the first had ended before the second began.
+    After,
 }
 
 // === impl Tie ===
@@ -40,6 +42,7 @@ impl Tie {
         match self {
             Self::Sent => "sent by",
             Self::During => "begun during",
+            Self::After => "begun after",
         }
     }
 }
@@ -54,14 +57,14 @@ impl Reading<'_> {
             let receiver = self.receiver(row)?;
             match self.sender(row) {
                 Some(sender) => Break::between(sender, receiver, Tie::Sent),
-                None => Break::between(self.working_on(row.hop.from, receiver)?, receiver, Tie::During),
+                None => Break::inside(self.working_on(row.hop.from, receiver)?, receiver),
             }
         });
         let inside = self.topology.instrumented().flat_map(|service| {
             let ours = |span: &Span| span.claim_id().is_none_or(|_| self.evidence().owns(span));
             let stale = self.stale(service).map(|(span, _)| span).filter(|span| ours(span));
             let begun = self.roots_inside(service).chain(stale);
-            begun.filter_map(move |span| Break::between(self.working_on(service, span)?, span, Tie::During))
+            begun.filter_map(move |span| Break::inside(self.working_on(service, span)?, span))
         });
         at_hops.chain(inside).collect()
     }
@@ -88,7 +91,12 @@ impl Break {
     /// What is seen at the first span after it: that, and not why.
     #[must_use]
     pub const fn words(&self) -> &'static str {
-        if self.begins { "new trace starts here" } else { "goes on in another trace here" }
+        if self.begins { "new trace starts here" } else { "goes on here, from another trace" }
+    }
+
+    fn inside(received: &Span, begun: &Span) -> Option<Self> {
+        let has_ended = received.end_unix_nano < begun.start_unix_nano;
+        Self::between(received, begun, if has_ended { Tie::After } else { Tie::During })
     }
 
     fn between(from: &Span, to: &Span, tie: Tie) -> Option<Self> {

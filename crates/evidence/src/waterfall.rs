@@ -116,8 +116,6 @@ impl Canvas {
     fn new(reading: &Reading<'_>, style: Style) -> Self {
         let evidence = reading.evidence();
         let targets = targets(reading);
-        let start = evidence.spans().map(|span| span.start_unix_nano).min().unwrap_or(0);
-        let end = evidence.spans().map(|span| span.end_unix_nano.max(span.start_unix_nano)).max().unwrap_or(0);
         let room = style.width - KIND_COLUMNS - 1 - DURATION_COLUMNS - MARK_COLUMNS;
         let most = room - MIN_BAR_COLUMNS;
         let clean = |text: &str| columns(&clean(text, style.unicode));
@@ -139,7 +137,7 @@ impl Canvas {
         let name = |span: &Span| ((span.trace_id, span.span_id), format!("{}  {}", span.service, span.name));
         let names = evidence.spans().map(name).collect();
         let absent = prose::absent(reading.collected);
-        let clock = Clock { start, end };
+        let clock = Clock::of(evidence.spans());
         let claim = |span| evidence.lineage(span).find_map(Span::claim_id);
         let others = evidence.spans().filter(|span| claim(span).is_some_and(|id| id != evidence.claim_id));
         let foreign = others.map(|span| (span.trace_id, span.span_id)).collect();
@@ -154,7 +152,12 @@ impl Canvas {
             1 => "1 trace".to_owned(),
             count => format!("{count} traces"),
         };
-        let total = if evidence.fragments.is_empty() { String::new() } else { self.duration(self.clock.nanos()) };
+        let own = Clock::of(evidence.spans().filter(|span| !self.foreign.contains(&(span.trace_id, span.span_id))));
+        let total = match evidence.fragments.len() {
+            0 => String::new(),
+            _ if self.foreign.is_empty() => self.duration(own.nanos()),
+            _ => format!("{} ({} with *)", self.duration(own.nanos()), self.duration(self.clock.nanos())),
+        };
         let room = self.style.width - "claim ".len() - traces.len() - total.len() - 4;
         let claim = self.cut(&evidence.claim_id, room);
         let header = format!("claim {claim}  {traces}  {total}");
@@ -311,6 +314,12 @@ impl Style {
 // === impl Clock ===
 
 impl Clock {
+    fn of<'a>(spans: impl Iterator<Item = &'a Span>) -> Self {
+        let times = spans.map(|span| (span.start_unix_nano, span.end_unix_nano.max(span.start_unix_nano)));
+        let (start, end) = times.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1))).unwrap_or_default();
+        Self { start, end }
+    }
+
     fn nanos(self) -> u64 {
         self.end.saturating_sub(self.start)
     }

@@ -1,7 +1,7 @@
 //! Where a claim goes on in another trace.
 
 use chain::SpanKind;
-use evidence::Tie;
+use evidence::{Span, Tie};
 
 use crate::support::*;
 
@@ -24,6 +24,11 @@ fn a_break_is_between_the_sender_and_the_first_span_of_the_other_trace() {
     assert_eq!(breaks(lab_1()), [(CALL_CLAIMS, CLAIMS, Tie::Sent, true)], "a root that received a call");
     assert_eq!(breaks(split_at(PROCESS)), [(SEND, PROCESS, Tie::Sent, true)], "a root that received a message");
     assert_eq!(breaks(split_at(AUDIT)), [(FRONT, AUDIT, Tie::During, true)], "a root inside a service");
+    let mut afterwards = split_at(AUDIT);
+    let end =
+        afterwards.iter().find(|span| span.span_id.get() == FRONT).map(|span| span.end_unix_nano).expect("it is there");
+    change(&mut afterwards, AUDIT, |span| Span { start_unix_nano: end + 1, end_unix_nano: end + 2, ..span });
+    assert_eq!(breaks(afterwards), [(FRONT, AUDIT, Tie::After, true)], "it was begun when the request had ended");
     assert_eq!(breaks(split_at(CALL_POLICY)), [(CLAIMS, CALL_POLICY, Tie::During, true)], "a call that is a root");
 
     let mut linked = split_at(PROCESS);

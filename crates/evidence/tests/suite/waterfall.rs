@@ -100,7 +100,7 @@ fn a_break_is_drawn_wherever_a_trace_is_broken_off() {
         (
             rewritten(),
             RICH,
-            "╳ goes on in another trace here: sent by python-api  POST, in trace 00000000…\n└ java-claims",
+            "╳ goes on here, from another trace: sent by python-api  POST, in trace 00000000…\n└ java-claims",
         ),
     ] {
         let drawing = drawn(evidence(spans), &style);
@@ -131,10 +131,15 @@ fn ghosts_links_and_errors_are_shown() {
     assert!(linked.contains(link), "a link to a span that is there names it:\n{linked}");
 
     let mut spans = chain_with(CALL_POLICY, |span| span.with(CLAIM_ID, "c-0"));
-    change(&mut spans, POLICY, |span| span.without(CLAIM_ID));
+    change(&mut spans, POLICY, |mut span| {
+        span.end_unix_nano += 4_000_000_000;
+        span.without(CLAIM_ID)
+    });
     let mixed = drawn(evidence(spans), &PLAIN);
+    let head = mixed.lines().next().unwrap_or_default();
+    assert!(head.ends_with(" ms (4.0 s with *)"), "the claim took as long as those of its spans that carry its id:\n{mixed}");
     assert!(mixed.contains("also has spans (marked *) of claim c-0\n"), "a mixed trace is marked:\n{mixed}");
-    let foreign: Vec<_> = mixed.lines().filter(|line| line.ends_with(" ms *")).collect();
+    let foreign: Vec<_> = mixed.lines().filter(|line| line.ends_with(" *")).collect();
     assert!(foreign[0].contains("GET -> node-policy-store"), "so is the span, which names whom it calls:\n{mixed}");
     assert!(
         foreign.len() == 2 && foreign[1].contains("GET /policies/:id"),
