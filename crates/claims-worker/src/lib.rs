@@ -191,22 +191,39 @@ impl Worker {
         let senders: Vec<Context> = batch.iter().map(|delivery| messaging::extract(&attributes(delivery))).collect();
         let links = senders.iter().map(|sender| sender.span().span_context().clone()).collect();
         let batch_cx = messaging::consume_batch(PROCESS_BATCH, links, batch.len());
-        let mut under_way = JoinSet::new();
+        let mut processing = JoinSet::new();
         for (delivery, sender) in batch.into_iter().zip(senders) {
             let parent = sender.with_remote_span_context(batch_cx.span().span_context().clone());
-            under_way.spawn(self.clone().handle(delivery, parent));
+            let worker = self.clone();
+            processing.spawn(async move { (worker.process_traced(&delivery, &parent).await, delivery) });
         }
-        while under_way.join_next().await.is_some() {}
+        let mut settling = JoinSet::new();
+        while let Some(processed) = processing.join_next().await {
+            // A message whose processing panicked comes again.
+            if let Ok((processed, delivery)) = processed {
+                settling.spawn(self.clone().settle(delivery, processed));
+            }
+        }
         batch_cx.span().end();
+        while settling.join_next().await.is_some() {}
     }
 
     async fn handle(self, delivery: Delivery, parent: Context) {
-        let cx = messaging::consume(PROCESS, &delivery.message.id, &attributes(&delivery), &parent);
-        let processed = self.process(&delivery).with_context(cx.clone()).await;
+        let processed = self.process_traced(&delivery, &parent).await;
+        self.settle(delivery, processed).await;
+    }
+
+    async fn process_traced(&self, delivery: &Delivery, parent: &Context) -> Result<(), ProcessError> {
+        let cx = messaging::consume(PROCESS, &delivery.message.id, &attributes(delivery), parent);
+        let processed = self.process(delivery).with_context(cx.clone()).await;
         if let Err(error) = &processed {
             cx.span().set_status(Status::error(error.to_string()));
         }
         cx.span().end();
+        processed
+    }
+
+    async fn settle(self, delivery: Delivery, processed: Result<(), ProcessError>) {
         let queue = &self.config.queue;
         let settled = match &processed {
             Ok(()) => queue.ack(&delivery).await,
