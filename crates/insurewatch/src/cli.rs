@@ -280,7 +280,11 @@ fn kind(text: &str) -> Result<Kind, chain::UnknownKind> {
 
 /// The kinds of an answer, and what they mean.
 fn kinds() -> String {
-    let rows = Kind::ALL.map(|kind| format!("  {:<13} {}", kind.name(), kind.meaning()));
+    // In a narrower terminal clap wraps it again.
+    let below = " ".repeat(16);
+    let options = textwrap::Options::new(96).subsequent_indent(&below);
+    let row = |kind: Kind| textwrap::fill(&format!("  {:<13} {}", kind.name(), kind.meaning()), &options);
+    let rows = Kind::ALL.map(row);
     format!(
         "Kinds:\n{}\n\nFor a step, the hop and the service that does the step are the same place: the sender injects, the \
          proxy forwards, the receiver extracts and uses.",

@@ -203,7 +203,7 @@ pub(crate) async fn reveal(lab: &cli::Lab, json: cli::Json) -> anyhow::Result<Ex
         anstream::println!("How to fix it in other systems:");
     }
     for Practice { stack, text, code, source } in practice {
-        print_wrapped("- ", &format!("In {stack}: {text}"));
+        print_wrapped("- ", &format!("{stack}: {text}"));
         for line in code.iter().flat_map(|code| code.trim_matches('\n').lines()) {
             anstream::println!("    {line}");
         }

@@ -116,7 +116,7 @@ impl fmt::Display for Answer<'_> {
             write!(f, "\n\n**Fix:** {}\n\n{}", fix.text, Commands(&fix.settings))?;
         }
         for Practice { stack, text, code, source } in practice {
-            write!(f, "\n\n**In {stack}:** {text} ([source]({source}))")?;
+            write!(f, "\n\n**{stack}:** {text} ([source]({source}))")?;
             if let Some(code) = code {
                 write!(f, "\n\n```\n{}\n```", code.trim_matches('\n'))?;
             }

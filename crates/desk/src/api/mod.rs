@@ -576,7 +576,8 @@ impl Mask for CheckReport {
             }
         }
         if !same.is_empty() {
-            observed.push(format!("The same was observed of claim {}, with other ids.", same.join(" and ")));
+            let claims = if same.len() == 1 { "claim" } else { "claims" };
+            observed.push(format!("The same was observed of {claims} {}, with other ids.", same.join(" and ")));
         }
         let verdict = Verdict {
             outcome: Outcome::CannotTell,

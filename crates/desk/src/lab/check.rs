@@ -88,10 +88,13 @@ pub(super) async fn report(
         }
         _ => Vec::new(),
     };
+    let deadline_ms = u64::try_from(patience.deadline.as_millis()).unwrap_or(u64::MAX);
+    let waited_ms = collected.iter().map(|collected| collected.waited_millis).max().unwrap_or_default();
     Spoiler::new(CheckReport {
         unmet,
-        waited_ms: collected.iter().map(|collected| collected.waited_millis).max().unwrap_or_default(),
-        deadline_ms: u64::try_from(patience.deadline.as_millis()).unwrap_or(u64::MAX),
+        // The last look may have ended somewhat later.
+        waited_ms: waited_ms.min(deadline_ms),
+        deadline_ms,
         verdict,
         masked: false,
         probes,

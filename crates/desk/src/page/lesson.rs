@@ -381,7 +381,7 @@ pub(super) async fn reveal(State(lab): Shared) -> Page {
                 }
                 @if !fault.practice.is_empty() { p { "How to fix it in other systems:" } }
                 @for practice in &fault.practice {
-                    p { strong { "In " (practice.stack) ": " } (inline(&practice.text)) " " a href=(practice.source) rel="noopener" { (source_name(&practice.source)) } }
+                    p { strong { (practice.stack) ": " } (inline(&practice.text)) " " a href=(practice.source) rel="noopener" { (source_name(&practice.source)) } }
                     @if let Some(code) = &practice.code { pre { code { (code.trim_matches('\n')) } } }
                 }
             }
