@@ -137,7 +137,10 @@ fn ghosts_links_and_errors_are_shown() {
     });
     let mixed = drawn(evidence(spans), &PLAIN);
     let head = mixed.lines().next().unwrap_or_default();
-    assert!(head.ends_with(" ms (4.0 s with *)"), "the claim took as long as those of its spans that carry its id:\n{mixed}");
+    assert!(
+        head.ends_with(" ms (4.0 s with *)"),
+        "the claim took as long as those of its spans that carry its id:\n{mixed}"
+    );
     assert!(mixed.contains("also has spans (marked *) of claim c-0\n"), "a mixed trace is marked:\n{mixed}");
     let foreign: Vec<_> = mixed.lines().filter(|line| line.ends_with(" *")).collect();
     assert!(foreign[0].contains("GET -> node-policy-store"), "so is the span, which names whom it calls:\n{mixed}");
