@@ -345,7 +345,7 @@ async fn a_message_ends_the_wait(factory: Factory) {
 }
 
 async fn who_has_taken_all_gets_what_comes_next(factory: Factory) {
-    let (consumer, publisher) = (factory.open_with(BRIEF, 1000).await, factory.open().await);
+    let (consumer, publisher) = (factory.open_with(BRIEF, 1000).await, factory.open_with(BRIEF, 1000).await);
     let next = async |why: &str| {
         let mut deliveries = within(why, consumer.receive(10, DEADLINE * 60)).await.unwrap();
         assert_eq!(deliveries.len(), 1, "{why}");
