@@ -140,6 +140,16 @@ impl Sqlite {
         written.map(|(_, answer)| answer)
     }
 
+    /// What is due, and when more will be. Reads first, so that waiting takes no lock; after a ring there most likely is a
+    /// message.
+    async fn take(&self, max: usize, heard: bool) -> Result<(Vec<Delivery>, Option<Instant>), BackendError> {
+        if !heard && let Look::Next(next) = self.read(Table::look).await.map_err(failed("receive"))? {
+            return Ok((Vec::new(), next));
+        }
+        let take = move |table: &Table, db: &Connection, now| table.take(db, max, now);
+        self.write_with_acks(take).await.map_err(failed("receive"))
+    }
+
     fn acks(&self) -> MutexGuard<'_, Vec<Ack>> {
         self.acks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,23 +194,12 @@ impl Queue for Sqlite {
                 None => {
                     // Before the look, so that no ring falls between the two.
                     rung.borrow_and_update();
-                    // Reads first, so that waiting takes no lock; after a ring there most likely is a message.
-                    let look = match std::mem::take(&mut heard) {
-                        true => Look::Due,
-                        false => self.read(Table::look).await.map_err(failed("receive"))?,
-                    };
-                    match look {
-                        Look::Next(next) => next,
-                        Look::Due => {
-                            let take = move |table: &Table, db: &Connection, now| table.take(db, max, now);
-                            let (deliveries, next) = self.write_with_acks(take).await.map_err(failed("receive"))?;
-                            if !deliveries.is_empty() {
-                                *self.quiet() = (deliveries.len() < max).then_some(Quiet { rung, next });
-                                return Ok(deliveries);
-                            }
-                            next
-                        }
+                    let (deliveries, next) = self.take(max, std::mem::take(&mut heard)).await?;
+                    if !deliveries.is_empty() {
+                        *self.quiet() = (deliveries.len() < max).then_some(Quiet { rung, next });
+                        return Ok(deliveries);
                     }
+                    next
                 }
             };
             let now = Instant::now();
