@@ -275,12 +275,8 @@ class Story:
 
     def needs_images(self, *names):
         for image in (name.format(**ENV) for name in names):
-            if run(["docker", "image", "inspect", image]).returncode and run(["docker", "pull", image]).returncode:
+            if not is_to_be_had(image):
                 raise NotRun(f"{image} is not to be had")
-
-    def grafana_is_to_be_had(self):
-        image = f"grafana/grafana:{ENV['GRAFANA_VERSION']}"
-        return not (run(["docker", "image", "inspect", image]).returncode and run(["docker", "pull", image]).returncode)
 
     def needs_grafana(self):
         if "stub.yaml" in self.files:
@@ -330,7 +326,7 @@ def main():
         ports = [name for name in ENV if name.endswith("_PORT")]
         variables = clean_environment() | dict(zip(ports, map(str, lasting_ports(len(ports)))))
         story = Story(clone, {name: value for name, value in variables.items() if name not in ENV or name in ports})
-        if not story.grafana_is_to_be_had():
+        if not is_to_be_had("grafana/grafana:{GRAFANA_VERSION}".format(**ENV)):
             (clone / "stub.yaml").write_text(STUB)
             story.files.append("stub.yaml")
         try:
@@ -369,6 +365,10 @@ def lasting_ports(count):
         if len(ports) == count:
             return ports
     raise SystemExit("no free ports between 20000 and 30000")
+
+
+def is_to_be_had(image):
+    return not (run(["docker", "image", "inspect", image]).returncode and run(["docker", "pull", image]).returncode)
 
 
 def run(command, **options):
